@@ -1,0 +1,20 @@
+//! What happened: events as they come in, the catalog of their types, and the one pass that finds
+//! fields in their bytes.
+//!
+//! Knows JSON and the catalog; knows nothing of filters, subscriptions or I/O.
+
+mod catalog;
+mod envelope;
+mod extract;
+mod id;
+mod record;
+mod scan;
+mod time;
+
+pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
+pub use envelope::{Event, EventError, MAX_EVENT_ID};
+pub use extract::{Root, Slot, SlotId, SlotPlan, Slots};
+pub use id::ksuid;
+pub use record::Record;
+pub use scan::{Cursor, MAX_DEPTH, ScanError, string_value, unescape};
+pub use time::Timestamp;

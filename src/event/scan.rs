@@ -1,0 +1,398 @@
+//! A strict walk over JSON text: it checks every byte against RFC 8259 and builds nothing.
+//!
+//! Both readers of events (envelope and extraction) are written on this one cursor. It works on
+//! `&str`, so UTF-8 is checked before it and never again. Duplicate keys are its callers' matter.
+
+use std::borrow::Cow;
+
+/// Deepest nesting of arrays and objects in an event. Deeper input is refused: no real event comes
+/// near it, and every consumer behind us has a limit of its own (128 is `serde_json`'s).
+pub const MAX_DEPTH: usize = 128;
+
+/// What is wrong with a JSON text, and at which byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanError {
+    /// Byte offset in the text.
+    pub at: usize,
+    /// What was expected or refused there.
+    pub what: &'static str,
+}
+
+/// A position in JSON text.
+pub struct Cursor<'e> {
+    text: &'e str,
+    at: usize,
+}
+
+type Scan<T> = Result<T, ScanError>;
+
+impl<'e> Cursor<'e> {
+    /// A cursor at the start of `text`.
+    #[must_use]
+    pub fn new(text: &'e str) -> Cursor<'e> {
+        Cursor { text, at: 0 }
+    }
+
+    /// The byte offset of the cursor.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The text from an earlier position to the cursor.
+    #[must_use]
+    pub fn since(&self, start: usize) -> &'e str {
+        &self.text[start..self.at]
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn fail<T>(&self, what: &'static str) -> Scan<T> {
+        Err(ScanError { at: self.at, what })
+    }
+
+    /// Steps over white space and tells the next byte, which stays unread.
+    #[inline]
+    pub fn next_token(&mut self) -> Option<u8> {
+        while let Some(byte) = self.peek() {
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    /// Steps over one expected punctuation byte, and over white space before it.
+    pub fn expect(&mut self, byte: u8, what: &'static str) -> Scan<()> {
+        if self.next_token() != Some(byte) {
+            return self.fail(what);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Fails unless only white space is left.
+    pub fn end(&mut self) -> Scan<()> {
+        match self.next_token() {
+            None => Ok(()),
+            Some(_) => self.fail("expected nothing after the value"),
+        }
+    }
+
+    /// Steps into an array or object: `{` or `[` is behind the cursor afterwards. Tells whether it
+    /// has a first member; if not, the closing byte is behind the cursor too.
+    pub fn enter(&mut self, open: u8, close: u8) -> Scan<bool> {
+        self.expect(open, "expected a value of another kind")?;
+        if self.next_token() == Some(close) {
+            self.at += 1;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// After a member: true for `,` (another follows), false for the closing byte.
+    pub fn more(&mut self, close: u8) -> Scan<bool> {
+        match self.next_token() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ if close == b'}' => self.fail("expected `,` or `}`"),
+            _ => self.fail("expected `,` or `]`"),
+        }
+    }
+
+    /// Reads `"key" :` and gives the key's text without its quotes, escapes as written.
+    #[inline]
+    pub fn key(&mut self) -> Scan<&'e str> {
+        if self.next_token() != Some(b'"') {
+            return self.fail("expected a key in double quotes");
+        }
+        let key = self.string()?;
+        self.expect(b':', "expected `:`")?;
+        Ok(&key[1..key.len() - 1])
+    }
+
+    /// Steps over one value of any kind and gives its text. `depth` is how many arrays and objects
+    /// stand around it.
+    #[inline]
+    pub fn value(&mut self, depth: usize) -> Scan<&'e str> {
+        let first = self.next_token();
+        let start = self.at;
+        match first {
+            Some(b'"') => return self.string(),
+            Some(b'{' | b'[') => self.container(depth)?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.literal("true")?,
+            Some(b'f') => self.literal("false")?,
+            Some(b'n') => self.literal("null")?,
+            _ => return self.fail("expected a value"),
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    fn container(&mut self, depth: usize) -> Scan<()> {
+        if depth >= MAX_DEPTH {
+            return self.fail("nested deeper than 128 levels");
+        }
+        if self.peek() == Some(b'{') {
+            let mut more = self.enter(b'{', b'}')?;
+            while more {
+                self.key()?;
+                self.value(depth + 1)?;
+                more = self.more(b'}')?;
+            }
+        } else {
+            let mut more = self.enter(b'[', b']')?;
+            while more {
+                self.value(depth + 1)?;
+                more = self.more(b']')?;
+            }
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, word: &'static str) -> Scan<()> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return self.fail("expected a value");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { self.fail("expected a digit") } else { Ok(()) }
+    }
+
+    fn number(&mut self) -> Scan<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    /// Reads a string with the cursor at its opening quote; gives its text with the quotes.
+    #[inline]
+    fn string(&mut self) -> Scan<&'e str> {
+        let start = self.at;
+        self.at += 1;
+        loop {
+            self.at = next_special(self.text.as_bytes(), self.at);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(&self.text[start..self.at]);
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return self.fail("control characters in a string must be escaped"),
+                None => return self.fail("expected `\"` to end the string"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Scan<()> {
+        match self.text.as_bytes().get(self.at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 2;
+                Ok(())
+            }
+            Some(b'u') => {
+                let (_, length) = unicode_escape(&self.text.as_bytes()[self.at..])
+                    .ok_or(ScanError { at: self.at, what: "expected a whole `\\u` escape" })?;
+                self.at += length;
+                Ok(())
+            }
+            _ => self.fail("unknown escape in a string"),
+        }
+    }
+}
+
+/// The first byte from `at` on that a string cannot hold as it is: a quote, a backslash or a control
+/// character; the length of `bytes` if there is none. Eight bytes a step.
+#[inline]
+fn next_special(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    // Exact for the lowest byte that is zero, which is the one asked for.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let quote = zero_bytes(word ^ (ONES * u64::from(b'"')));
+        let backslash = zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let found = quote | backslash | control;
+        if found != 0 {
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// Reads `\uXXXX`, or a surrogate pair of two, at the start of `bytes`: the character and the
+/// length read. A lone surrogate is refused: it has no UTF-8.
+fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let unit = |at: usize| {
+        let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        digits
+            .iter()
+            .try_fold(0u32, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
+    };
+    let first = unit(0)?;
+    if !(0xD800..0xDC00).contains(&first) {
+        return Some((char::from_u32(first)?, 6));
+    }
+    let second = unit(6)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
+    Some((char::from_u32(0x10000 + ((first - 0xD800) << 10) + second)?, 12))
+}
+
+/// Decodes the inside of a valid JSON string (without its quotes); borrows where there is no escape.
+#[must_use]
+pub fn unescape(inside: &str) -> Cow<'_, str> {
+    let Some(first) = memchr::memchr(b'\\', inside.as_bytes()) else {
+        return Cow::Borrowed(inside);
+    };
+    let mut out = String::with_capacity(inside.len());
+    out.push_str(&inside[..first]);
+    let mut rest = &inside[first..];
+    while let Some(escape) = rest.bytes().nth(1) {
+        let (decoded, length) = match escape {
+            b'b' => ('\u{8}', 2),
+            b'f' => ('\u{c}', 2),
+            b'n' => ('\n', 2),
+            b'r' => ('\r', 2),
+            b't' => ('\t', 2),
+            b'u' => unicode_escape(rest.as_bytes()).unwrap_or((char::REPLACEMENT_CHARACTER, 6)),
+            other => (char::from(other), 2),
+        };
+        out.push(decoded);
+        rest = rest.get(length..).unwrap_or("");
+        let plain = memchr::memchr(b'\\', rest.as_bytes()).unwrap_or(rest.len());
+        out.push_str(&rest[..plain]);
+        rest = &rest[plain..];
+    }
+    Cow::Owned(out)
+}
+
+/// The string that a JSON text stands for, if it is a string.
+#[must_use]
+pub fn string_value(json: &str) -> Option<Cow<'_, str>> {
+    Some(unescape(json.strip_prefix('"')?.strip_suffix('"')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str) -> Result<(), ScanError> {
+        let mut cursor = Cursor::new(text);
+        cursor.value(0)?;
+        cursor.end()
+    }
+
+    #[test]
+    fn valid_json_is_walked_to_its_end() {
+        for text in [
+            "null",
+            " [ ] ",
+            r#"{"a":[1,-0.5e+3,true,false,null,"\u00e9\n\/ ü"],"b":{}}"#,
+            r#""\ud83d\ude00""#,
+            "0",
+            "-0",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_placed() {
+        for (text, at, what) in [
+            ("", 0, "expected a value"),
+            ("{\"a\"}", 4, "expected `:`"),
+            ("{a:1}", 1, "expected a key in double quotes"),
+            ("[1 2]", 3, "expected `,` or `]`"),
+            ("{\"a\":1,}", 7, "expected a key in double quotes"),
+            ("01", 1, "expected nothing after the value"),
+            ("1.", 2, "expected a digit"),
+            ("nul", 0, "expected a value"),
+            ("\"abc", 4, "expected `\"` to end the string"),
+            ("\"a\tb\"", 2, "control characters in a string must be escaped"),
+            (r#""\x""#, 1, "unknown escape in a string"),
+            (r#""\ud800""#, 1, "expected a whole `\\u` escape"),
+            (r#""\ud800\u0041""#, 1, "expected a whole `\\u` escape"),
+            ("NaN", 0, "expected a value"),
+        ] {
+            assert_eq!(check(text), Err(ScanError { at, what }), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_limit_and_no_stack_overflow() {
+        assert_eq!(check(&("[".repeat(128) + &"]".repeat(128))), Ok(()));
+        let deep = check(&"[".repeat(1_000_000)).unwrap_err();
+        assert_eq!(deep.what, "nested deeper than 128 levels");
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde_json_on_arbitrary_text(
+            text in r#"([\[\]{}:,"\\ \n0-9.eE+-]|true|false|null|"[a-zé\\u0-9]{0,9}"){0,12}"#,
+        ) {
+            let theirs = serde_json::from_str::<serde_json::Value>(&text);
+            // serde_json refuses valid numbers that no f64 can hold.
+            prop_assume!(!theirs.as_ref().is_err_and(|error| error.to_string().contains("range")));
+            prop_assert_eq!(check(&text).is_ok(), theirs.is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn every_string_is_unescaped_as_serde_json_does(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(check(&json), Ok(()));
+            prop_assert_eq!(string_value(&json).unwrap(), text);
+        }
+
+        #[test]
+        fn next_special_is_the_first_special_byte(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let expected = bytes
+                .iter()
+                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+                .unwrap_or(bytes.len());
+            prop_assert_eq!(next_special(&bytes, 0), expected);
+        }
+    }
+}

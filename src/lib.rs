@@ -1,0 +1,9 @@
+//! Sluicegate: an event subscription daemon.
+//!
+//! The map, in reading order. A room imports only from rooms before it, and only through that
+//! room's `mod.rs`; `tests/it` has a test that fails on an import that points backwards.
+
+/// What happened: envelope, event types and their fields, JSON scanning and extraction.
+pub mod event;
+/// How mistakes are shown: place, caret, nearest name.
+pub mod report;
