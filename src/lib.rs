@@ -7,3 +7,5 @@
 pub mod event;
 /// How mistakes are shown: place, caret, nearest name.
 pub mod report;
+/// All that is known of each kind of target: settings, limits, request, verdict on each record.
+pub mod sinks;

@@ -1,0 +1,55 @@
+//! The verdict on one record, and what a fault means for the destination.
+
+use std::fmt;
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// The service has it.
+    Delivered,
+    /// The service may take it later; nothing is wrong with the record itself. It may have arrived
+    /// all the same, if the answer was lost.
+    Retry(Fault),
+    /// The service will never take it, for this reason.
+    Rejected(String),
+}
+
+/// Why a record did not go out, other than the record itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What to do about it.
+    pub kind: FaultKind,
+    /// For the operator: the service's own code and text, and what would help.
+    pub message: String,
+}
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Send less: the service asks for a slower pace.
+    Throttled,
+    /// Try again: it is likely to pass by itself.
+    Transient,
+    /// Pause: somebody has to change something first.
+    Configuration,
+}
+
+impl Fault {
+    /// A fault that is likely to pass by itself.
+    pub(super) fn transient(message: impl Into<String>) -> Fault {
+        Fault { kind: FaultKind::Transient, message: message.into() }
+    }
+
+    /// A fault that somebody has to mend.
+    pub(super) fn configuration(message: impl Into<String>) -> Fault {
+        Fault { kind: FaultKind::Configuration, message: message.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}

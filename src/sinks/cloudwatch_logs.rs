@@ -1,0 +1,340 @@
+//! CloudWatch Logs: one log event an event, by PutLogEvents, into one log stream.
+//!
+//! The service wants a request sorted by time; the verdicts come back in the batch's order all the
+//! same. The log stream is created when it is missing, the log group never: its retention and its
+//! price are its owner's choice.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
+use tokio::sync::Mutex;
+
+use super::ack::{Ack, Fault, FaultKind};
+use super::answer::{
+    CONFIGURATION, Call, CallError, Class, Refusal, TRANSIENT, call_error, class_of,
+};
+use super::arn::{Arn, LOG_GROUP};
+use super::auth::{Auth, check_endpoint};
+use super::aws;
+use super::batch::{Count, Limits};
+use super::error::TargetError;
+use super::parts::{Outcome, Parts};
+use crate::event::Record;
+
+/// Most log events of one PutLogEvents (CloudWatch Logs API model, `InputLogEvents`).
+const MAX_RECORDS: usize = 10_000;
+/// Most bytes of one PutLogEvents (CloudWatch Logs API model, `PutLogEvents`).
+const MAX_BYTES: usize = 1_048_576;
+/// What the service adds to each message when it counts a request's bytes (the same place).
+const EVENT_BYTES: usize = 26;
+/// The times of a request may span 24 hours (the same place).
+const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
+/// Requests at once: hides the latency of a distant region; the service takes requests to one log
+/// stream in parallel since its sequence tokens went.
+const IN_FLIGHT: usize = 4;
+/// The log stream's name if the settings give none.
+const DEFAULT_LOG_STREAM: &str = "sluicegate";
+/// Longest name of a log stream (CloudWatch Logs API model, `LogStreamName`).
+const MAX_LOG_STREAM: usize = 512;
+
+pub(super) const LIMITS: Limits = Limits {
+    max_records: MAX_RECORDS,
+    max_bytes: MAX_BYTES,
+    // A message may have 1 MB, but it has to fit a request too.
+    max_record_bytes: MAX_BYTES,
+    max_span: Some(MAX_SPAN),
+    in_flight: IN_FLIGHT,
+    count: Count::BodyPlus(EVENT_BYTES),
+};
+
+const PUT: &str = "logs:PutLogEvents";
+const CREATE: &str = "logs:CreateLogStream";
+const DESCRIBE: &str = "logs:DescribeLogStreams";
+
+/// A log group, the log stream in it, and how to reach them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    group: Arn,
+    log_stream: String,
+    auth: Auth,
+    endpoint_url: Option<String>,
+}
+
+impl Settings {
+    /// Checks the ARN of the log group (with or without `:*` at its end), the name of the log
+    /// stream (default `sluicegate`), the form of `auth`, and the endpoint in place of AWS's own.
+    pub fn new(
+        log_group_arn: &str,
+        log_stream: Option<String>,
+        auth: Auth,
+        endpoint_url: Option<String>,
+    ) -> Result<Settings, TargetError> {
+        let group = Arn::parse(log_group_arn, LOG_GROUP)?;
+        let log_stream = log_stream.unwrap_or_else(|| DEFAULT_LOG_STREAM.to_owned());
+        let forbidden = |c: char| matches!(c, ':' | '*') || c.is_control();
+        let length = log_stream.chars().count();
+        if length == 0 || length > MAX_LOG_STREAM || log_stream.contains(forbidden) {
+            return Err(TargetError::Setting {
+                name: "log_stream",
+                problem: "must have 1 to 512 characters, none of them `:` or `*`".to_owned(),
+            });
+        }
+        auth.check()?;
+        check_endpoint(endpoint_url.as_deref())?;
+        Ok(Settings { group, log_stream, auth, endpoint_url })
+    }
+
+    /// The log group's ARN as it was given.
+    #[must_use]
+    pub fn log_group_arn(&self) -> &str {
+        self.group.as_str()
+    }
+
+    /// The name of the log stream.
+    #[must_use]
+    pub fn log_stream(&self) -> &str {
+        &self.log_stream
+    }
+
+    /// Where the credentials come from.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// The endpoint in place of AWS's own.
+    #[must_use]
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.endpoint_url.as_deref()
+    }
+}
+
+/// For status pages, without secrets.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { group, log_stream, auth, .. } = self;
+        let (name, region, account) = (group.name(), group.region(), group.account());
+        write!(
+            f,
+            "log stream `{log_stream}` of log group `{name}` in {region}, account {account}, {auth}"
+        )
+    }
+}
+
+/// An open log group.
+pub(super) struct Sink {
+    client: Client,
+    group: Arn,
+    log_stream: String,
+    /// How often the log stream has been created: of several requests that miss it, one creates it
+    /// and the others see that the number has moved.
+    created: Mutex<u64>,
+}
+
+/// A record that may go into a request, with its place in the batch.
+struct Event<'a> {
+    place: usize,
+    record: &'a Record,
+}
+
+impl Sink {
+    pub(super) async fn open(settings: &Settings) -> Sink {
+        let config = aws::config(settings.group.region(), &settings.auth).await;
+        let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(&config);
+        if let Some(url) = &settings.endpoint_url {
+            builder = builder.endpoint_url(url);
+        }
+        Sink {
+            client: Client::from_conf(builder.build()),
+            group: settings.group.clone(),
+            log_stream: settings.log_stream.clone(),
+            created: Mutex::new(0),
+        }
+    }
+
+    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+        let (events, mut acks) = sort(records);
+        let mut parts = Parts::new(events.len());
+        while let Some(part) = parts.next() {
+            let outcome = self.put_or_create(&events[part.clone()]).await;
+            parts.settle(part, outcome);
+        }
+        for (event, ack) in events.iter().zip(parts.into_acks()) {
+            acks[event.place] = ack;
+        }
+        acks
+    }
+
+    /// Sends; if the log stream is missing, creates it and sends once more.
+    async fn put_or_create(&self, events: &[Event<'_>]) -> Outcome {
+        let call = Call { action: PUT, resource: self.group.as_str() };
+        let created = *self.created.lock().await;
+        let refusal = match self.put(&call, events).await {
+            Err(CallError::Refused(refusal)) if is_missing(&refusal) => refusal,
+            result => return outcome(&call, result),
+        };
+        if let Err(error) = self.create(created).await {
+            return Outcome::Failed(self.creation_fault(error));
+        }
+        match self.put(&call, events).await {
+            Err(CallError::Refused(again)) if is_missing(&again) => {
+                Outcome::Failed(call.fault(FaultKind::Transient, &refusal))
+            }
+            result => outcome(&call, result),
+        }
+    }
+
+    async fn put(&self, call: &Call<'_>, events: &[Event<'_>]) -> Result<Vec<Ack>, CallError> {
+        let events: Result<Vec<_>, _> = events.iter().map(|event| entry(event.record)).collect();
+        let events = events.map_err(|text| {
+            CallError::Refused(Refusal {
+                code: "InvalidParameterException".to_owned(),
+                text,
+                status: None,
+            })
+        })?;
+        let sent = events.len();
+        let request = self
+            .client
+            .put_log_events()
+            .log_group_name(self.group.name())
+            .log_stream_name(&self.log_stream)
+            .set_log_events(Some(events));
+        let answer = request.send().await.map_err(|error| call_error(&error))?;
+        Ok(verdicts(call, sent, answer.rejected_log_events_info()))
+    }
+
+    /// Creates the log stream, unless another request has done so since `created` was read.
+    async fn create(&self, created: u64) -> Result<(), CallError> {
+        let mut times = self.created.lock().await;
+        if *times != created {
+            return Ok(());
+        }
+        let request = self
+            .client
+            .create_log_stream()
+            .log_group_name(self.group.name())
+            .log_stream_name(&self.log_stream);
+        match request.send().await.map_err(|error| call_error(&error)) {
+            Ok(_) => {}
+            Err(CallError::Refused(refusal))
+                if refusal.code == "ResourceAlreadyExistsException" => {}
+            Err(error) => return Err(error),
+        }
+        *times += 1;
+        Ok(())
+    }
+
+    fn creation_fault(&self, error: CallError) -> Fault {
+        Call { action: CREATE, resource: self.group.as_str() }.probe_fault(error)
+    }
+
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let call = Call { action: DESCRIBE, resource: self.group.as_str() };
+        let (group, stream) = (self.group.name(), self.log_stream.as_str());
+        let request =
+            self.client.describe_log_streams().log_group_name(group).log_stream_name_prefix(stream);
+        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        // Sorted by name, so the log stream itself comes first of those that begin with its name.
+        let there =
+            answer.log_streams().iter().any(|found| found.log_stream_name() == Some(stream));
+        Ok(if there {
+            format!("log group `{group}` has log stream `{stream}`")
+        } else {
+            format!(
+                "log group `{group}` is there, log stream `{stream}` will be created with the \
+                 first delivery"
+            )
+        })
+    }
+}
+
+/// The records that can be sent, sorted by time as the service demands, and a verdict for each of
+/// the batch's: final for those that cannot, a placeholder for the others.
+fn sort(records: &[Arc<Record>]) -> (Vec<Event<'_>>, Vec<Ack>) {
+    let mut events = Vec::with_capacity(records.len());
+    let mut acks = Vec::with_capacity(records.len());
+    for (place, record) in records.iter().enumerate() {
+        let reason = if record.body.is_empty() {
+            Some("CloudWatch Logs takes no empty message")
+        } else if record.time.unix_millis() < 0 {
+            Some("CloudWatch Logs takes no time before 1970")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            acks.push(Ack::Rejected(reason.to_owned()));
+        } else {
+            events.push(Event { place, record });
+            acks.push(Ack::Delivered);
+        }
+    }
+    events.sort_by_key(|event| event.record.time.unix_millis());
+    (events, acks)
+}
+
+fn entry(record: &Record) -> Result<InputLogEvent, String> {
+    InputLogEvent::builder()
+        .timestamp(record.time.unix_millis())
+        .message(String::from_utf8_lossy(&record.body))
+        .build()
+        .map_err(|error| format!("the record does not fit a request: {error}"))
+}
+
+fn outcome(call: &Call, result: Result<Vec<Ack>, CallError>) -> Outcome {
+    match result {
+        Ok(acks) => Outcome::Answered(acks),
+        Err(CallError::Unanswered(fault)) => Outcome::Failed(fault),
+        Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
+    }
+}
+
+fn is_missing(refusal: &Refusal) -> bool {
+    refusal.code == "ResourceNotFoundException"
+}
+
+/// The class of a whole request's error.
+fn class(refusal: &Refusal) -> Class {
+    match refusal.code.as_str() {
+        // Another change to the group or the stream is under way.
+        "OperationAbortedException" => TRANSIENT,
+        _ => match class_of(refusal) {
+            // The request itself is wrong, whatever the events: holding it against them would
+            // throw away every one of them.
+            Class::Poison if names_the_target(&refusal.text) => CONFIGURATION,
+            class => class,
+        },
+    }
+}
+
+fn names_the_target(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("loggroupname") || text.contains("logstreamname")
+}
+
+/// One verdict an event, in the order of the request: those too old stand at its beginning, those
+/// too new at its end, and the service keeps what is between.
+fn verdicts(call: &Call, sent: usize, rejected: Option<&RejectedLogEventsInfo>) -> Vec<Ack> {
+    let Some(rejected) = rejected else { return vec![Ack::Delivered; sent] };
+    let index = |index: Option<i32>| index.and_then(|index| usize::try_from(index).ok());
+    let too_old_end = index(rejected.too_old_log_event_end_index()).unwrap_or(0);
+    let expired_end = index(rejected.expired_log_event_end_index()).unwrap_or(0);
+    let too_new_start = index(rejected.too_new_log_event_start_index()).unwrap_or(sent);
+    let action = call.action;
+    let verdict = |place| {
+        let reason = if place < too_old_end {
+            "is more than 14 days old"
+        } else if place < expired_end {
+            "is older than the log group's retention"
+        } else if place >= too_new_start {
+            "lies more than 2 hours ahead"
+        } else {
+            return Ack::Delivered;
+        };
+        Ack::Rejected(format!("`{action}` refused the event for its time, which {reason}"))
+    };
+    (0..sent).map(verdict).collect()
+}

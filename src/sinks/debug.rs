@@ -1,0 +1,130 @@
+//! For trying things out: one line an event on standard output.
+//!
+//! Promises no durability: a line counts as delivered when it is written.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::spawn_blocking;
+
+use super::ack::{Ack, Fault};
+use super::batch::{Count, Limits};
+use super::file::lines;
+use crate::event::Record;
+
+/// Most records of one write: a screenful or ten, so that lines keep coming.
+const MAX_RECORDS: usize = 1_000;
+/// Most bytes of one write, and of one record: no event is longer, since no body that brings one
+/// is. The write is put together in memory.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) const LIMITS: Limits = Limits {
+    max_records: MAX_RECORDS,
+    max_bytes: MAX_BYTES,
+    max_record_bytes: MAX_BYTES,
+    max_span: None,
+    in_flight: 1,
+    count: Count::Line,
+};
+
+/// Whether events are shown at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    log: bool,
+}
+
+impl Settings {
+    /// With `log` a line an event is written; without, events are taken and thrown away.
+    #[must_use]
+    pub fn new(log: bool) -> Settings {
+        Settings { log }
+    }
+
+    /// Whether a line an event is written.
+    #[must_use]
+    pub fn log(&self) -> bool {
+        self.log
+    }
+}
+
+/// For status pages.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.log { "standard output" } else { "nowhere" })
+    }
+}
+
+/// Where the debug target writes.
+#[derive(Clone)]
+pub enum LogOutput {
+    /// Standard output, locked for a batch.
+    Stdout,
+    /// Anything else that can be written to.
+    Writer(Arc<Mutex<dyn Write + Send>>),
+}
+
+impl LogOutput {
+    /// Writes all of it at once, so that lines of others do not come between.
+    fn write(&self, lines: &[u8]) -> io::Result<()> {
+        match self {
+            LogOutput::Stdout => write_and_flush(&mut io::stdout().lock(), lines),
+            LogOutput::Writer(writer) => {
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                write_and_flush(&mut *writer, lines)
+            }
+        }
+    }
+}
+
+fn write_and_flush(writer: &mut dyn Write, lines: &[u8]) -> io::Result<()> {
+    writer.write_all(lines)?;
+    writer.flush()
+}
+
+/// An output that is ready.
+pub(super) struct Sink {
+    /// None if events are thrown away.
+    output: Option<LogOutput>,
+}
+
+impl Sink {
+    pub(super) fn open(settings: &Settings, output: LogOutput) -> Sink {
+        Sink { output: settings.log.then_some(output) }
+    }
+
+    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+        let ack = match &self.output {
+            None => Ack::Delivered,
+            Some(output) => {
+                let (output, lines) = (output.clone(), lines(records));
+                // A terminal that is held, or a slow pipe, blocks for as long as it likes.
+                match spawn_blocking(move || output.write(&lines)).await {
+                    Ok(Ok(())) => Ack::Delivered,
+                    Ok(Err(error)) => Ack::Retry(fault(&error)),
+                    Err(stopped) => {
+                        Ack::Retry(Fault::transient(format!("the write was cut: {stopped}")))
+                    }
+                }
+            }
+        };
+        vec![ack; records.len()]
+    }
+
+    pub(super) fn probe(&self) -> String {
+        match self.output {
+            Some(_) => "events are written to standard output".to_owned(),
+            None => "events are thrown away, since `log` is false".to_owned(),
+        }
+    }
+}
+
+fn fault(error: &io::Error) -> Fault {
+    let text = format!("cannot write to standard output: {error}");
+    match error.kind() {
+        ErrorKind::BrokenPipe => {
+            Fault::configuration(format!("{text}; the program that read it has ended"))
+        }
+        _ => Fault::transient(text),
+    }
+}

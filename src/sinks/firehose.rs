@@ -1,0 +1,217 @@
+//! Amazon Data Firehose: one record an event, newline-terminated, by PutRecordBatch.
+//!
+//! Firehose joins records without a separator, so the newline is what keeps events apart in S3.
+//! Events are not packed together, though each is billed as at least 5 KB.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::{
+    DeliveryStreamStatus, DeliveryStreamType, PutRecordBatchResponseEntry, Record as Entry,
+};
+
+use super::ack::{Ack, Fault};
+use super::answer::{
+    CONFIGURATION, Call, CallError, Class, Refusal, THROTTLED, call_error, class_of,
+};
+use super::arn::{Arn, DELIVERY_STREAM};
+use super::auth::{Auth, check_endpoint};
+use super::aws;
+use super::batch::{Count, Limits};
+use super::error::TargetError;
+use super::parts::{Outcome, Parts};
+use crate::event::Record;
+
+/// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
+const MAX_RECORDS: usize = 500;
+/// What JSON adds to the records' base64: 12 bytes a record and at most 106 around them.
+const JSON_OVERHEAD: usize = 8 * 1024;
+/// Most bytes of one PutRecordBatch. The documented 4 MiB ("Firehose quotas") do not say whether
+/// base64 counts; a whole body below them is safe either way.
+const MAX_BYTES: usize = 4 * 1024 * 1024 - JSON_OVERHEAD;
+/// Most bytes of one record in base64: 1,000 KiB before it ("Firehose quotas"), rounded down to
+/// whole groups of three.
+const MAX_RECORD_BYTES: usize = 1_000 * 1024 / 3 * 4;
+/// Requests at once: hides the latency of a distant region and stays far below the 1,000 requests
+/// a second that the smallest quota allows.
+const IN_FLIGHT: usize = 4;
+
+pub(super) const LIMITS: Limits = Limits {
+    max_records: MAX_RECORDS,
+    max_bytes: MAX_BYTES,
+    max_record_bytes: MAX_RECORD_BYTES,
+    max_span: None,
+    in_flight: IN_FLIGHT,
+    count: Count::Base64Line,
+};
+
+const PUT: &str = "firehose:PutRecordBatch";
+const DESCRIBE: &str = "firehose:DescribeDeliveryStream";
+
+/// A Firehose stream of source type Direct PUT, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    stream: Arn,
+    auth: Auth,
+    endpoint_url: Option<String>,
+}
+
+impl Settings {
+    /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
+    pub fn new(
+        delivery_stream_arn: &str,
+        auth: Auth,
+        endpoint_url: Option<String>,
+    ) -> Result<Settings, TargetError> {
+        let stream = Arn::parse(delivery_stream_arn, DELIVERY_STREAM)?;
+        auth.check()?;
+        check_endpoint(endpoint_url.as_deref())?;
+        Ok(Settings { stream, auth, endpoint_url })
+    }
+
+    /// The stream's ARN as it was given.
+    #[must_use]
+    pub fn delivery_stream_arn(&self) -> &str {
+        self.stream.as_str()
+    }
+
+    /// Where the credentials come from.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// The endpoint in place of AWS's own.
+    #[must_use]
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.endpoint_url.as_deref()
+    }
+}
+
+/// For status pages, without secrets.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { stream, auth, .. } = self;
+        let (name, region, account) = (stream.name(), stream.region(), stream.account());
+        write!(f, "Firehose stream `{name}` in {region}, account {account}, {auth}")
+    }
+}
+
+/// An open stream.
+pub(super) struct Sink {
+    client: Client,
+    stream: Arn,
+}
+
+impl Sink {
+    pub(super) async fn open(settings: &Settings) -> Sink {
+        let config = aws::config(settings.stream.region(), &settings.auth).await;
+        let mut builder = aws_sdk_firehose::config::Builder::from(&config);
+        if let Some(url) = &settings.endpoint_url {
+            builder = builder.endpoint_url(url);
+        }
+        Sink { client: Client::from_conf(builder.build()), stream: settings.stream.clone() }
+    }
+
+    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+        let mut parts = Parts::new(records.len());
+        while let Some(part) = parts.next() {
+            let outcome = self.put(&records[part.clone()]).await;
+            parts.settle(part, outcome);
+        }
+        parts.into_acks()
+    }
+
+    async fn put(&self, records: &[Arc<Record>]) -> Outcome {
+        let call = Call { action: PUT, resource: self.stream.as_str() };
+        let mut request = self.client.put_record_batch().delivery_stream_name(self.stream.name());
+        for record in records {
+            match entry(record) {
+                Ok(entry) => request = request.records(entry),
+                Err(reason) => return Outcome::Refused(reason),
+            }
+        }
+        match request.send().await {
+            Ok(answer) => Outcome::Answered(verdicts(&call, answer.request_responses())),
+            Err(error) => match call_error(&error) {
+                CallError::Unanswered(fault) => Outcome::Failed(fault),
+                CallError::Refused(refusal) => call.outcome(class(&refusal), &refusal),
+            },
+        }
+    }
+
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let call = Call { action: DESCRIBE, resource: self.stream.as_str() };
+        let request =
+            self.client.describe_delivery_stream().delivery_stream_name(self.stream.name());
+        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        let Some(stream) = answer.delivery_stream_description() else {
+            return Err(Fault::transient("the service answered without describing the stream"));
+        };
+        let name = stream.delivery_stream_name();
+        if stream.delivery_stream_type() != &DeliveryStreamType::DirectPut {
+            return Err(Fault::configuration(format!(
+                "stream `{name}` takes its records from {}, but its source must be Direct PUT",
+                stream.delivery_stream_type()
+            )));
+        }
+        match stream.delivery_stream_status() {
+            DeliveryStreamStatus::Active => Ok(format!("stream `{name}` is active")),
+            DeliveryStreamStatus::Creating => {
+                Err(Fault::transient(format!("stream `{name}` is still being created")))
+            }
+            status => Err(Fault::configuration(format!("stream `{name}` is {status}"))),
+        }
+    }
+}
+
+fn entry(record: &Record) -> Result<Entry, String> {
+    let mut line = Vec::with_capacity(record.body.len() + 1);
+    line.extend_from_slice(&record.body);
+    line.push(b'\n');
+    Entry::builder()
+        .data(Blob::new(line))
+        .build()
+        .map_err(|error| format!("the record does not fit a request: {error}"))
+}
+
+/// The class of an error, of the whole request or of one record.
+fn class(refusal: &Refusal) -> Class {
+    match refusal.code.as_str() {
+        // Firehose's word for too much: its documentation asks to back off and try again.
+        "ServiceUnavailableException" => THROTTLED,
+        // The stream takes only the records of CloudWatch Logs, whatever they hold.
+        "InvalidSourceException" => CONFIGURATION,
+        _ => match class_of(refusal) {
+            // The request itself is wrong, whatever the records: holding it against them would
+            // throw away every one of them.
+            Class::Poison if names_the_stream(&refusal.text) => CONFIGURATION,
+            class => class,
+        },
+    }
+}
+
+/// Whether an error is about the stream: its name, or its source, which must be Direct PUT ("this
+/// operation is not permitted on KinesisStreamAsSource delivery stream type").
+fn names_the_stream(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("deliverystreamname") || text.contains("not permitted on")
+}
+
+/// One verdict a record, in the order of the request, which is that of the answer.
+fn verdicts(call: &Call, results: &[PutRecordBatchResponseEntry]) -> Vec<Ack> {
+    let verdict = |result: &PutRecordBatchResponseEntry| match result.error_code() {
+        None if result.record_id().is_some() => Ack::Delivered,
+        code => {
+            let refusal = Refusal {
+                code: code.unwrap_or_default().to_owned(),
+                text: result.error_message().unwrap_or_default().to_owned(),
+                status: None,
+            };
+            call.ack(class(&refusal), &refusal)
+        }
+    };
+    results.iter().map(verdict).collect()
+}

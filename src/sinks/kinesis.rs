@@ -1,0 +1,199 @@
+//! Kinesis Data Streams: one record an event, by PutRecords.
+//!
+//! The event's id is the partition key, so a stream's shards fill evenly and a record that is sent
+//! twice goes to the same shard. Events are not packed together: a consumer needs no library.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus};
+
+use super::ack::{Ack, Fault};
+use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, call_error, class_of};
+use super::arn::{Arn, STREAM};
+use super::auth::{Auth, check_endpoint};
+use super::aws;
+use super::batch::{Count, Limits};
+use super::error::TargetError;
+use super::parts::{Outcome, Parts};
+use crate::event::Record;
+
+/// Most records of one PutRecords (Kinesis API model, `PutRecordsRequestEntryList`).
+const MAX_RECORDS: usize = 500;
+/// Most bytes of one PutRecords, partition keys included. The service takes 10 MiB since 2025; half
+/// of it, the older limit and the default of Amazon's own producer, keeps the duplicates of a lost
+/// answer few.
+const MAX_BYTES: usize = 5 * 1024 * 1024;
+/// Most bytes of one record with its partition key: what a stream takes unless its owner raises
+/// `MaxRecordSizeInKiB` (Kinesis developer guide, "large records").
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// Requests at once: hides the latency of a distant region without flooding a single shard.
+const IN_FLIGHT: usize = 4;
+
+pub(super) const LIMITS: Limits = Limits {
+    max_records: MAX_RECORDS,
+    max_bytes: MAX_BYTES,
+    max_record_bytes: MAX_RECORD_BYTES,
+    max_span: None,
+    in_flight: IN_FLIGHT,
+    count: Count::BodyAndId,
+};
+
+const PUT: &str = "kinesis:PutRecords";
+const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
+
+/// A Kinesis data stream, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    stream: Arn,
+    auth: Auth,
+    endpoint_url: Option<String>,
+}
+
+impl Settings {
+    /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
+    pub fn new(
+        stream_arn: &str,
+        auth: Auth,
+        endpoint_url: Option<String>,
+    ) -> Result<Settings, TargetError> {
+        let stream = Arn::parse(stream_arn, STREAM)?;
+        auth.check()?;
+        check_endpoint(endpoint_url.as_deref())?;
+        Ok(Settings { stream, auth, endpoint_url })
+    }
+
+    /// The stream's ARN as it was given.
+    #[must_use]
+    pub fn stream_arn(&self) -> &str {
+        self.stream.as_str()
+    }
+
+    /// Where the credentials come from.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// The endpoint in place of AWS's own.
+    #[must_use]
+    pub fn endpoint_url(&self) -> Option<&str> {
+        self.endpoint_url.as_deref()
+    }
+}
+
+/// For status pages, without secrets.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { stream, auth, .. } = self;
+        let (name, region, account) = (stream.name(), stream.region(), stream.account());
+        write!(f, "Kinesis stream `{name}` in {region}, account {account}, {auth}")
+    }
+}
+
+/// An open stream.
+pub(super) struct Sink {
+    client: Client,
+    stream_arn: String,
+}
+
+impl Sink {
+    pub(super) async fn open(settings: &Settings) -> Sink {
+        let config = aws::config(settings.stream.region(), &settings.auth).await;
+        let mut builder = aws_sdk_kinesis::config::Builder::from(&config);
+        if let Some(url) = &settings.endpoint_url {
+            builder = builder.endpoint_url(url);
+        }
+        Sink {
+            client: Client::from_conf(builder.build()),
+            stream_arn: settings.stream.as_str().to_owned(),
+        }
+    }
+
+    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+        let mut parts = Parts::new(records.len());
+        while let Some(part) = parts.next() {
+            let outcome = self.put(&records[part.clone()]).await;
+            parts.settle(part, outcome);
+        }
+        parts.into_acks()
+    }
+
+    async fn put(&self, records: &[Arc<Record>]) -> Outcome {
+        let call = Call { action: PUT, resource: &self.stream_arn };
+        let mut request = self.client.put_records().stream_arn(&self.stream_arn);
+        for record in records {
+            match entry(record) {
+                Ok(entry) => request = request.records(entry),
+                Err(reason) => return Outcome::Refused(reason),
+            }
+        }
+        match request.send().await {
+            Ok(answer) => Outcome::Answered(verdicts(&call, answer.records())),
+            Err(error) => match call_error(&error) {
+                CallError::Unanswered(fault) => Outcome::Failed(fault),
+                CallError::Refused(refusal) => call.outcome(class(&refusal), &refusal),
+            },
+        }
+    }
+
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let call = Call { action: DESCRIBE, resource: &self.stream_arn };
+        let request = self.client.describe_stream_summary().stream_arn(&self.stream_arn);
+        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        let Some(summary) = answer.stream_description_summary() else {
+            return Err(Fault::transient("the service answered without describing the stream"));
+        };
+        let (name, shards) = (summary.stream_name(), summary.open_shard_count());
+        match summary.stream_status() {
+            StreamStatus::Active | StreamStatus::Updating => {
+                Ok(format!("stream `{name}` is active, open shards: {shards}"))
+            }
+            StreamStatus::Creating => {
+                Err(Fault::transient(format!("stream `{name}` is still being created")))
+            }
+            status => Err(Fault::configuration(format!("stream `{name}` is {status}"))),
+        }
+    }
+}
+
+fn entry(record: &Record) -> Result<PutRecordsRequestEntry, String> {
+    PutRecordsRequestEntry::builder()
+        .partition_key(&*record.event_id)
+        .data(Blob::new(record.body.to_vec()))
+        .build()
+        .map_err(|error| format!("the record does not fit a request: {error}"))
+}
+
+/// The class of an error, of the whole request or of one record.
+fn class(refusal: &Refusal) -> Class {
+    match class_of(refusal) {
+        // The request itself is wrong, whatever the records: holding it against them would throw
+        // away every one of them.
+        Class::Poison if names_the_stream(&refusal.text) => CONFIGURATION,
+        class => class,
+    }
+}
+
+fn names_the_stream(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("streamarn") || text.contains("streamname")
+}
+
+/// One verdict a record, in the order of the request, which is that of the answer.
+fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
+    let verdict = |result: &PutRecordsResultEntry| match result.error_code() {
+        None if result.sequence_number().is_some() => Ack::Delivered,
+        code => {
+            let refusal = Refusal {
+                code: code.unwrap_or_default().to_owned(),
+                text: result.error_message().unwrap_or_default().to_owned(),
+                status: None,
+            };
+            call.ack(class(&refusal), &refusal)
+        }
+    };
+    results.iter().map(verdict).collect()
+}
