@@ -1,0 +1,41 @@
+# The commands of daily work. `make test` is the one that must pass.
+
+CARGO ?= cargo
+VENV := $(CURDIR)/.venv
+VENV_STAMP := $(VENV)/.installed
+SCRIPTS := .ci/run tests/venv.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+
+.PHONY: test lint fmt clippy doc shellcheck demo bench clean-venv
+
+test: $(VENV_STAMP)
+	SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+
+# The environment is made anew when what it holds changes, and is otherwise left alone.
+$(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
+	@echo "making .venv for the AWS emulator (once)"
+	@tests/venv.sh $(VENV) tests/requirements.txt
+	@touch $@
+
+lint: fmt clippy doc shellcheck
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps
+
+shellcheck: $(VENV_STAMP)
+	$(VENV)/bin/shellcheck $(SCRIPTS)
+
+# For example: make demo ARGS='--rate 500 --duration 30s'
+demo:
+	$(CARGO) run --release --locked --quiet -- demo $(ARGS)
+
+bench:
+	$(CARGO) bench --locked $(ARGS)
+
+clean-venv:
+	rm -rf $(VENV)
