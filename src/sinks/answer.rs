@@ -212,8 +212,7 @@ impl Call<'_> {
             ("", None) => "an error without a code".to_owned(),
             (code, _) => format!("`{code}`"),
         };
-        let text = refusal.text.trim().trim_end_matches('.');
-        let text = &text[..text.floor_char_boundary(MAX_TEXT)];
+        let text = shown(&refusal.text);
         let separator = if text.is_empty() { "" } else { ": " };
         format!("`{action}` was answered with {name}{separator}{text}")
     }
@@ -224,38 +223,45 @@ pub(super) fn call_error<E>(error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    match error {
-        SdkError::ServiceError(answer) => CallError::Refused(Refusal {
-            code: answer.err().code().unwrap_or_default().to_owned(),
-            text: answer.err().message().unwrap_or_default().to_owned(),
-            status: Some(answer.raw().status().as_u16()),
-        }),
-        SdkError::ResponseError(answer) => CallError::Refused(Refusal {
-            code: String::new(),
-            text: format!("the answer cannot be read: {}", causes(error)),
-            // A 200 that cannot be read says nothing of the records: they go out again.
-            status: Some(answer.raw().status().as_u16()).filter(|&status| status >= 400),
-        }),
-        SdkError::TimeoutError(_) => CallError::Unanswered(Fault::transient(
-            "no answer in time; what was sent may have arrived all the same",
-        )),
+    let why = error.source().map(causes).unwrap_or_default();
+    CallError::Unanswered(match error {
+        SdkError::ServiceError(answer) => {
+            return CallError::Refused(Refusal {
+                code: answer.err().code().unwrap_or_default().to_owned(),
+                text: answer.err().message().unwrap_or_default().to_owned(),
+                status: Some(answer.raw().status().as_u16()),
+            });
+        }
+        SdkError::ResponseError(answer) if answer.raw().status().as_u16() >= 400 => {
+            let status = answer.raw().status().as_u16();
+            let text = match status {
+                400..500 => "the answer is not in the service's form, check `endpoint_url`",
+                _ => "the answer is not in the service's form",
+            };
+            return CallError::Refused(Refusal {
+                code: String::new(),
+                text: text.to_owned(),
+                status: Some(status),
+            });
+        }
+        SdkError::ResponseError(_) => Fault::transient(format!("the answer is unreadable: {why}")),
+        SdkError::TimeoutError(_) => {
+            Fault::transient("no answer in time; what was sent may have arrived all the same")
+        }
         SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => {
-            CallError::Unanswered(Fault::transient(format!(
-                "the service was not reached, or the connection broke: {}",
-                causes(error)
-            )))
+            Fault::transient(format!("the service was not reached, or the connection broke: {why}"))
         }
         // Before sending: no credentials, or no endpoint for this region and these settings.
-        error => CallError::Unanswered(preparation_fault(error)),
-    }
+        error => preparation_fault(error),
+    })
 }
 
 /// A fault from before the request was sent: most often the credentials could not be had.
 fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
     let chain = || std::iter::successors(Some(error), |&cause| cause.source());
-    let text = causes(error);
-    let refusal = chain().find_map(|cause| cause.downcast_ref::<ErrorMetadata>());
-    if let Some(code) = refusal.and_then(ErrorMetadata::code) {
+    let why = error.source().map(causes).unwrap_or_default();
+    let answered = chain().find_map(|cause| cause.downcast_ref::<ErrorMetadata>());
+    if let Some(code) = answered.and_then(ErrorMetadata::code) {
         let refusal = Refusal { code: code.to_owned(), ..Refusal::default() };
         let kind = match class_of(&refusal) {
             Class::Fault(kind) => kind,
@@ -268,32 +274,45 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
             }
             _ => "",
         };
-        return Fault { kind, message: format!("no credentials: {text}{advice}") };
+        let text = shown(answered.and_then(ErrorMetadata::message).unwrap_or_default());
+        return Fault { kind, message: format!("no credentials: `{code}`: {text}{advice}") };
     }
     let unreachable = chain()
         .filter_map(|cause| cause.downcast_ref::<ConnectorError>())
         .any(|cause| cause.is_io() || cause.is_timeout());
-    if unreachable || text.contains("timed out") {
-        return Fault::transient(format!("no credentials yet: {text}"));
+    if unreachable || why.contains("timed out") {
+        return Fault::transient(format!("no credentials yet: {why}"));
     }
-    let advice = if text.contains("credential") {
-        "; give the target `auth`, or this machine an AWS identity"
+    Fault::configuration(if why.contains("credential") {
+        format!("no credentials: {why}; give the target `auth`, or this machine an AWS identity")
     } else {
-        ""
-    };
-    Fault::configuration(format!("the request could not be prepared: {text}{advice}"))
+        format!("the request could not be prepared: {why}")
+    })
 }
 
-/// An error with all its causes on one line, without the repetitions that wrapping makes.
+/// A service's text as it is shown: of bearable length and without a full stop.
+fn shown(text: &str) -> &str {
+    let text = text.trim().trim_end_matches('.');
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// An error with all its causes on one line, without the wrappers that say nothing and without
+/// what wrapping repeats.
 fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
+    let mut line = String::new();
     for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
-        let text = cause.to_string();
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
+        if cause.is::<ConnectorError>() {
+            continue;
+        }
+        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        if !line.contains(&text) {
+            line.push_str(if line.is_empty() { "" } else { ": " });
+            line.push_str(&text);
         }
     }
-    let mut line = texts.join(": ").replace('\n', " ");
     line.truncate(line.floor_char_boundary(MAX_TEXT));
     line
 }
+
+#[cfg(test)]
+mod tests;

@@ -338,3 +338,6 @@ fn verdicts(call: &Call, sent: usize, rejected: Option<&RejectedLogEventsInfo>) 
     };
     (0..sent).map(verdict).collect()
 }
+
+#[cfg(test)]
+mod tests;

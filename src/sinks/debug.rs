@@ -128,3 +128,66 @@ fn fault(error: &io::Error) -> Fault {
         _ => Fault::transient(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::sinks::FaultKind;
+
+    fn records(count: usize) -> Vec<Arc<Record>> {
+        let record = Record {
+            event_id: "ev_1".into(),
+            time: Timestamp { seconds: 0, nanos: 0 },
+            body: Bytes::from_static(b"{}"),
+        };
+        (0..count).map(|_| Arc::new(record.clone())).collect()
+    }
+
+    #[tokio::test]
+    async fn records_are_written_one_a_line_if_they_are_to_be_shown() {
+        for (log, text) in [(true, "{}\n{}\n"), (false, "")] {
+            let written = Arc::new(Mutex::new(Vec::new()));
+            let output = LogOutput::Writer(written.clone());
+            let sink = Sink::open(&Settings::new(log), output);
+            assert_eq!(sink.deliver(&records(2)).await, vec![Ack::Delivered; 2]);
+            assert_eq!(*written.lock().unwrap(), text.as_bytes(), "{log}");
+        }
+    }
+
+    /// Fails every write in the given way.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::Error::from(self.0))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_ended_pauses_the_destination() {
+        for (kind, expected, message) in [
+            (
+                ErrorKind::BrokenPipe,
+                FaultKind::Configuration,
+                "cannot write to standard output: broken pipe; the program that read it has ended",
+            ),
+            (
+                ErrorKind::StorageFull,
+                FaultKind::Transient,
+                "cannot write to standard output: no storage space",
+            ),
+        ] {
+            let output = LogOutput::Writer(Arc::new(Mutex::new(Broken(kind))));
+            let sink = Sink::open(&Settings::new(true), output);
+            let fault = Fault { kind: expected, message: message.to_owned() };
+            assert_eq!(sink.deliver(&records(1)).await, [Ack::Retry(fault)]);
+        }
+    }
+}

@@ -129,12 +129,10 @@ impl Sink {
     /// Appends all of it and waits for the disk, or leaves the file as it was.
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         self.with_file(|file| {
-            let before = file.metadata()?;
-            let written = file.write_all(lines).and_then(|()| sync(file, &before));
-            if written.is_err() && before.is_file() {
-                file.set_len(before.len())?;
-            }
-            written
+            append_or_take_back(file, |file| {
+                file.write_all(lines)?;
+                sync(file)
+            })
         })
     }
 
@@ -207,9 +205,22 @@ fn ends_in_mid_line(path: &Path) -> bool {
     last().is_ok_and(|byte| byte != b'\n')
 }
 
+/// Runs `append`; if it fails, cuts the file back to the length it had.
+fn append_or_take_back(
+    file: &mut File,
+    append: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let before = file.metadata()?;
+    let appended = append(file);
+    if appended.is_err() && before.is_file() {
+        file.set_len(before.len())?;
+    }
+    appended
+}
+
 /// Waits until the disk has it. Pipes and devices have nothing to wait for.
-fn sync(file: &File, metadata: &Metadata) -> io::Result<()> {
-    if metadata.is_file() { file.sync_data() } else { Ok(()) }
+fn sync(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { file.sync_data() } else { Ok(()) }
 }
 
 fn fault(path: &Path, error: &io::Error) -> Fault {
@@ -227,5 +238,162 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
         | ErrorKind::ReadOnlyFilesystem
         | ErrorKind::InvalidFilename => Fault::configuration(text),
         _ => Fault::transient(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::sinks::FaultKind;
+
+    fn records(bodies: &[&'static str]) -> Vec<Arc<Record>> {
+        let record = |body: &&'static str| Record {
+            event_id: "ev_1".into(),
+            time: Timestamp { seconds: 0, nanos: 0 },
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        bodies.iter().map(|body| Arc::new(record(body))).collect()
+    }
+
+    async fn open(path: &Path) -> Sink {
+        Sink::open(&Settings::new(path).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn records_are_appended_one_a_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events.ndjson");
+        fs::write(&path, "older\n").unwrap();
+        let sink = open(&path).await;
+        assert_eq!(sink.deliver(&records(&["{}", "[]"])).await, vec![Ack::Delivered; 2]);
+        assert_eq!(sink.deliver(&records(&["1"])).await, [Ack::Delivered]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older\n{}\n[]\n1\n");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_moved_away_or_removed_is_made_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        let rotated = directory.path().join("events.1");
+        let sink = open(&path).await;
+        assert_eq!(sink.deliver(&records(&["first"])).await, [Ack::Delivered]);
+        fs::rename(&path, &rotated).unwrap();
+        assert_eq!(sink.deliver(&records(&["second"])).await, [Ack::Delivered]);
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "first\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(sink.deliver(&records(&["third"])).await, [Ack::Delivered]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "third\n");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_a_crash_cut_does_not_spoil_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        fs::write(&path, "{\"whole\":1}\n{\"ha").unwrap();
+        let sink = open(&path).await;
+        assert_eq!(sink.deliver(&records(&["{}"])).await, [Ack::Delivered]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"whole\":1}\n{\"ha\n{}\n");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_a_fault_that_passes() {
+        let sink = open(Path::new("/dev/full")).await;
+        let fault = Fault {
+            kind: FaultKind::Transient,
+            message: "cannot append to `/dev/full`: No space left on device (os error 28)"
+                .to_owned(),
+        };
+        assert_eq!(sink.deliver(&records(&["{}", "{}"])).await, vec![Ack::Retry(fault); 2]);
+    }
+
+    #[test]
+    fn a_batch_that_cannot_be_written_whole_is_taken_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        fs::write(&path, "kept\n").unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let cut = append_or_take_back(&mut file, |file| {
+            file.write_all(b"{}\n{\"cut")?;
+            Err(io::Error::from(ErrorKind::StorageFull))
+        });
+        assert_eq!(cut.unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept\n");
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_told_at_opening_and_waited_for_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner");
+        let path = inner.join("events");
+        let settings = Settings::new(&path).unwrap();
+        let error = Sink::open(&settings).await.err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the directory `{}` cannot be used: No such file or directory (os error 2); \
+                 create it first",
+                inner.display()
+            )
+        );
+        fs::create_dir(&inner).unwrap();
+        let sink = open(&path).await;
+        fs::remove_dir(&inner).unwrap();
+        let message = format!(
+            "cannot append to `{}`: No such file or directory (os error 2); create the directory \
+             `{}`",
+            path.display(),
+            inner.display()
+        );
+        let fault = Fault { kind: FaultKind::Configuration, message };
+        assert_eq!(sink.probe().await, Err(fault.clone()));
+        assert_eq!(sink.deliver(&records(&["{}"])).await, [Ack::Retry(fault)]);
+        fs::create_dir(&inner).unwrap();
+        assert_eq!(sink.deliver(&records(&["{}"])).await, [Ack::Delivered]);
+    }
+
+    #[tokio::test]
+    async fn a_directory_in_the_files_place_is_for_somebody_to_mend() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("events");
+        fs::create_dir(&path).unwrap();
+        let fault = open(&path).await.probe().await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Configuration);
+    }
+
+    #[test]
+    fn errors_that_only_a_person_can_mend_pause_the_destination() {
+        for (kind, expected) in [
+            (ErrorKind::PermissionDenied, FaultKind::Configuration),
+            (ErrorKind::NotFound, FaultKind::Configuration),
+            (ErrorKind::ReadOnlyFilesystem, FaultKind::Configuration),
+            (ErrorKind::StorageFull, FaultKind::Transient),
+            (ErrorKind::QuotaExceeded, FaultKind::Transient),
+            (ErrorKind::Interrupted, FaultKind::Transient),
+        ] {
+            let error = io::Error::from(kind);
+            assert_eq!(fault(Path::new("/x/y"), &error).kind, expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_path_must_be_that_of_a_file() {
+        for (path, problem) in [
+            ("", "`path` must not be empty"),
+            ("/", "`path` must be the path of a file, not of a directory"),
+            ("/var/log/", "`path` must be the path of a file, not of a directory"),
+            ("..", "`path` must be the path of a file, not of a directory"),
+            ("a\0b", "`path` must not have a zero byte"),
+        ] {
+            let error = Settings::new(path).unwrap_err();
+            assert_eq!((error.code(), error.to_string().as_str()), ("ERR_NGROK_236", problem));
+        }
+        let settings = Settings::new("events.ndjson").unwrap();
+        assert_eq!(settings.to_string(), "file `events.ndjson`");
     }
 }

@@ -215,3 +215,99 @@ fn verdicts(call: &Call, results: &[PutRecordBatchResponseEntry]) -> Vec<Ack> {
     };
     results.iter().map(verdict).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::answer::TRANSIENT;
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::sinks::FaultKind;
+
+    fn record(length: usize) -> Record {
+        Record {
+            event_id: "ev_1".into(),
+            time: Timestamp { seconds: 0, nanos: 0 },
+            body: Bytes::from(vec![b'x'; length]),
+        }
+    }
+
+    #[test]
+    fn every_documented_error_of_put_record_batch_has_its_class() {
+        for (code, status, text, class) in [
+            ("ServiceUnavailableException", 503, "", THROTTLED),
+            ("LimitExceededException", 400, "", THROTTLED),
+            ("ThrottlingException", 400, "", THROTTLED),
+            ("InternalFailure", 500, "", TRANSIENT),
+            ("", 503, "", TRANSIENT),
+            ("AccessDeniedException", 400, "", CONFIGURATION),
+            ("ExpiredTokenException", 400, "", CONFIGURATION),
+            ("ResourceNotFoundException", 400, "", CONFIGURATION),
+            ("InvalidKMSResourceException", 400, "", CONFIGURATION),
+            ("InvalidSourceException", 400, "", CONFIGURATION),
+            (
+                "InvalidArgumentException",
+                400,
+                "This operation is not permitted on KinesisStreamAsSource delivery stream type.",
+                CONFIGURATION,
+            ),
+            ("ValidationException", 400, "Value at 'deliveryStreamName' failed", CONFIGURATION),
+            ("InvalidArgumentException", 400, "Records size exceeds 4 MB limit", Class::Poison),
+            ("ValidationException", 400, "Value at 'records.1.member.data'", Class::Poison),
+        ] {
+            let refusal =
+                Refusal { code: code.to_owned(), text: text.to_owned(), status: Some(status) };
+            assert_eq!(super::class(&refusal), class, "{code} {text}");
+        }
+    }
+
+    #[test]
+    fn each_record_gets_the_verdict_of_its_own_entry() {
+        let entry = PutRecordBatchResponseEntry::builder;
+        let results = [
+            entry().record_id("r").build(),
+            entry().error_code("ServiceUnavailableException").error_message("Slow down.").build(),
+            entry().error_code("InternalFailure").build(),
+            entry().build(),
+        ];
+        let call = Call { action: PUT, resource: "arn" };
+        let retry = |kind, end: &str| {
+            let message = format!("`firehose:PutRecordBatch` was answered with {end}");
+            Ack::Retry(Fault { kind, message })
+        };
+        assert_eq!(
+            verdicts(&call, &results),
+            [
+                Ack::Delivered,
+                retry(FaultKind::Throttled, "`ServiceUnavailableException`: Slow down"),
+                retry(FaultKind::Transient, "`InternalFailure`"),
+                retry(FaultKind::Transient, "an error without a code"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_record_ends_with_a_newline() {
+        assert_eq!(entry(&record(3)).unwrap().data().as_ref(), b"xxx\n");
+    }
+
+    #[test]
+    fn the_longest_record_that_passes_has_at_most_1000_kib_before_base64() {
+        let longest = (1_000 * 1024 - 10..1_000 * 1024 + 10)
+            .filter(|&length| LIMITS.record_bytes(&record(length)) <= LIMITS.max_record_bytes)
+            .max()
+            .unwrap();
+        assert_eq!(longest + 1, 1_023_999);
+    }
+
+    #[test]
+    fn a_full_batch_makes_a_body_below_4_mib() {
+        let each = LIMITS.max_bytes / MAX_RECORDS;
+        let envelope = r#"{"DeliveryStreamName":"","Records":[]}"#.len() + DELIVERY_STREAM_NAME;
+        let body = MAX_RECORDS * (each + r#"{"Data":""},"#.len()) + envelope;
+        assert!(body <= 4 * 1024 * 1024, "{body}");
+    }
+
+    const DELIVERY_STREAM_NAME: usize = 64;
+}

@@ -197,3 +197,105 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
     };
     results.iter().map(verdict).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer::{THROTTLED, TRANSIENT};
+    use super::*;
+    use crate::sinks::{FaultKind, Secret};
+
+    const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
+
+    fn refusal(code: &str, text: &str, status: u16) -> Refusal {
+        Refusal { code: code.to_owned(), text: text.to_owned(), status: Some(status) }
+    }
+
+    #[test]
+    fn every_documented_error_of_put_records_has_its_class() {
+        for (code, status, class) in [
+            ("ProvisionedThroughputExceededException", 400, THROTTLED),
+            ("KMSThrottlingException", 400, THROTTLED),
+            ("ThrottlingException", 400, THROTTLED),
+            ("LimitExceededException", 400, THROTTLED),
+            ("InternalFailureException", 500, TRANSIENT),
+            ("InternalFailure", 500, TRANSIENT),
+            ("ServiceUnavailable", 503, TRANSIENT),
+            ("AccessDeniedException", 400, CONFIGURATION),
+            ("ExpiredTokenException", 400, CONFIGURATION),
+            ("InvalidSignatureException", 400, CONFIGURATION),
+            ("UnrecognizedClientException", 400, CONFIGURATION),
+            ("ResourceNotFoundException", 400, CONFIGURATION),
+            ("KMSAccessDeniedException", 400, CONFIGURATION),
+            ("KMSDisabledException", 400, CONFIGURATION),
+            ("KMSInvalidStateException", 400, CONFIGURATION),
+            ("KMSNotFoundException", 400, CONFIGURATION),
+            ("KMSOptInRequired", 400, CONFIGURATION),
+            ("InvalidArgumentException", 400, Class::Poison),
+            ("ValidationException", 400, Class::Poison),
+            ("", 413, Class::Poison),
+        ] {
+            assert_eq!(super::class(&refusal(code, "", status)), class, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_wrong_about_the_stream_is_not_held_against_the_records() {
+        let at = |member: &str| format!("1 validation error detected: Value at '{member}' failed");
+        for (text, class) in [
+            (at("streamARN"), CONFIGURATION),
+            (at("streamName"), CONFIGURATION),
+            (at("records.7.member.data"), Class::Poison),
+        ] {
+            assert_eq!(super::class(&refusal("ValidationException", &text, 400)), class, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_record_gets_the_verdict_of_its_own_entry() {
+        let failed = |code: &str, text: &str| {
+            PutRecordsResultEntry::builder().error_code(code).error_message(text).build()
+        };
+        let results = [
+            PutRecordsResultEntry::builder().sequence_number("49").shard_id("s-0").build(),
+            failed("ProvisionedThroughputExceededException", "Rate exceeded for shard s-1."),
+            failed("InternalFailure", "Internal Service Failure"),
+            failed("KMSThrottlingException", ""),
+            failed("SomethingNew", "?"),
+            PutRecordsResultEntry::builder().build(),
+        ];
+        let call = Call { action: PUT, resource: ARN };
+        let retry = |kind, end: &str| {
+            let message = format!("`kinesis:PutRecords` was answered with {end}");
+            Ack::Retry(Fault { kind, message })
+        };
+        assert_eq!(
+            verdicts(&call, &results),
+            [
+                Ack::Delivered,
+                retry(
+                    FaultKind::Throttled,
+                    "`ProvisionedThroughputExceededException`: Rate exceeded for shard s-1"
+                ),
+                retry(FaultKind::Transient, "`InternalFailure`: Internal Service Failure"),
+                retry(FaultKind::Throttled, "`KMSThrottlingException`"),
+                retry(FaultKind::Transient, "`SomethingNew`: ?"),
+                retry(FaultKind::Transient, "an error without a code"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_is_shown_without_secrets() {
+        let auth = Auth::Keys {
+            aws_access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
+            aws_secret_access_key: Secret::new("wJalrXUtnFEMI"),
+        };
+        let settings = Settings::new(ARN, auth, None).unwrap();
+        assert_eq!(
+            settings.to_string(),
+            "Kinesis stream `errors` in us-east-1, account 123456789012, with key \
+             `AKIAIOSFODNN7EXAMPLE`"
+        );
+        assert!(!format!("{settings:?}").contains("wJalr"));
+    }
+}

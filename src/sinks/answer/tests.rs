@@ -1,0 +1,220 @@
+//! Every documented error, and the fault it must come to.
+
+use aws_sdk_kinesis::operation::put_records::PutRecordsError;
+use aws_smithy_runtime_api::http::{Response, StatusCode};
+use aws_smithy_types::body::SdkBody;
+
+use super::*;
+
+const CALL: Call<'static> = Call {
+    action: "kinesis:PutRecords",
+    resource: "arn:aws:kinesis:us-east-1:123456789012:stream/errors",
+};
+
+fn refusal(code: &str, status: Option<u16>) -> Refusal {
+    Refusal { code: code.to_owned(), text: "Some reason.".to_owned(), status }
+}
+
+#[test]
+fn every_code_has_its_class_whatever_the_status() {
+    let throttled = "ProvisionedThroughputExceededException KMSThrottlingException \
+                     ThrottlingException Throttling ThrottledException RequestThrottled \
+                     RequestThrottledException TooManyRequestsException RequestLimitExceeded \
+                     BandwidthLimitExceeded LimitExceededException SlowDown";
+    let transient = "InternalFailure InternalFailureException RequestTimeout \
+                     RequestTimeoutException ServiceUnavailable ServiceUnavailableException";
+    let configuration = "ExpiredTokenException ExpiredToken UnrecognizedClientException \
+                         InvalidSignatureException RequestExpired AccessDeniedException \
+                         KMSAccessDeniedException KMSDisabledException KMSInvalidStateException \
+                         KMSNotFoundException KMSOptInRequired InvalidKMSResourceException \
+                         ResourceNotFoundException AccessDenied SignatureDoesNotMatch";
+    let poison = "InvalidArgumentException InvalidParameterException ValidationException \
+                  SerializationException";
+    for (codes, class) in [
+        (throttled, THROTTLED),
+        (transient, TRANSIENT),
+        (configuration, CONFIGURATION),
+        (poison, Class::Poison),
+    ] {
+        for code in codes.split_whitespace() {
+            for status in [None, Some(200), Some(400), Some(403), Some(500)] {
+                assert_eq!(class_of(&refusal(code, status)), class, "{code} {status:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_code_is_judged_by_the_status_and_never_as_poison_but_for_413() {
+    for (status, class) in [
+        (None, TRANSIENT),
+        (Some(400), CONFIGURATION),
+        (Some(401), CONFIGURATION),
+        (Some(403), CONFIGURATION),
+        (Some(404), CONFIGURATION),
+        (Some(408), TRANSIENT),
+        (Some(413), Class::Poison),
+        (Some(429), THROTTLED),
+        (Some(500), TRANSIENT),
+        (Some(502), TRANSIENT),
+        (Some(503), TRANSIENT),
+        (Some(504), TRANSIENT),
+    ] {
+        assert_eq!(class_of(&refusal("", status)), class, "{status:?}");
+        assert_eq!(class_of(&refusal("BrandNewException", status)), class, "{status:?}");
+    }
+}
+
+#[test]
+fn a_fault_says_what_the_service_said_and_what_would_help() {
+    for (code, status, expected) in [
+        (
+            "AccessDeniedException",
+            Some(400),
+            "`kinesis:PutRecords` was answered with `AccessDeniedException`: Some reason; allow \
+             the IAM action `kinesis:PutRecords` on \
+             `arn:aws:kinesis:us-east-1:123456789012:stream/errors`",
+        ),
+        (
+            "ResourceNotFoundException",
+            Some(400),
+            "`kinesis:PutRecords` was answered with `ResourceNotFoundException`: Some reason; \
+             create `arn:aws:kinesis:us-east-1:123456789012:stream/errors`, or mend the ARN: its \
+             region and account count too",
+        ),
+        (
+            "KMSAccessDeniedException",
+            Some(400),
+            "`kinesis:PutRecords` was answered with `KMSAccessDeniedException`: Some reason; \
+             allow the IAM action `kms:GenerateDataKey` on the key that encrypts \
+             `arn:aws:kinesis:us-east-1:123456789012:stream/errors`",
+        ),
+        (
+            "ExpiredTokenException",
+            Some(400),
+            "`kinesis:PutRecords` was answered with `ExpiredTokenException`: Some reason; the \
+             credentials have expired: renew them",
+        ),
+        ("", Some(502), "`kinesis:PutRecords` was answered with HTTP status 502: Some reason"),
+        ("", None, "`kinesis:PutRecords` was answered with an error without a code: Some reason"),
+    ] {
+        let fault = CALL.fault(FaultKind::Configuration, &refusal(code, status));
+        assert_eq!(fault.message, expected);
+    }
+}
+
+#[test]
+fn a_service_that_talks_without_end_is_cut_short() {
+    let long = Refusal { text: "é".repeat(10_000), ..refusal("Throttling", None) };
+    assert!(CALL.fault(FaultKind::Throttled, &long).message.len() < MAX_TEXT + 200);
+}
+
+fn response(status: u16) -> Response<SdkBody> {
+    Response::new(StatusCode::try_from(status).unwrap(), SdkBody::empty())
+}
+
+#[test]
+fn an_unmodelled_code_is_read_from_the_answer() {
+    let metadata = ErrorMetadata::builder().code("ThrottlingException").message("slow").build();
+    let error = SdkError::service_error(PutRecordsError::generic(metadata), response(400));
+    assert_eq!(
+        call_error(&error),
+        CallError::Refused(Refusal {
+            code: "ThrottlingException".to_owned(),
+            text: "slow".to_owned(),
+            status: Some(400),
+        })
+    );
+}
+
+/// An error as credentials providers make them: a text over what they ran into.
+#[derive(Debug)]
+struct Wrapped(&'static str, Option<Box<dyn Error + Send + Sync>>);
+
+impl std::fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for Wrapped {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.1.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+#[test]
+fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missing() {
+    let metadata = |code: &str| ErrorMetadata::builder().code(code).message("says STS").build();
+    let credentials = |source: Option<Box<dyn Error + Send + Sync>>| {
+        let wrapped = Wrapped("an error occurred while loading credentials", source);
+        SdkError::dispatch_failure(ConnectorError::other(wrapped.into(), None))
+    };
+    type PutError = SdkError<PutRecordsError, HttpResponse>;
+    let cases: [(PutError, FaultKind, &str); 9] = [
+        (
+            SdkError::timeout_error("10 s"),
+            FaultKind::Transient,
+            "no answer in time; what was sent may have arrived all the same",
+        ),
+        (
+            SdkError::dispatch_failure(ConnectorError::io("reset".into())),
+            FaultKind::Transient,
+            "the service was not reached, or the connection broke: reset",
+        ),
+        (
+            SdkError::dispatch_failure(ConnectorError::timeout("3.1 s".into())),
+            FaultKind::Transient,
+            "the service was not reached, or the connection broke: 3.1 s",
+        ),
+        (
+            SdkError::response_error("not JSON", response(200)),
+            FaultKind::Transient,
+            "the answer is unreadable: not JSON",
+        ),
+        (
+            credentials(None),
+            FaultKind::Configuration,
+            "no credentials: an error occurred while loading credentials; give the target `auth`, \
+             or this machine an AWS identity",
+        ),
+        (
+            credentials(Some(Box::new(metadata("AccessDenied")))),
+            FaultKind::Configuration,
+            "no credentials: `AccessDenied`: says STS; the role's trust policy must name this \
+             machine's identity (and the external id, if it asks for one), and that identity \
+             needs `sts:AssumeRole` on the role",
+        ),
+        (
+            credentials(Some(Box::new(metadata("Throttling")))),
+            FaultKind::Throttled,
+            "no credentials: `Throttling`: says STS",
+        ),
+        (
+            credentials(Some(Box::new(ConnectorError::io("refused".into())))),
+            FaultKind::Transient,
+            "no credentials yet: an error occurred while loading credentials: refused",
+        ),
+        (
+            SdkError::construction_failure("no endpoint"),
+            FaultKind::Configuration,
+            "the request could not be prepared: no endpoint",
+        ),
+    ];
+    for (error, kind, message) in cases {
+        let expected = Fault { kind, message: message.to_owned() };
+        assert_eq!(call_error(&error), CallError::Unanswered(expected));
+    }
+}
+
+#[test]
+fn an_error_that_is_not_in_the_services_form_points_at_the_endpoint() {
+    let error: SdkError<PutRecordsError, _> = SdkError::response_error("html", response(404));
+    let CallError::Refused(refusal) = call_error(&error) else { panic!("no answer?") };
+    assert_eq!(class_of(&refusal), CONFIGURATION);
+    assert_eq!(
+        CALL.fault(FaultKind::Configuration, &refusal).message,
+        "`kinesis:PutRecords` was answered with HTTP status 404: the answer is not in the \
+         service's form, check `endpoint_url`"
+    );
+}
