@@ -9,6 +9,10 @@ use std::sync::Arc;
 
 use crate::report::nearest;
 
+/// How deep lists and maps of a [`FieldType`] may nest. Far beyond any real object, and small enough
+/// that neither reading a type nor dropping one can use up the stack.
+const MAX_TYPE_DEPTH: usize = 16;
+
 /// The type of a field, in the words of CEL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FieldType {
@@ -34,20 +38,27 @@ pub enum FieldType {
 
 impl FieldType {
     /// Reads `string`, `list(string)`, `map(string, list(string))` and so on; also ngrok's spelling
-    /// (`int32`, `boolean`, `List<string>`, `Map<string, string>`).
+    /// (`int32`, `boolean`, `List<string>`, `Map<string, string>`). Lists and maps nest at most 16
+    /// deep.
     #[must_use]
     pub fn parse(text: &str) -> Option<FieldType> {
+        FieldType::parse_nested(text, 0)
+    }
+
+    fn parse_nested(text: &str, depth: usize) -> Option<FieldType> {
+        if depth > MAX_TYPE_DEPTH {
+            return None;
+        }
         let text = text.trim();
         if let Some(item) = inside(text, "list") {
-            return Some(FieldType::List(Box::new(FieldType::parse(item)?)));
+            return Some(FieldType::List(Box::new(FieldType::parse_nested(item, depth + 1)?)));
         }
         if let Some(both) = inside(text, "map") {
             let (key, value) = both.split_once(',')?;
-            let key = FieldType::parse(key)?;
-            return (key == FieldType::String)
-                .then(|| FieldType::parse(value))
-                .flatten()
-                .map(|value| FieldType::Map(Box::new(value)));
+            if FieldType::parse_nested(key, depth + 1)? != FieldType::String {
+                return None;
+            }
+            return Some(FieldType::Map(Box::new(FieldType::parse_nested(value, depth + 1)?)));
         }
         Some(match text {
             "bool" | "boolean" => FieldType::Bool,
@@ -267,4 +278,174 @@ fn is_type_name(name: &str) -> bool {
 fn is_identifier(name: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit()) && name.bytes().all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn custom(name: &str, fields: &[&str]) -> EventType {
+        let field = |name: &&str| Field {
+            name: (*name).to_owned(),
+            field_type: FieldType::String,
+            description: String::new(),
+        };
+        EventType {
+            name: name.to_owned(),
+            class: Class::Custom,
+            description: String::new(),
+            fields: fields.iter().map(field).collect(),
+        }
+    }
+
+    #[test]
+    fn a_type_is_written_as_it_is_read() {
+        for text in [
+            "bool",
+            "int",
+            "double",
+            "string",
+            "timestamp",
+            "duration",
+            "dyn",
+            "list(string)",
+            "map(string, list(string))",
+            "list(map(string, map(string, dyn)))",
+        ] {
+            assert_eq!(FieldType::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_spelling_of_the_reference_is_read_too() {
+        for (text, written) in [
+            ("boolean", "bool"),
+            ("int32", "int"),
+            (" int64 ", "int"),
+            ("List<string>", "list(string)"),
+            ("Map<string, List<string>>", "map(string, list(string))"),
+            ("map( string ,int)", "map(string, int)"),
+        ] {
+            assert_eq!(FieldType::parse(text).unwrap().to_string(), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_type_is_refused() {
+        for text in [
+            "",
+            "String",
+            "float",
+            "list",
+            "list()",
+            "list(string",
+            "list(string>",
+            "list(string))",
+            "map(string)",
+            "map(int, string)",
+            "map(string, string, string)",
+            "map(list(string), int)",
+            "lißt(string)",
+            "ma",
+        ] {
+            assert_eq!(FieldType::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn types_nest_to_a_limit_and_never_use_up_the_stack() {
+        let nested = |depth| format!("{}int{}", "list(".repeat(depth), ")".repeat(depth));
+        assert_eq!(FieldType::parse(&nested(16)).unwrap().to_string(), nested(16));
+        assert_eq!(FieldType::parse(&nested(17)), None);
+        assert_eq!(FieldType::parse(&nested(1_000_000)), None);
+    }
+
+    #[test]
+    fn a_type_that_fits_is_found_by_its_name() {
+        let mut catalog = Catalog::default();
+        catalog.add(custom("order_placed.v1", &["order.id", "order.total", "shop"])).unwrap();
+        catalog.add(custom("order_placed.v0", &["_id", "customer.Name2"])).unwrap();
+        let names = catalog.iter().map(|event_type| event_type.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names, ["order_placed.v0", "order_placed.v1"]);
+        assert_eq!(catalog.get("order_placed.v1").unwrap().fields.len(), 3);
+        assert_eq!(catalog.get("order_placed.v2"), None);
+    }
+
+    #[test]
+    fn a_path_is_a_field_or_a_group_or_nothing() {
+        let order = custom("order_placed.v0", &["order.id", "order.total", "shop"]);
+        assert_eq!(order.declared("order.id"), Declared::Field(&order.fields[0]));
+        for (path, expected) in [
+            ("order", Declared::Group),
+            ("", Declared::Group),
+            ("ord", Declared::Nothing),
+            ("order.", Declared::Nothing),
+            ("shop.name", Declared::Nothing),
+        ] {
+            assert_eq!(order.declared(path), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_only_if_it_is_near() {
+        let order = custom("order_placed.v0", &["order.id", "order.total"]);
+        assert_eq!(order.nearest_field("order.totla"), Some("order.total"));
+        assert_eq!(order.nearest_field("shipping"), None);
+        let mut catalog = Catalog::default();
+        catalog.add(order).unwrap();
+        assert_eq!(catalog.nearest_type("order_place.v0"), Some("order_placed.v0"));
+        assert_eq!(catalog.nearest_type("login.v0"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_or_malformed_is_refused() {
+        let mut catalog = Catalog::default();
+        catalog.add(custom("order_placed.v0", &[])).unwrap();
+        let taken = catalog.add(custom("order_placed.v0", &[])).unwrap_err();
+        assert_eq!(taken.to_string(), "event type `order_placed.v0` exists already");
+        let too_long = format!("{}.v0", "a".repeat(126));
+        // `test` is the type of the events that `test-event` sends, so no user's type may be it.
+        for name in ["test", "", "order", "Order.v0", "order.v", ".v0", "a.b.v0", "o.vx", &too_long]
+        {
+            let error = catalog.add(custom(name, &[])).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "`{name}` is no event type name: lower-case letters, digits and `_`, then `.v` and a number, such as `order_placed.v0`"
+                )
+            );
+        }
+        assert_eq!(catalog.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_malformed_field_path_is_refused() {
+        for path in ["", "a.", ".a", "a..b", "1a", "a-b", "a b", "é"] {
+            let error = Catalog::default().add(custom("order_placed.v0", &[path])).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "`{path}` is no field path: identifiers joined by dots, such as `order.total`"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_field_or_one_group() {
+        for (fields, clash) in [
+            (["a", "a"], "a"),
+            (["a.b", "a"], "a"),
+            (["a", "a.b.c"], "a.b.c"),
+            (["a.b", "a.b"], "a.b"),
+        ] {
+            let error = Catalog::default().add(custom("order_placed.v0", &fields)).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("field `{clash}` is declared twice, or both as a field and as a group")
+            );
+        }
+        let alike = custom("order_placed.v0", &["a.b", "ab", "a.bc"]);
+        assert_eq!(Catalog::default().add(alike), Ok(()));
+    }
 }

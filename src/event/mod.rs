@@ -3,6 +3,7 @@
 //!
 //! Knows JSON and the catalog; knows nothing of filters, subscriptions or I/O.
 
+mod builtin;
 mod catalog;
 mod envelope;
 mod extract;
