@@ -237,7 +237,7 @@ impl<'e> Cursor<'e> {
 /// The first byte from `at` on that a string cannot hold as it is: a quote, a backslash or a control
 /// character; the length of `bytes` if there is none. Eight bytes a step.
 #[inline]
-fn next_special(bytes: &[u8], mut at: usize) -> usize {
+pub(super) fn next_special(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     // Exact for the lowest byte that is zero, which is the one asked for.
