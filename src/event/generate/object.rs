@@ -69,10 +69,12 @@ impl<'o, 'p> ObjectWriter<'o, 'p> {
         self.group = group;
     }
 
+    /// Names are identifiers, as the catalog demands, or written here in the code: nothing needs escaping.
     fn key(&mut self, name: &str) {
         push_comma(self.out);
-        push_string(self.out, name);
-        self.out.push(':');
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\":");
     }
 }
 
