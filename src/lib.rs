@@ -3,6 +3,8 @@
 //! The map, in reading order. A room imports only from rooms before it, and only through that
 //! room's `mod.rs`; `tests/it` has a test that fails on an import that points backwards.
 
+/// The settings file: a tree in which every value knows its place, and its decoder.
+pub mod config;
 /// What happened: envelope, event types and their fields, JSON scanning and extraction.
 pub mod event;
 /// How mistakes are shown: place, caret, nearest name.

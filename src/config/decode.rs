@@ -1,0 +1,521 @@
+//! The decoder: asks a section for its settings one by one and collects every mistake.
+//!
+//! A reader of a section first asks for **all** its settings, each an `Option`, and only then puts
+//! them together with `?`: an early return would leave the rest unasked, and what nobody asked for is
+//! reported as unknown. `None` stands for absent and for mistaken alike; since a mistake anywhere
+//! fails the whole file, a default in place of a mistaken value is never used.
+//!
+//! No message shows text that was filled in; it shows the `${…}` that stands in the file.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::mistakes::{Mistake, Mistakes};
+use super::scalar::resolve;
+use super::tree::{Key, Node, Value};
+use super::units;
+use crate::report::{Span, nearest};
+
+/// Most characters of a value that a message repeats; the caret shows the rest.
+const SHOWN: usize = 60;
+
+/// Most names that a message lists where none is like the unknown one; more would hide the message.
+const LISTED: usize = 12;
+
+/// One kind that a section may be of: the name that tells it, and what reads its settings.
+pub type Member<'r, T> = (&'static str, &'r dyn Fn(&mut Section<'_>) -> Option<T>);
+
+#[derive(Clone, Copy)]
+struct Ground<'d> {
+    source: &'d str,
+    mistakes: &'d RefCell<Mistakes>,
+}
+
+impl Ground<'_> {
+    fn push(self, mistake: Mistake) {
+        self.mistakes.borrow_mut().push(mistake);
+    }
+}
+
+/// A section of the file while its settings are read.
+pub struct Section<'d> {
+    ground: Ground<'d>,
+    entries: &'d [(Key, Node)],
+    place: Span,
+    path: String,
+    asked: Vec<&'static str>,
+}
+
+impl<'d> Section<'d> {
+    /// Reads the settings of a whole file; gives back the mistakes with its own added.
+    pub(super) fn read_root<T>(
+        root: &Node,
+        source: &str,
+        mistakes: Mistakes,
+        read: impl FnOnce(&mut Section<'_>) -> Option<T>,
+    ) -> (Option<T>, Mistakes) {
+        let mistakes = RefCell::new(mistakes);
+        let entries: &[(Key, Node)] = match &root.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        };
+        let place = Span { start: 0, end: 0 };
+        let ground = Ground { source, mistakes: &mistakes };
+        let value =
+            Section { ground, entries, place, path: String::new(), asked: Vec::new() }.read(read);
+        (value, mistakes.into_inner())
+    }
+
+    /// A setting that must be there.
+    pub fn required(&mut self, key: &'static str) -> Setting<'d> {
+        let setting = self.optional(key);
+        if setting.node.is_none() {
+            let message = format!("`{}` is missing", setting.path);
+            self.push(if self.path.is_empty() {
+                Mistake::of_file(message)
+            } else {
+                Mistake::at(self.place, message)
+            });
+        }
+        Setting { required: true, ..setting }
+    }
+
+    /// A setting that may be left out.
+    pub fn optional(&mut self, key: &'static str) -> Setting<'d> {
+        self.asked.push(key);
+        let entry = self.entry(key);
+        Setting {
+            ground: self.ground,
+            node: entry.map(|(_, node)| node),
+            place: entry.map_or(self.place, |(key, _)| key.span),
+            path: join(&self.path, key),
+            required: false,
+        }
+    }
+
+    /// Reads a section that must have exactly one of the members, such as the kind of a target. Ask
+    /// for the section's other settings before.
+    pub fn one_of<T>(&mut self, members: &[Member<'_, T>]) -> Option<T> {
+        let mut found = Vec::new();
+        for &(name, read) in members {
+            match self.entry(name) {
+                Some((key, _)) => found.push((key.span, name, self.required(name).section(read))),
+                None => self.asked.push(name),
+            }
+        }
+        found.sort_by_key(|(place, _, _)| place.start);
+        let names = || either(members.iter().map(|&(name, _)| name), "or");
+        match found.as_slice() {
+            [_] => return found.pop().and_then(|(_, _, value)| value),
+            [] if self.unknown().next().is_some() => {} // most likely the one, misspelt
+            [] => {
+                let message = format!("`{}` must have one of {}", self.path, names());
+                self.push(Mistake::at(self.place, message));
+            }
+            [_, (second, _, _), ..] => {
+                let given = either(found.iter().map(|(_, name, _)| *name), "and");
+                let message = format!("`{}` has {given}", self.path);
+                let help = format!("it must have exactly one of {}", names());
+                self.push(Mistake::at(*second, message).help(help));
+            }
+        }
+        None
+    }
+
+    /// Adds a mistake that the caller found, such as two settings that contradict each other.
+    pub fn push(&self, mistake: Mistake) {
+        self.ground.push(mistake);
+    }
+
+    /// The names of sections and lists that lead here, such as `destinations[0].batch`; empty for the
+    /// whole file.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the section stands: its name, or its beginning where it has none.
+    #[must_use]
+    pub fn place(&self) -> Span {
+        self.place
+    }
+
+    /// Where the value of a setting stands; the section's own place if it is left out.
+    #[must_use]
+    pub fn place_of(&self, key: &str) -> Span {
+        self.entry(key).map_or(self.place, |(_, node)| node.span)
+    }
+
+    fn entry(&self, key: &str) -> Option<&'d (Key, Node)> {
+        self.entries.iter().find(|(known, _)| known.name == key)
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &'d Key> {
+        self.entries.iter().map(|(key, _)| key).filter(|key| !self.asked.contains(&&*key.name))
+    }
+
+    fn read<T>(mut self, read: impl FnOnce(&mut Section<'d>) -> Option<T>) -> Option<T> {
+        let value = read(&mut self);
+        for key in self.unknown() {
+            let mut message = format!("unknown setting `{}`", crop(&key.name));
+            if !self.path.is_empty() {
+                message += &format!(" in `{}`", self.path);
+            }
+            let mistake = Mistake::at(key.span, message);
+            self.push(match nearest(&key.name, self.asked.iter().copied()) {
+                Some(name) => mistake.help(format!("did you mean `{name}`?")),
+                None if self.asked.is_empty() => mistake.help("this section has no settings"),
+                None if self.asked.len() > LISTED => mistake,
+                None => {
+                    let names = either(self.asked.iter().copied(), "and");
+                    mistake.help(format!("the settings here are {names}"))
+                }
+            });
+        }
+        value
+    }
+}
+
+/// One setting of a section, not yet read.
+#[must_use = "a setting that is asked for must be read as something"]
+pub struct Setting<'d> {
+    ground: Ground<'d>,
+    node: Option<&'d Node>,
+    /// The setting's name in the file, or its section if it is left out.
+    place: Span,
+    path: String,
+    required: bool,
+}
+
+impl<'d> Setting<'d> {
+    /// Text, which must not be empty.
+    #[must_use]
+    pub fn string(self) -> Option<Text<'d>> {
+        let node = self.given()?;
+        let value = match &node.value {
+            Value::String(text) if text.is_empty() => {
+                self.push(Mistake::at(node.span, format!("`{}` is empty", self.path)));
+                return None;
+            }
+            Value::String(text) => text,
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                let mistake = self.wrong(node, "text").help("put quotes around it");
+                self.push(mistake);
+                return None;
+            }
+            _ => return self.refuse(node, "text"),
+        };
+        let (source, filled) = (self.ground.source, node.filled);
+        Some(Text { value, span: node.span, source, filled })
+    }
+
+    /// A list of texts; if required, with at least one.
+    #[must_use]
+    pub fn strings(self) -> Option<Vec<Text<'d>>> {
+        Some(self.items("a list of texts")?.into_iter().filter_map(Setting::string).collect())
+    }
+
+    /// A section whose names the user chooses: each name with its text.
+    #[must_use]
+    pub fn string_map(self) -> Option<Vec<(Text<'d>, Text<'d>)>> {
+        let node = self.given()?;
+        let Value::Map(entries) = &node.value else {
+            return self.refuse(node, "a section of names and texts");
+        };
+        let texts = entries.iter().filter_map(|(key, node)| {
+            let path = join(&self.path, crop(&key.name).as_ref());
+            let setting = Setting { node: Some(node), place: key.span, path, ..self };
+            let source = self.ground.source;
+            let name = Text { value: &key.name, span: key.span, source, filled: false };
+            Some((name, setting.string()?))
+        });
+        Some(texts.collect())
+    }
+
+    /// One of some words, for each of which a value stands.
+    #[must_use]
+    pub fn word<T: Copy>(self, words: &[(&'static str, T)]) -> Option<T> {
+        let node = self.given()?;
+        let text = match &node.value {
+            Value::String(text) => text,
+            _ => "",
+        };
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let names = || words.iter().map(|(word, _)| *word);
+        let mistake = self.wrong(node, &either(names(), "or"));
+        // A suggestion would tell something about filled-in text.
+        self.push(match nearest(text, names()).filter(|_| !node.filled) {
+            Some(word) => mistake.help(format!("did you mean `{word}`?")),
+            None => mistake,
+        });
+        None
+    }
+
+    /// Text that `parse` makes something of. `expected` says in messages what that is, such as "an
+    /// address such as `127.0.0.1:4180`".
+    #[must_use]
+    pub fn parsed<T>(self, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let node = self.given()?;
+        let value = match &node.value {
+            Value::String(text) => parse(text),
+            _ => None,
+        };
+        value.or_else(|| self.refuse(node, expected))
+    }
+
+    /// `true` or `false`.
+    #[must_use]
+    pub fn bool(self) -> Option<bool> {
+        const EXPECTED: &str = "`true` or `false`";
+        let node = self.given()?;
+        match (&*reread(node), &node.value) {
+            (Value::Bool(truth), _) => Some(*truth),
+            (_, Value::String(text)) if matches!(resolve(text), Value::Bool(_)) => {
+                self.refuse_quotes(node, EXPECTED)
+            }
+            _ => self.refuse(node, EXPECTED),
+        }
+    }
+
+    /// A whole number within a range. An upper end of `u64::MAX` means none.
+    #[must_use]
+    pub fn number(self, range: RangeInclusive<u64>) -> Option<u64> {
+        const EXPECTED: &str = "a whole number";
+        let node = self.given()?;
+        let upper = (*range.end() != u64::MAX).then(|| range.end().to_string());
+        let limits = limits(range.start().to_string(), upper);
+        match (&*reread(node), &node.value) {
+            (Value::Int(number), _) => {
+                let number = u64::try_from(*number).ok().filter(|number| range.contains(number));
+                number.or_else(|| self.refuse(node, &limits))
+            }
+            (_, Value::String(text)) if matches!(resolve(text), Value::Int(_)) => {
+                self.refuse_quotes(node, EXPECTED)
+            }
+            _ => self.refuse(node, EXPECTED),
+        }
+    }
+
+    /// A number of bytes within a range, such as `10MiB` or `1024`. An upper end of `u64::MAX` means
+    /// none.
+    #[must_use]
+    pub fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
+        let node = self.given()?;
+        let size = match &node.value {
+            Value::Int(bytes) => u64::try_from(*bytes).ok(),
+            Value::String(text) => units::size(text),
+            _ => None,
+        };
+        let Some(size) = size else {
+            let help = "units are B, kB, MB, GB, TB and KiB, MiB, GiB, TiB";
+            return self.refuse_with(node, "a size such as `10MiB`", help);
+        };
+        if !range.contains(&size) {
+            let upper = (*range.end() != u64::MAX).then(|| units::show_size(*range.end()));
+            return self.refuse(node, &limits(units::show_size(*range.start()), upper));
+        }
+        Some(size)
+    }
+
+    /// A duration within a range, such as `30s`. An upper end of `Duration::MAX` means none.
+    #[must_use]
+    pub fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let node = self.given()?;
+        let duration = match &node.value {
+            Value::String(text) => units::duration(text),
+            _ => None,
+        };
+        let Some(duration) = duration else {
+            let help = "units are ms, s, m, h and d";
+            return self.refuse_with(node, "a duration such as `30s`", help);
+        };
+        if !range.contains(&duration) {
+            let upper = (*range.end() != Duration::MAX).then(|| units::show_duration(*range.end()));
+            return self.refuse(node, &limits(units::show_duration(*range.start()), upper));
+        }
+        Some(duration)
+    }
+
+    /// A section, read by `read`.
+    pub fn section<T>(self, read: impl FnOnce(&mut Section<'d>) -> Option<T>) -> Option<T> {
+        let node = self.given()?;
+        match &node.value {
+            Value::Map(entries) => self.into_section(entries).read(read),
+            _ => self.refuse(node, "a section of settings"),
+        }
+    }
+
+    /// A section, read by `read` as if it were empty where it is left out. So each default stands in
+    /// one place only, and a required setting within makes the section required.
+    pub fn section_or_empty<T>(
+        self,
+        read: impl FnOnce(&mut Section<'d>) -> Option<T>,
+    ) -> Option<T> {
+        match self.node {
+            Some(_) => self.section(read),
+            None => self.into_section(&[]).read(read),
+        }
+    }
+
+    /// A list of sections, each read by `read`; if required, with at least one. Those that cannot be
+    /// read are left out.
+    pub fn list<T>(self, mut read: impl FnMut(&mut Section<'d>) -> Option<T>) -> Option<Vec<T>> {
+        let items = self.items("a list of sections")?;
+        Some(items.into_iter().filter_map(|item| item.section(&mut read)).collect())
+    }
+
+    fn items(&self, expected: &str) -> Option<Vec<Setting<'d>>> {
+        let node = self.given()?;
+        let Value::List(items) = &node.value else { return self.refuse(node, expected) };
+        if items.is_empty() && self.required {
+            self.push(Mistake::at(
+                node.span,
+                format!("`{}` must have at least one item", self.path),
+            ));
+            return None;
+        }
+        let items = items.iter().enumerate().map(|(index, item)| Setting {
+            node: Some(item),
+            place: item.span,
+            path: format!("{}[{index}]", self.path),
+            ..*self
+        });
+        Some(items.collect())
+    }
+
+    fn into_section(self, entries: &'d [(Key, Node)]) -> Section<'d> {
+        let Setting { ground, place, path, .. } = self;
+        Section { ground, entries, place, path, asked: Vec::new() }
+    }
+
+    /// The node, unless there is none, its mistake is told already, or it says nothing.
+    fn given(&self) -> Option<&'d Node> {
+        let node = self.node?;
+        match &node.value {
+            Value::Mistaken => None,
+            Value::Null => {
+                let mistake = Mistake::at(node.span, format!("`{}` has no value", self.path));
+                self.push(if self.required {
+                    mistake
+                } else {
+                    mistake.help("to have the default, leave it out")
+                });
+                None
+            }
+            _ => Some(node),
+        }
+    }
+
+    fn push(&self, mistake: Mistake) {
+        self.ground.push(mistake);
+    }
+
+    fn wrong(&self, node: &Node, expected: &str) -> Mistake {
+        let given = match &node.value {
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a section".to_owned(),
+            _ => format!("`{}`", written(self.ground.source, node.span)),
+        };
+        Mistake::at(node.span, format!("`{}` must be {expected}, not {given}", self.path))
+    }
+
+    fn refuse<T>(&self, node: &Node, expected: &str) -> Option<T> {
+        self.push(self.wrong(node, expected));
+        None
+    }
+
+    fn refuse_with<T>(&self, node: &Node, expected: &str, help: &str) -> Option<T> {
+        self.push(self.wrong(node, expected).help(help));
+        None
+    }
+
+    fn refuse_quotes<T>(&self, node: &Node, expected: &str) -> Option<T> {
+        self.refuse_with(node, expected, "remove the quotes")
+    }
+}
+
+/// A text of the settings and where it stands.
+#[derive(Clone, Copy)]
+pub struct Text<'d> {
+    /// The text, filled in. It may be a secret: messages show [`shown`](Text::shown) instead.
+    pub value: &'d str,
+    /// Its place in the file.
+    pub span: Span,
+    source: &'d str,
+    filled: bool,
+}
+
+impl Text<'_> {
+    /// The text as the file writes it, references not filled in, cut to one short line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        written(self.source, self.span).into_owned()
+    }
+
+    /// A mistake in this text that has a report of its own, such as a filter's, which quotes the
+    /// text. The report is left out if the text was filled in.
+    #[must_use]
+    pub fn mistake(&self, message: impl Into<String>, report: impl fmt::Display) -> Mistake {
+        let mistake = Mistake::at(self.span, message);
+        if self.filled {
+            mistake.help(format!("no details, since they would show what `{}` gives", self.shown()))
+        } else {
+            mistake.nested(report.to_string())
+        }
+    }
+}
+
+/// Shows the text as the file writes it.
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+/// Filled-in text stands for what it would stand for without quotes: a variable's value is always
+/// text, and a number may be wanted.
+fn reread(node: &Node) -> Cow<'_, Value> {
+    match &node.value {
+        Value::String(text) if node.filled => Cow::Owned(resolve(text)),
+        value => Cow::Borrowed(value),
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+/// What stands in the file at a place, cut to one short line.
+fn written(source: &str, span: Span) -> Cow<'_, str> {
+    crop(source.get(span.start..span.end).unwrap_or(""))
+}
+
+fn crop(text: &str) -> Cow<'_, str> {
+    let line = text.lines().next().unwrap_or("");
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &line[..end])),
+        None => Cow::Borrowed(line),
+    }
+}
+
+fn limits(lower: String, upper: Option<String>) -> String {
+    match upper {
+        Some(upper) => format!("from {lower} to {upper}"),
+        None => format!("at least {lower}"),
+    }
+}
+
+/// `a`, `b` and `c`, with the word given between the last two.
+fn either<'n>(names: impl Iterator<Item = &'n str>, word: &str) -> String {
+    let quoted: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {word} {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
+    }
+}
