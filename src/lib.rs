@@ -7,6 +7,8 @@
 pub mod config;
 /// What happened: envelope, event types and their fields, JSON scanning and extraction.
 pub mod event;
+/// What to let through: CEL filters, from text to yes or no.
+pub mod filter;
 /// How mistakes are shown: place, caret, nearest name.
 pub mod report;
 /// All that is known of each kind of target: settings, limits, request, verdict on each record.

@@ -1,0 +1,184 @@
+//! What an expression may refer to: declared variables, a container of names, an event type.
+//!
+//! Filters use the environment of their event type; free environments serve tests of the language
+//! itself.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use crate::event::{Class, Declared, EventType, Field as DeclaredField, FieldType, Root};
+
+use super::check::Checker;
+use super::error::{EvalError, FilterError};
+use super::eval::{Data, Evaluation};
+use super::fields::Field;
+use super::node::Node;
+use super::parse::parse;
+use super::types::Type;
+use super::value::Value;
+
+/// The names that an expression may use, and how strictly it is looked at.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    variables: BTreeMap<String, Type>,
+    container: String,
+    checked: bool,
+    macros: bool,
+    event_type: Option<Arc<EventType>>,
+}
+
+/// An expression that was checked against an environment.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    pub(super) node: Node,
+    pub(super) fields: Vec<Field>,
+    /// The type of its value.
+    pub result: Type,
+}
+
+impl Default for Environment {
+    fn default() -> Environment {
+        Environment {
+            variables: BTreeMap::new(),
+            container: String::new(),
+            checked: true,
+            macros: true,
+            event_type: None,
+        }
+    }
+}
+
+impl Environment {
+    /// The environment of filters on an event type: `ev` and `event`.
+    #[must_use]
+    pub fn of_events(event_type: &EventType) -> Environment {
+        let group = |root| Type::Group(root, String::new());
+        let variables = BTreeMap::from([
+            ("ev".to_owned(), group(Root::Object)),
+            ("event".to_owned(), group(Root::Envelope)),
+        ]);
+        let event_type = Some(Arc::new(event_type.clone()));
+        Environment { variables, event_type, ..Environment::default() }
+    }
+
+    /// Declares a variable; its name may have dots.
+    #[must_use]
+    pub fn variable(mut self, name: &str, declared: Type) -> Environment {
+        self.variables.insert(name.to_owned(), declared);
+        self
+    }
+
+    /// Names are looked up in this container and those around it first.
+    #[must_use]
+    pub fn container(self, name: &str) -> Environment {
+        Environment { container: name.to_owned(), ..self }
+    }
+
+    /// Leaves types to run time: unknown names and wrong types are then evaluation errors.
+    #[must_use]
+    pub fn unchecked(self) -> Environment {
+        Environment { checked: false, ..self }
+    }
+
+    /// Leaves calls such as `list.all(x, p)` what they are.
+    #[must_use]
+    pub fn without_macros(self) -> Environment {
+        Environment { macros: false, ..self }
+    }
+
+    /// Parses and checks an expression.
+    ///
+    /// # Errors
+    /// The mistakes found in it.
+    pub fn check(&self, text: &str) -> Result<Expression, FilterError> {
+        let tree =
+            parse(text, self.macros).map_err(|mistake| FilterError::new(text, vec![mistake]))?;
+        let mut checker = Checker::new(self);
+        let (node, result) = checker.check(&tree);
+        let (fields, mistakes) = checker.finish();
+        if mistakes.is_empty() {
+            Ok(Expression { node, fields, result })
+        } else {
+            Err(FilterError::new(text, mistakes))
+        }
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    pub(super) fn declared_variable(&self, name: &str) -> Option<&Type> {
+        self.variables.get(name)
+    }
+
+    pub(super) fn variable_names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// A name as it may be meant inside the container, the innermost first.
+    pub(super) fn candidates<'n>(&'n self, name: &'n str) -> impl Iterator<Item = String> + 'n {
+        let mut scope = Some(self.container.as_str()).filter(|scope| !scope.is_empty());
+        let scoped = std::iter::from_fn(move || {
+            let present = scope?;
+            scope = present.rsplit_once('.').map(|(outer, _)| outer);
+            Some(format!("{present}.{name}"))
+        });
+        scoped.chain(std::iter::once(name.to_owned()))
+    }
+
+    /// What stands at a path under `ev` or `event`.
+    pub(super) fn declared(&self, root: Root, path: &str) -> Declared<'_> {
+        self.schema(root).map_or(Declared::Nothing, |schema| schema.declared(path))
+    }
+
+    /// The type that describes a root's fields.
+    pub(super) fn schema(&self, root: Root) -> Option<&EventType> {
+        match root {
+            Root::Object => self.event_type.as_deref(),
+            Root::Envelope => Some(&ENVELOPE),
+        }
+    }
+
+    /// The event type's name, which is what `event.event_type` is.
+    pub(super) fn event_type_name(&self) -> &str {
+        self.event_type.as_ref().map_or("", |event_type| &event_type.name)
+    }
+}
+
+impl Expression {
+    /// The expression's value with variables bound.
+    ///
+    /// # Errors
+    /// Whatever makes the evaluation fail.
+    pub fn evaluate<'e>(
+        &self,
+        bindings: &BTreeMap<String, Value<'e>>,
+    ) -> Result<Value<'e>, EvalError> {
+        Evaluation::new(Data::Bindings(bindings)).value(&self.node)
+    }
+}
+
+static ENVELOPE: LazyLock<EventType> = LazyLock::new(|| {
+    let field = |name: &str, field_type| DeclaredField {
+        name: name.to_owned(),
+        field_type,
+        description: String::new(),
+    };
+    let text = |name| field(name, FieldType::String);
+    EventType {
+        name: "the event's envelope".to_owned(),
+        class: Class::Custom,
+        description: String::new(),
+        fields: vec![
+            text("event_id"),
+            text("event_type"),
+            field("event_timestamp", FieldType::Timestamp),
+            text("account_id"),
+            text("principal.id"),
+            text("principal.subject"),
+            text("principal.source"),
+            text("principal.credential.id"),
+            text("principal.credential.uri"),
+        ],
+    }
+});

@@ -1,0 +1,141 @@
+//! What can go wrong: mistakes found when a filter is saved, and errors of one evaluation.
+//!
+//! Mistakes carry places and help because a person mends them; evaluation errors are counted by
+//! the thousand, so making one allocates little or nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::report::{Span, caret};
+
+/// One mistake in a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where in the filter's text.
+    pub span: Span,
+    /// What is wrong.
+    pub message: String,
+    /// What would mend it, if that can be told.
+    pub help: Option<String>,
+    /// Whether it is a field that the event type does not have, which has a code of its own.
+    pub(super) unknown_field: bool,
+}
+
+impl Mistake {
+    pub(super) fn new(span: Span, message: impl Into<String>) -> Mistake {
+        Mistake { span, message: message.into(), help: None, unknown_field: false }
+    }
+
+    pub(super) fn help(self, help: impl Into<String>) -> Mistake {
+        Mistake { help: Some(help.into()), ..self }
+    }
+}
+
+/// Why a filter is refused: its mistakes, in the order of its text. `Display` writes the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilterError {
+    source: String,
+    mistakes: Vec<Mistake>,
+}
+
+impl FilterError {
+    pub(super) fn new(source: &str, mut mistakes: Vec<Mistake>) -> FilterError {
+        mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+        FilterError { source: source.to_owned(), mistakes }
+    }
+
+    /// ngrok's code for it: `ERR_NGROK_5405` for an unknown field, `ERR_NGROK_5404` for the rest.
+    /// Where both kinds of mistake were made, the unknown field counts.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        if self.mistakes.iter().any(|mistake| mistake.unknown_field) {
+            "ERR_NGROK_5405"
+        } else {
+            "ERR_NGROK_5404"
+        }
+    }
+
+    /// The mistakes, at least one.
+    #[must_use]
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, mistake) in self.mistakes.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n\n")?;
+            }
+            write!(f, "{}\n{}", mistake.message, caret(&self.source, mistake.span))?;
+            if let Some(help) = &mistake.help {
+                write!(f, "\n  = help: {help}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+/// Why one evaluation has no result. The event then does not match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EvalError {
+    /// A map has no such key.
+    NoSuchKey(Box<str>),
+    /// A list has no such index.
+    NoSuchIndex(i64),
+    /// Integer division or remainder by zero.
+    DivisionByZero,
+    /// A result outside its type's range: the operation's name.
+    Overflow(&'static str),
+    /// An operation met values of types that it does not take: the operation and the types.
+    NoOverload(&'static str, Box<str>),
+    /// A field holds JSON of another type than declared: its path and its declared type.
+    WrongJson(Arc<str>, Arc<str>),
+    /// Text that cannot be converted to what was asked for.
+    Invalid(Box<str>),
+    /// A name that is not known when the filter runs; checked filters never meet it.
+    UnknownName(Box<str>),
+    /// A run-time limit was met: its description.
+    Limit(&'static str),
+}
+
+/// Text from events is cut in messages: it may be long, and the message is kept and shown.
+const SHOWN: usize = 64;
+
+impl EvalError {
+    pub(super) fn no_such_key(key: &str) -> EvalError {
+        EvalError::NoSuchKey(shown(key))
+    }
+
+    /// For example: `invalid("timestamp", "yesterday")`.
+    pub(super) fn invalid(what: &str, text: &str) -> EvalError {
+        EvalError::Invalid(format!("`{}` is no {what}", shown(text)).into())
+    }
+}
+
+fn shown(text: &str) -> Box<str> {
+    text.chars().take(SHOWN).collect()
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvalError::NoSuchKey(key) => write!(f, "no such key `{key}`"),
+            EvalError::NoSuchIndex(index) => write!(f, "no such index {index}"),
+            EvalError::DivisionByZero => f.write_str("division by zero"),
+            EvalError::Overflow(what) => write!(f, "result of `{what}` is out of range"),
+            EvalError::NoOverload(what, types) => write!(f, "`{what}` cannot take {types}"),
+            EvalError::WrongJson(path, declared) => {
+                write!(f, "field `{path}` is not the {declared} it is declared to be")
+            }
+            EvalError::Invalid(message) => f.write_str(message),
+            EvalError::UnknownName(name) => write!(f, "unknown name `{name}`"),
+            EvalError::Limit(what) => write!(f, "over the limit of {what}"),
+        }
+    }
+}
+
+impl std::error::Error for EvalError {}

@@ -1,0 +1,213 @@
+//! The fields that a filter reads, and their values in an event.
+//!
+//! This is the one place where JSON becomes CEL values: declared types win over how a number is
+//! written, absence and null become the type's zero, and another JSON type is an error.
+
+use std::sync::Arc;
+
+use crate::event::{Cursor, FieldType, Root, ScanError, Slot, Timestamp, string_value, unescape};
+
+use super::error::EvalError;
+use super::functions::time::parse_duration;
+use super::value::{Key, Map, Text, Value};
+
+/// A field that a filter reads.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Field {
+    pub root: Root,
+    /// The path from the root.
+    pub path: Vec<String>,
+    /// The path as the filter writes it, for messages.
+    pub shown: Arc<str>,
+    /// The declared type, or none for a group, which can only be asked for with `has`.
+    pub declared: Option<FieldType>,
+    /// The declared type's name, for messages.
+    pub type_name: Arc<str>,
+}
+
+impl Field {
+    /// Whether the event has the field and it is not null.
+    pub fn is_present(&self, slot: Slot<'_>) -> Result<bool, EvalError> {
+        match slot {
+            Slot::Absent => Ok(false),
+            Slot::Broken => Err(self.wrong_json()),
+            Slot::Json(json) => Ok(json != "null"),
+        }
+    }
+
+    /// The field's value.
+    pub fn value<'e>(&self, slot: Slot<'e>) -> Result<Value<'e>, EvalError> {
+        let declared = self.declared.as_ref().ok_or_else(|| self.wrong_json())?;
+        match slot {
+            Slot::Broken => Err(self.wrong_json()),
+            Slot::Absent | Slot::Json("null") => Ok(zero(declared)),
+            Slot::Json(json) => convert(json, declared).ok_or_else(|| self.wrong_json()),
+        }
+    }
+
+    fn wrong_json(&self) -> EvalError {
+        EvalError::WrongJson(self.shown.clone(), self.type_name.clone())
+    }
+}
+
+/// The value of a field that an event has not.
+fn zero(declared: &FieldType) -> Value<'static> {
+    match declared {
+        FieldType::Bool => Value::Bool(false),
+        FieldType::Int => Value::Int(0),
+        FieldType::Double => Value::Double(0.0),
+        FieldType::String => Value::String(Text::Borrowed("")),
+        FieldType::List(_) => Value::List(Arc::new([])),
+        FieldType::Map(_) => Value::Map(Arc::default()),
+        FieldType::Timestamp | FieldType::Duration | FieldType::Dyn => Value::Null,
+    }
+}
+
+/// A JSON value of a declared type; none if it has another type.
+fn convert<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
+    match declared {
+        FieldType::Bool => match json {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        FieldType::Int => whole_number(json).map(Value::Int),
+        FieldType::Double => number(json).map(Value::Double),
+        FieldType::String => Some(Value::String(string_value(json)?.into())),
+        FieldType::Timestamp => Timestamp::parse(&string_value(json)?).map(Value::Timestamp),
+        FieldType::Duration => parse_duration(&string_value(json)?).map(Value::Duration),
+        FieldType::List(_) if !json.starts_with('[') => None,
+        FieldType::Map(_) if !json.starts_with('{') => None,
+        FieldType::List(_) | FieldType::Map(_) | FieldType::Dyn => {
+            item(&mut Cursor::new(json), declared).ok()
+        }
+    }
+}
+
+fn number(json: &str) -> Option<f64> {
+    let starts_a_number = json.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    if starts_a_number { json.parse().ok().filter(|value: &f64| value.is_finite()) } else { None }
+}
+
+/// A JSON number that is whole and in the range of an int, however it is written: 443, 443.0,
+/// 4.43e2. Exact: no double stands in between.
+fn whole_number(json: &str) -> Option<i64> {
+    if let Ok(int) = json.parse() {
+        return Some(int);
+    }
+    number(json)?;
+    let (negative, text) = match json.strip_prefix('-') {
+        Some(text) => (true, text),
+        None => (false, json),
+    };
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = [whole, fraction].concat();
+    let significant = digits.trim_end_matches('0').len();
+    let zeros = i64::try_from(digits.len() - significant).ok()?;
+    digits.truncate(significant);
+    let digits = digits.trim_start_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let shift = exponent.parse::<i64>().ok()? - i64::try_from(fraction.len()).ok()? + zeros;
+    // A non-zero number with more than 18 zeros at its end is out of range.
+    let scale = 10i128.checked_pow(u32::try_from(shift).ok().filter(|shift| *shift <= 18)?)?;
+    let magnitude = digits.parse::<i128>().ok()?.checked_mul(scale)?;
+    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+/// A value inside a list, map or dyn field. Its declared type decides where the JSON leaves room;
+/// where the JSON is of another type, the JSON wins, so that one odd item does not spoil the rest.
+fn item<'e>(cursor: &mut Cursor<'e>, declared: &FieldType) -> Result<Value<'e>, ScanError> {
+    match cursor.next_token() {
+        Some(b'[') => {
+            let inner = if let FieldType::List(inner) = declared { inner } else { &FieldType::Dyn };
+            let mut items = Vec::new();
+            let mut more = cursor.enter(b'[', b']')?;
+            while more {
+                items.push(item(cursor, inner)?);
+                more = cursor.more(b']')?;
+            }
+            Ok(Value::List(items.into()))
+        }
+        Some(b'{') => {
+            let inner = if let FieldType::Map(inner) = declared { inner } else { &FieldType::Dyn };
+            let mut entries = Vec::new();
+            let mut more = cursor.enter(b'{', b'}')?;
+            while more {
+                let key = Key::String(unescape(cursor.key()?).into());
+                entries.push((key, item(cursor, inner)?));
+                more = cursor.more(b'}')?;
+            }
+            Ok(Value::Map(Arc::new(Map::last_wins(entries))))
+        }
+        _ => {
+            let json = cursor.value(0)?;
+            let value = match declared {
+                FieldType::Dyn | FieldType::List(_) | FieldType::Map(_) => None,
+                scalar => convert(json, scalar),
+            };
+            Ok(value.unwrap_or_else(|| free(json)))
+        }
+    }
+}
+
+/// A JSON scalar by its looks: whole numbers are ints or uints, others doubles.
+fn free(json: &str) -> Value<'_> {
+    match json {
+        "null" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => {
+            if let Some(text) = string_value(json) {
+                Value::String(text.into())
+            } else if let Ok(int) = json.parse() {
+                Value::Int(int)
+            } else if let Ok(uint) = json.parse() {
+                Value::Uint(uint)
+            } else {
+                json.parse().map_or(Value::Null, Value::Double)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_ints_however_they_are_written() {
+        for (json, int) in [
+            ("443", Some(443)),
+            ("443.0", Some(443)),
+            ("4.43e2", Some(443)),
+            ("44300E-2", Some(443)),
+            ("-0.0", Some(0)),
+            ("0e999999999999", Some(0)),
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("-9.223372036854775808e18", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("443.5", None),
+            ("1e-1", None),
+            ("1e19", None),
+            ("1e999", None),
+            ("\"443\"", None),
+            ("true", None),
+        ] {
+            assert_eq!(whole_number(json), int, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_moved_decimal_point_changes_no_int(int in any::<i64>(), places in 0..5usize) {
+            let moved = format!("{int}{}e-{places}", "0".repeat(places));
+            prop_assert_eq!(whole_number(&moved), Some(int));
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What operators and functions do, by subject. Each takes its arguments as values of any type and
+//! says so when it cannot take them; `overloads.rs` lists the types.
+
+pub(super) mod arithmetic;
+pub(super) mod containers;
+pub(super) mod convert;
+pub(super) mod regex;
+pub(super) mod strings;
+pub(super) mod time;
+
+use super::error::EvalError;
+use super::limits::{MAX_ITERATIONS, MAX_RESULT};
+use super::value::{Value, no_overload};
+
+pub(super) type Outcome<'a> = Result<Value<'a>, EvalError>;
+
+/// A function: its arguments, and what one evaluation may still spend.
+pub(super) type Implementation = for<'a> fn(&[Value<'a>], &mut Budget) -> Outcome<'a>;
+
+/// What one evaluation may still spend. Work that a filter's text bounds is not counted.
+#[derive(Debug)]
+pub(super) struct Budget {
+    iterations: u32,
+    result: usize,
+}
+
+impl Budget {
+    pub fn new() -> Budget {
+        Budget { iterations: MAX_ITERATIONS, result: MAX_RESULT }
+    }
+
+    /// Spends iterations of comprehensions, or work that costs as much.
+    pub fn iterate(&mut self, count: u32) -> Result<(), EvalError> {
+        match self.iterations.checked_sub(count) {
+            Some(left) => {
+                self.iterations = left;
+                Ok(())
+            }
+            None => Err(EvalError::Limit("10000 iterations in one evaluation")),
+        }
+    }
+
+    /// Spends bytes of a result that is about to be built.
+    pub fn build(&mut self, bytes: usize) -> Result<(), EvalError> {
+        match self.result.checked_sub(bytes) {
+            Some(left) => {
+                self.result = left;
+                Ok(())
+            }
+            None => Err(EvalError::Limit("1 MiB of results in one evaluation")),
+        }
+    }
+
+    /// Spends the memory of a list that is about to be built.
+    pub fn build_list(&mut self, items: usize) -> Result<(), EvalError> {
+        self.build(items.saturating_mul(size_of::<Value<'_>>()))
+    }
+}
+
+fn refuse<'a>(name: &'static str, arguments: &[Value<'a>]) -> Outcome<'a> {
+    Err(no_overload(name, &arguments.iter().collect::<Vec<_>>()))
+}

@@ -1,0 +1,43 @@
+//! The limits of the filter language, each with its reason. A filter is written by a user of the
+//! service and run on every event, so each dimension of it has an end.
+//!
+//! Nothing is enforced here; the constant's name is what the code that enforces it refers to.
+
+/// Longest filter, in bytes. A list of 800 addresses fits; a program does not.
+pub const MAX_SOURCE: usize = 16 * 1024;
+
+/// Deepest nesting: of brackets in the text, and of operands in the tree. CEL asks for at least 12
+/// to 32; 128 is what wirefilter allows and what an event's JSON may have. At this depth every
+/// stage stays below 2 MiB of stack, the default of a thread, in a debug build (tested).
+pub const MAX_NESTING: usize = 128;
+
+/// Most nodes of the tree after macros are expanded: the work of checking is proportional to it.
+pub const MAX_NODES: usize = 10_000;
+
+/// Deepest nesting of comprehensions: each level multiplies the work by the length of a list.
+pub const MAX_COMPREHENSION_NESTING: usize = 3;
+
+/// Most elements of a list or map that is written out in a filter.
+pub const MAX_LITERAL_ITEMS: usize = 4_096;
+
+/// Largest compiled regular expression, in bytes: wide repetitions of Unicode classes grow to
+/// megabytes from a few characters.
+pub const MAX_REGEX_PROGRAM: usize = 1024 * 1024;
+
+/// Highest repetition count in a regular expression; it is RE2's.
+pub const MAX_REGEX_REPEAT: u32 = 1_000;
+
+/// Most mistakes that are reported together: more do not help, and a broken filter may have
+/// thousands.
+pub const MAX_MISTAKES: usize = 16;
+
+/// Most iterations of comprehensions in one evaluation, nested ones counted together; it is the
+/// C++ runtime's.
+pub const MAX_ITERATIONS: u32 = 10_000;
+
+/// Most bytes that all strings and lists built in one evaluation may have together.
+pub const MAX_RESULT: usize = 1024 * 1024;
+
+/// What a regular expression that is not a constant costs, in iterations: it is compiled anew in
+/// each evaluation, at some hundred times the cost of one ordinary iteration.
+pub const DYNAMIC_REGEX_ITERATIONS: u32 = 200;

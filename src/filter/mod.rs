@@ -1,0 +1,74 @@
+//! Filters: CEL expressions on events, from text to yes or no.
+//!
+//! The way of a filter: text → `parse` (the grammar in `filters/cel.pest`, macros expanded) → `tree`
+//! → `check` (names, types, constants; `overloads` lists all functions) → `node` → `program` (tests
+//! on slots; the general evaluator in `eval` for the rest). It reads slots and knows nothing of
+//! I/O, clocks or subscriptions.
+
+mod check;
+mod environment;
+mod error;
+mod eval;
+mod fields;
+mod functions;
+mod limits;
+mod literals;
+mod macros;
+mod names;
+mod nesting;
+mod node;
+mod overloads;
+mod parse;
+mod program;
+mod tree;
+mod types;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::event::{EventType, SlotPlan};
+use crate::report::Span;
+
+pub use environment::{Environment, Expression};
+pub use error::{EvalError, FilterError, Mistake};
+pub use limits::*;
+pub use program::Program;
+pub use types::Type;
+pub use value::{Key, Map, Text, Value};
+
+/// A filter that was checked against an event type.
+#[derive(Clone, Debug)]
+pub struct CheckedFilter {
+    text: Arc<str>,
+    expression: Arc<Expression>,
+}
+
+/// Parses a filter and checks it against the fields of an event type.
+///
+/// # Errors
+/// All mistakes that were found. A filter's result must be bool, or dyn and bool when it runs.
+pub fn check(text: &str, event_type: &EventType) -> Result<CheckedFilter, FilterError> {
+    let expression = Environment::of_events(event_type).check(text)?;
+    if !matches!(expression.result, Type::Bool | Type::Dyn | Type::Variable(_)) {
+        let span = Span { start: 0, end: text.len() };
+        let message = format!("a filter's result is bool, found {}", expression.result);
+        return Err(FilterError::new(text, vec![Mistake::new(span, message)]));
+    }
+    Ok(CheckedFilter { text: text.into(), expression: Arc::new(expression) })
+}
+
+impl CheckedFilter {
+    /// The filter as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Compiles for a plan of slots; the fields that the filter reads become slots of it.
+    pub fn compile(&self, plan: &mut SlotPlan) -> Program {
+        Program::new(&self.expression, plan)
+    }
+}

@@ -1,0 +1,245 @@
+//! Every operator and function: the types it takes, the type it gives, and what runs it.
+//!
+//! One table for the checker and the evaluator, so that what is accepted is what is implemented.
+//! The implementations stand in `functions/`; macros are not functions and not here.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::functions::{Implementation, arithmetic, containers, convert, strings, time};
+use super::types::{Type, split_types};
+
+/// How a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// `f(x, y)`, and operators.
+    Global,
+    /// `x.f(y)`; the receiver is the first parameter.
+    Receiver,
+    /// Either way.
+    Both,
+}
+
+/// All functions of one name. The implementation tells the types of its arguments apart when it
+/// runs, because they may be `dyn` until then.
+struct Family {
+    name: &'static str,
+    style: Style,
+    run: Implementation,
+    /// Parameters and result.
+    signatures: &'static [(&'static str, &'static str)],
+}
+
+const fn family(
+    name: &'static str,
+    style: Style,
+    run: Implementation,
+    signatures: &'static [(&'static str, &'static str)],
+) -> Family {
+    Family { name, style, run, signatures }
+}
+
+use Style::{Both, Global, Receiver};
+
+const ORDERED: &[(&str, &str)] = &[
+    ("bool, bool", "bool"),
+    ("int, int", "bool"),
+    ("uint, uint", "bool"),
+    ("double, double", "bool"),
+    ("string, string", "bool"),
+    ("bytes, bytes", "bool"),
+    ("timestamp, timestamp", "bool"),
+    ("duration, duration", "bool"),
+];
+const DIVISION: &[(&str, &str)] =
+    &[("int, int", "int"), ("uint, uint", "uint"), ("double, double", "double")];
+const TEXT_TEST: &[(&str, &str)] = &[("string, string", "bool")];
+const CALENDAR: &[(&str, &str)] = &[("timestamp", "int"), ("timestamp, string", "int")];
+const CLOCK: &[(&str, &str)] =
+    &[("timestamp", "int"), ("timestamp, string", "int"), ("duration", "int")];
+
+const FAMILIES: &[Family] = &[
+    family("==", Global, arithmetic::equals, &[("A, A", "bool")]),
+    family("!=", Global, arithmetic::differs, &[("A, A", "bool")]),
+    family("<", Global, arithmetic::less, ORDERED),
+    family("<=", Global, arithmetic::at_most, ORDERED),
+    family(">", Global, arithmetic::greater, ORDERED),
+    family(">=", Global, arithmetic::at_least, ORDERED),
+    family("!_", Global, arithmetic::not, &[("bool", "bool")]),
+    family("-_", Global, arithmetic::negate, &[("int", "int"), ("double", "double")]),
+    family(
+        "+",
+        Global,
+        arithmetic::add,
+        &[
+            ("int, int", "int"),
+            ("uint, uint", "uint"),
+            ("double, double", "double"),
+            ("string, string", "string"),
+            ("bytes, bytes", "bytes"),
+            ("list(A), list(A)", "list(A)"),
+            ("timestamp, duration", "timestamp"),
+            ("duration, timestamp", "timestamp"),
+            ("duration, duration", "duration"),
+        ],
+    ),
+    family(
+        "-",
+        Global,
+        arithmetic::subtract,
+        &[
+            ("int, int", "int"),
+            ("uint, uint", "uint"),
+            ("double, double", "double"),
+            ("timestamp, timestamp", "duration"),
+            ("timestamp, duration", "timestamp"),
+            ("duration, duration", "duration"),
+        ],
+    ),
+    family("*", Global, arithmetic::multiply, DIVISION),
+    family("/", Global, arithmetic::divide, DIVISION),
+    family("%", Global, arithmetic::remainder, &[("int, int", "int"), ("uint, uint", "uint")]),
+    family(
+        "in",
+        Global,
+        containers::contained,
+        &[("A, list(A)", "bool"), ("A, map(A, B)", "bool")],
+    ),
+    family("[]", Global, containers::index, &[("list(A), int", "A"), ("map(A, B), A", "B")]),
+    family(
+        "size",
+        Both,
+        containers::size,
+        &[("string", "int"), ("bytes", "int"), ("list(A)", "int"), ("map(A, B)", "int")],
+    ),
+    family("contains", Receiver, strings::contains, TEXT_TEST),
+    family("startsWith", Receiver, strings::starts_with, TEXT_TEST),
+    family("endsWith", Receiver, strings::ends_with, TEXT_TEST),
+    family("matches", Both, strings::matches, TEXT_TEST),
+    family(
+        "int",
+        Global,
+        convert::int,
+        &[
+            ("int", "int"),
+            ("uint", "int"),
+            ("double", "int"),
+            ("string", "int"),
+            ("timestamp", "int"),
+        ],
+    ),
+    family(
+        "uint",
+        Global,
+        convert::uint,
+        &[("uint", "uint"), ("int", "uint"), ("double", "uint"), ("string", "uint")],
+    ),
+    family(
+        "double",
+        Global,
+        convert::double,
+        &[("double", "double"), ("int", "double"), ("uint", "double"), ("string", "double")],
+    ),
+    family(
+        "string",
+        Global,
+        convert::string,
+        &[
+            ("string", "string"),
+            ("bool", "string"),
+            ("int", "string"),
+            ("uint", "string"),
+            ("double", "string"),
+            ("bytes", "string"),
+            ("timestamp", "string"),
+            ("duration", "string"),
+        ],
+    ),
+    family("bytes", Global, convert::bytes, &[("bytes", "bytes"), ("string", "bytes")]),
+    family("bool", Global, convert::bool, &[("bool", "bool"), ("string", "bool")]),
+    family(
+        "timestamp",
+        Global,
+        convert::timestamp,
+        &[("timestamp", "timestamp"), ("string", "timestamp"), ("int", "timestamp")],
+    ),
+    family(
+        "duration",
+        Global,
+        convert::duration,
+        &[("duration", "duration"), ("string", "duration")],
+    ),
+    family("type", Global, convert::type_of, &[("A", "type")]),
+    family("dyn", Global, convert::to_dyn, &[("A", "dyn")]),
+    family("getFullYear", Receiver, time::full_year, CALENDAR),
+    family("getMonth", Receiver, time::month, CALENDAR),
+    family("getDate", Receiver, time::date, CALENDAR),
+    family("getDayOfMonth", Receiver, time::day_of_month, CALENDAR),
+    family("getDayOfWeek", Receiver, time::day_of_week, CALENDAR),
+    family("getDayOfYear", Receiver, time::day_of_year, CALENDAR),
+    family("getHours", Receiver, time::hours, CLOCK),
+    family("getMinutes", Receiver, time::minutes, CLOCK),
+    family("getSeconds", Receiver, time::seconds, CLOCK),
+    family("getMilliseconds", Receiver, time::milliseconds, CLOCK),
+];
+
+/// A function as the checker sees it.
+pub(super) struct Function {
+    pub name: &'static str,
+    pub style: Style,
+    pub run: Implementation,
+    pub signatures: Vec<Signature>,
+}
+
+pub(super) struct Signature {
+    pub parameters: Vec<Type>,
+    pub result: Type,
+}
+
+/// Type variables of a signature are single letters, so a use of one needs at most so many.
+pub(super) const MAX_TYPE_VARIABLES: usize = 26;
+
+static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
+    let read = |text: &str| Type::parse(text).unwrap_or(Type::Dyn);
+    let function = |family: &Family| Function {
+        name: family.name,
+        style: family.style,
+        run: family.run,
+        signatures: family
+            .signatures
+            .iter()
+            .map(|(parameters, result)| Signature {
+                parameters: split_types(parameters).into_iter().map(read).collect(),
+                result: read(result),
+            })
+            .collect(),
+    };
+    FAMILIES.iter().map(|family| (family.name, function(family))).collect()
+});
+
+/// The function or operator of a name.
+pub(super) fn function(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.get(name)
+}
+
+/// The names of all functions, without operators.
+pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|family| family.name).filter(|name| name.starts_with(char::is_alphabetic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signature_is_well_written_and_every_name_stands_once() {
+        for family in FAMILIES {
+            for (parameters, result) in family.signatures {
+                for text in split_types(parameters).into_iter().chain([*result]) {
+                    assert!(Type::parse(text).is_some(), "{}: {text}", family.name);
+                }
+            }
+        }
+        assert_eq!(FUNCTIONS.len(), FAMILIES.len());
+    }
+}

@@ -1,0 +1,295 @@
+//! Programs: a filter made ready for events whose slots are known.
+//!
+//! The common shapes, a field against a constant joined by `&&`, `||`, `!` and `? :`, become tests
+//! on slots that allocate nothing and look up no name. Everything else runs in the general
+//! evaluator. Both use the same readers and comparisons, so they mean the same; a property test
+//! holds them together.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::event::{Slot, SlotId, SlotPlan};
+
+use super::environment::Expression;
+use super::error::EvalError;
+use super::eval::{Data, Evaluation};
+use super::fields::Field;
+use super::functions::regex::Pattern;
+use super::node::{Call, Node};
+use super::value::{Text, Value, compare, equal, no_overload};
+
+/// A filter compiled for one plan of slots.
+#[derive(Debug)]
+pub struct Program {
+    test: Test,
+    /// The fields that the general evaluator reads, by their number.
+    fields: Vec<(Field, SlotId)>,
+}
+
+/// A condition on an event.
+#[derive(Debug)]
+enum Test {
+    Constant(bool),
+    /// A bool field.
+    Holds(Box<Place>),
+    Present(Box<Place>),
+    Compare(Box<Place>, Comparison, Value<'static>),
+    Among(Box<Place>, HashSet<Box<str>>),
+    Contains(Box<Place>, memchr::memmem::Finder<'static>),
+    StartsWith(Box<Place>, Box<str>),
+    EndsWith(Box<Place>, Box<str>),
+    Matches(Box<Place>, Arc<Pattern>),
+    Not(Box<Test>),
+    All(Box<[Test]>),
+    Any(Box<[Test]>),
+    Choose(Box<[Test; 3]>),
+    General(Box<Node>),
+}
+
+/// A field and where it stands.
+#[derive(Clone, Debug)]
+struct Place {
+    field: Field,
+    slot: SlotId,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Equal,
+    Unequal,
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+}
+
+impl Comparison {
+    fn of(function: &str) -> Option<Comparison> {
+        Some(match function {
+            "==" => Comparison::Equal,
+            "!=" => Comparison::Unequal,
+            "<" => Comparison::Less,
+            "<=" => Comparison::AtMost,
+            ">" => Comparison::Greater,
+            ">=" => Comparison::AtLeast,
+            _ => return None,
+        })
+    }
+
+    /// The comparison with its sides exchanged.
+    fn mirrored(self) -> Comparison {
+        match self {
+            Comparison::Less => Comparison::Greater,
+            Comparison::AtMost => Comparison::AtLeast,
+            Comparison::Greater => Comparison::Less,
+            Comparison::AtLeast => Comparison::AtMost,
+            symmetric => symmetric,
+        }
+    }
+
+    fn holds(self, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
+        let ordered = |name| compare(name, a, b);
+        Ok(match self {
+            Comparison::Equal => equal(a, b),
+            Comparison::Unequal => !equal(a, b),
+            Comparison::Less => ordered("<")?.is_some_and(|order| order.is_lt()),
+            Comparison::AtMost => ordered("<=")?.is_some_and(|order| order.is_le()),
+            Comparison::Greater => ordered(">")?.is_some_and(|order| order.is_gt()),
+            Comparison::AtLeast => ordered(">=")?.is_some_and(|order| order.is_ge()),
+        })
+    }
+}
+
+impl Program {
+    /// Compiles an expression; the fields it reads become slots of `plan`.
+    pub(super) fn new(expression: &Expression, plan: &mut SlotPlan) -> Program {
+        let fields: Vec<_> = expression
+            .fields
+            .iter()
+            .map(|field| (field.clone(), plan.slot(field.root, &field.path)))
+            .collect();
+        Program { test: Test::new(&expression.node, &fields), fields }
+    }
+
+    /// Whether the event in `slots` matches.
+    ///
+    /// # Errors
+    /// When the filter has no result for this event; the event then counts as not matching.
+    pub fn matches(&self, slots: &[Slot<'_>]) -> Result<bool, EvalError> {
+        let mut run = Run { slots, evaluation: self.evaluation(slots) };
+        run.test(&self.test)
+    }
+
+    fn evaluation<'n, 'e>(&'n self, slots: &'n [Slot<'e>]) -> Evaluation<'n, 'e> {
+        Evaluation::new(Data::Event { fields: &self.fields, slots })
+    }
+
+    /// The same by the general evaluator alone.
+    #[cfg(test)]
+    pub(super) fn matches_generally(
+        &self,
+        expression: &Expression,
+        slots: &[Slot<'_>],
+    ) -> Result<bool, EvalError> {
+        self.evaluation(slots).truth(&expression.node)
+    }
+
+    /// Whether no part needs the general evaluator.
+    #[cfg(test)]
+    pub(super) fn is_fast(&self) -> bool {
+        self.test.is_fast()
+    }
+}
+
+impl Test {
+    fn new(node: &Node, fields: &[(Field, SlotId)]) -> Test {
+        let place = |number: usize| {
+            let (field, slot) = fields.get(number)?;
+            Some(Box::new(Place { field: field.clone(), slot: *slot }))
+        };
+        let all = |nodes: &[Node]| nodes.iter().map(|node| Test::new(node, fields)).collect();
+        let fast = match node {
+            Node::Constant(Value::Bool(bool)) => Some(Test::Constant(*bool)),
+            Node::Field(number) => place(*number).map(Test::Holds),
+            Node::Presence(number) => place(*number).map(Test::Present),
+            Node::And(items) => Some(Test::All(all(items))),
+            Node::Or(items) => Some(Test::Any(all(items))),
+            Node::Ternary(parts) => Some(Test::Choose(Box::new(std::array::from_fn(|at| {
+                Test::new(&parts[at], fields)
+            })))),
+            Node::Matches(text, pattern) => match &**text {
+                Node::Field(number) => {
+                    place(*number).map(|place| Test::Matches(place, pattern.clone()))
+                }
+                _ => None,
+            },
+            Node::Call(call) => Test::call(call, fields),
+            _ => None,
+        };
+        fast.unwrap_or_else(|| Test::General(Box::new(node.clone())))
+    }
+
+    fn call(call: &Call, fields: &[(Field, SlotId)]) -> Option<Test> {
+        let (number, constant, mirrored) = match call.arguments.as_slice() {
+            [operand] if call.function == "!_" => {
+                return Some(Test::Not(Box::new(Test::new(operand, fields))));
+            }
+            [Node::Field(number), Node::Constant(constant)] => (*number, constant, false),
+            [Node::Constant(constant), Node::Field(number)] => (*number, constant, true),
+            _ => return None,
+        };
+        let (field, slot) = fields.get(number)?;
+        let place = Box::new(Place { field: field.clone(), slot: *slot });
+        if let Some(comparison) = Comparison::of(call.function) {
+            let comparison = if mirrored { comparison.mirrored() } else { comparison };
+            return Some(Test::Compare(place, comparison, constant.clone()));
+        }
+        match (call.function, constant, mirrored) {
+            ("in", Value::List(items), false) => {
+                let texts: Option<HashSet<Box<str>>> = items
+                    .iter()
+                    .map(|item| match item {
+                        Value::String(text) => Some((&**text).into()),
+                        _ => None,
+                    })
+                    .collect();
+                texts.map(|texts| Test::Among(place, texts))
+            }
+            ("contains", Value::String(text), false) => {
+                let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
+                Some(Test::Contains(place, finder))
+            }
+            ("startsWith", Value::String(text), false) => {
+                Some(Test::StartsWith(place, (&**text).into()))
+            }
+            ("endsWith", Value::String(text), false) => {
+                Some(Test::EndsWith(place, (&**text).into()))
+            }
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    fn is_fast(&self) -> bool {
+        match self {
+            Test::General(_) => false,
+            Test::Not(test) => test.is_fast(),
+            Test::All(tests) | Test::Any(tests) => tests.iter().all(Test::is_fast),
+            Test::Choose(tests) => tests.iter().all(Test::is_fast),
+            _ => true,
+        }
+    }
+}
+
+impl Place {
+    fn slot<'e>(&self, slots: &[Slot<'e>]) -> Slot<'e> {
+        slots.get(self.slot.index()).copied().unwrap_or_default()
+    }
+
+    fn value<'e>(&self, slots: &[Slot<'e>]) -> Result<Value<'e>, EvalError> {
+        self.field.value(self.slot(slots))
+    }
+
+    fn text<'e>(&self, of: &'static str, slots: &[Slot<'e>]) -> Result<Text<'e>, EvalError> {
+        match self.value(slots)? {
+            Value::String(text) => Ok(text),
+            other => Err(no_overload(of, &[&other])),
+        }
+    }
+}
+
+/// One run over an event. The general parts of a filter share one budget.
+struct Run<'n, 'e> {
+    slots: &'n [Slot<'e>],
+    evaluation: Evaluation<'n, 'e>,
+}
+
+impl Run<'_, '_> {
+    fn test(&mut self, test: &Test) -> Result<bool, EvalError> {
+        let slots = self.slots;
+        Ok(match test {
+            Test::Constant(bool) => *bool,
+            Test::Holds(place) => match place.value(slots)? {
+                Value::Bool(bool) => bool,
+                other => return Err(no_overload("a condition", &[&other])),
+            },
+            Test::Present(place) => place.field.is_present(place.slot(slots))?,
+            Test::Compare(place, comparison, constant) => {
+                comparison.holds(&place.value(slots)?, constant)?
+            }
+            Test::Among(place, texts) => match place.value(slots)? {
+                Value::String(text) => texts.contains(&*text),
+                _ => false,
+            },
+            Test::Contains(place, finder) => {
+                finder.find(place.text("contains", slots)?.as_bytes()).is_some()
+            }
+            Test::StartsWith(place, start) => {
+                place.text("startsWith", slots)?.starts_with(&**start)
+            }
+            Test::EndsWith(place, end) => place.text("endsWith", slots)?.ends_with(&**end),
+            Test::Matches(place, pattern) => pattern.is_match(&place.text("matches", slots)?),
+            Test::Not(test) => !self.test(test)?,
+            Test::All(tests) => return self.connect(tests, false),
+            Test::Any(tests) => return self.connect(tests, true),
+            Test::Choose(tests) => {
+                let [condition, then, otherwise] = &**tests;
+                let chosen = if self.test(condition)? { then } else { otherwise };
+                return self.test(chosen);
+            }
+            Test::General(node) => return self.evaluation.truth(node),
+        })
+    }
+
+    fn connect(&mut self, tests: &[Test], deciding: bool) -> Result<bool, EvalError> {
+        let mut error = None;
+        for test in tests {
+            match self.test(test) {
+                Ok(bool) if bool == deciding => return Ok(deciding),
+                Ok(_) => {}
+                Err(found) => error = error.or(Some(found)),
+            }
+        }
+        error.map_or(Ok(!deciding), Err)
+    }
+}
