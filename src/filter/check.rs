@@ -15,7 +15,7 @@ use super::functions::Budget;
 use super::functions::regex::Pattern;
 use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES};
 use super::node::{Call, FoldNode, Node};
-use super::overloads::{Function, MAX_TYPE_VARIABLES, Style, function, function_names};
+use super::overloads::{Function, Style, function, function_names};
 use super::tree::{Comprehension, Expr, Fold, Kind, Literal};
 use super::types::{Substitution, Type};
 use super::value::{Key, Map, Text, Value};
@@ -292,7 +292,11 @@ impl<'x> Checker<'x> {
         let (nodes, types): (Vec<Node>, Vec<Type>) = checked.into_iter().unzip();
         let Some(result) = self.overload(function, &types) else {
             let message = self.no_overload(function.name, &types);
-            return self.refuse_type(expr.span, message);
+            let mut mistake = Mistake::new(expr.span, &*message);
+            if types.contains(&Type::Null) && matches!(name, "==" | "!=") {
+                mistake = mistake.help("absence is asked for with `has(…)`, not with null");
+            }
+            return self.refuse(mistake, EvalError::Invalid(message.into()));
         };
         let result = self.known(result);
         (self.folded(expr, function, nodes), result)
@@ -305,13 +309,15 @@ impl<'x> Checker<'x> {
             if signature.parameters.len() != arguments.len() {
                 continue;
             }
-            let first = self.types.fresh(MAX_TYPE_VARIABLES);
-            let mut trial = self.types.clone();
+            let before = self.types.mark();
+            let first = self.types.fresh(signature.variables);
             let mut pairs = signature.parameters.iter().zip(arguments);
-            if !pairs.all(|(parameter, argument)| trial.unify(&parameter.raised(first), argument)) {
+            if !pairs
+                .all(|(parameter, argument)| self.types.unify(&parameter.raised(first), argument))
+            {
+                self.types.undo(before);
                 continue;
             }
-            self.types = trial;
             let this = self.types.resolve(&signature.result.raised(first));
             // Several signatures fit where an argument is dyn; then so is a result they differ in.
             result = Some(match result {

@@ -69,20 +69,6 @@ impl Checker<'_> {
                     Err(refused) => return refused,
                 }
             }
-            // Of `has(a.b).c`, the operand is a selection of its own.
-            Kind::Select(select) => {
-                let inner = self.any(&select.operand);
-                let step = Step {
-                    field: &select.field,
-                    span: select.field_span,
-                    quoted: select.quoted,
-                    test: select.test,
-                };
-                match self.steps(inner, &[step], operand.span) {
-                    Ok(typed) => (typed, steps.as_slice()),
-                    Err(refused) => return refused,
-                }
-            }
             _ => (self.any(operand), steps.as_slice()),
         };
         if let (_, Type::Group(root, path)) = &typed {

@@ -8,7 +8,6 @@ use crate::report::Span;
 
 use super::error::Mistake;
 use super::limits::MAX_NESTING;
-use super::tree::too_deep;
 
 /// Refuses a text whose brackets nest deeper than [`MAX_NESTING`].
 pub(super) fn check_nesting(source: &str) -> Result<(), Mistake> {
@@ -20,7 +19,9 @@ pub(super) fn check_nesting(source: &str) -> Result<(), Mistake> {
             b'(' | b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_NESTING {
-                    return Err(too_deep(Span { start: at, end: at + 1 }));
+                    let message =
+                        format!("brackets nest deeper than {MAX_NESTING}, the limit of nesting");
+                    return Err(Mistake::new(Span { start: at, end: at + 1 }, message));
                 }
                 at += 1;
             }

@@ -194,13 +194,20 @@ pub(super) struct Function {
 pub(super) struct Signature {
     pub parameters: Vec<Type>,
     pub result: Type,
+    /// How many type variables there are in the parameters.
+    pub variables: usize,
 }
 
-/// Type variables of a signature are single letters, so a use of one needs at most so many.
-pub(super) const MAX_TYPE_VARIABLES: usize = 26;
+impl Signature {
+    fn read(parameters: &str, result: &str) -> Signature {
+        let read = |text: &str| Type::parse(text).unwrap_or(Type::Dyn);
+        let parameters: Vec<Type> = split_types(parameters).into_iter().map(read).collect();
+        let variables = parameters.iter().map(Type::variables).max().unwrap_or(0);
+        Signature { parameters, result: read(result), variables }
+    }
+}
 
 static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
-    let read = |text: &str| Type::parse(text).unwrap_or(Type::Dyn);
     let function = |family: &Family| Function {
         name: family.name,
         style: family.style,
@@ -208,10 +215,7 @@ static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
         signatures: family
             .signatures
             .iter()
-            .map(|(parameters, result)| Signature {
-                parameters: split_types(parameters).into_iter().map(read).collect(),
-                result: read(result),
-            })
+            .map(|(parameters, result)| Signature::read(parameters, result))
             .collect(),
     };
     FAMILIES.iter().map(|family| (family.name, function(family))).collect()

@@ -179,8 +179,10 @@ impl Builder {
             return Ok(());
         };
         let span = left.span.to(right.span);
+        let longer =
+            matches!((operator.as_str(), &left.kind), ("&&", Kind::And(_)) | ("||", Kind::Or(_)));
         let kind = join(&operator, left, right);
-        operands.push(self.node(span, kind)?);
+        operands.push(if longer { Expr::new(span, kind)? } else { self.node(span, kind)? });
         Ok(())
     }
 

@@ -5,14 +5,14 @@
 use crate::report::Span;
 
 use super::error::Mistake;
-use super::limits::MAX_NESTING;
+use super::limits::MAX_TREE_DEPTH;
 
 /// One node and where it stands in the text.
 #[derive(Clone, Debug)]
 pub(super) struct Expr {
     pub span: Span,
     pub kind: Kind,
-    /// Levels of nodes beneath; bounded by [`MAX_NESTING`], so walking a tree is safe.
+    /// Levels of nodes beneath; bounded by [`MAX_TREE_DEPTH`], so walking a tree is safe.
     height: usize,
 }
 
@@ -123,15 +123,13 @@ impl Expr {
                 .max(fold.body.height)
                 .max(fold.condition.as_ref().map_or(0, |condition| condition.height)),
         };
-        if height > MAX_NESTING {
-            return Err(too_deep(span));
+        if height > MAX_TREE_DEPTH {
+            let message = format!(
+                "operands {height} levels deep, over the limit of tree depth, {MAX_TREE_DEPTH}"
+            );
+            return Err(Mistake::new(span, message)
+                .help("chains of `||` and `&&` and elements of a list count as one level"));
         }
         Ok(Expr { span, kind, height })
     }
-}
-
-/// The refusal of what is nested too deeply.
-pub(super) fn too_deep(span: Span) -> Mistake {
-    Mistake::new(span, format!("nested deeper than {MAX_NESTING} levels, the limit of nesting"))
-        .help("long chains of `||`, `&&` and elements of `in [...]` do not nest")
 }

@@ -116,6 +116,16 @@ impl Type {
         })
     }
 
+    /// How many variables a signature with this type needs: one more than its highest.
+    pub(super) fn variables(&self) -> usize {
+        match self {
+            Type::Variable(number) => number + 1,
+            Type::List(inner) | Type::Nullable(inner) => inner.variables(),
+            Type::Map(key, value) => key.variables().max(value.variables()),
+            _ => 0,
+        }
+    }
+
     /// This type with each variable raised by `by`, so that two uses of a signature do not mix.
     pub(super) fn raised(&self, by: usize) -> Type {
         match self {
@@ -171,28 +181,60 @@ impl fmt::Display for Type {
 }
 
 /// What type variables stand for.
-#[derive(Clone, Debug, Default)]
+///
+/// Every change is written down, so that a trial that fails can be taken back.
+#[derive(Debug, Default)]
 pub(super) struct Substitution {
     bound: Vec<Option<Type>>,
-    fresh: usize,
+    /// The variables that were bound, and to what they were bound before.
+    changes: Vec<(usize, Option<Type>)>,
+}
+
+/// A moment to which a [`Substitution`] can go back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    variables: usize,
+    changes: usize,
 }
 
 impl Substitution {
     /// The first of `count` new variables.
     pub fn fresh(&mut self, count: usize) -> usize {
-        let first = self.fresh;
-        self.fresh += count;
-        self.bound.resize(self.fresh, None);
+        let first = self.bound.len();
+        self.bound.resize(first + count, None);
         first
+    }
+
+    /// The present moment.
+    pub fn mark(&self) -> Mark {
+        Mark { variables: self.bound.len(), changes: self.changes.len() }
+    }
+
+    /// Takes back everything since a mark.
+    pub fn undo(&mut self, to: Mark) {
+        while self.changes.len() > to.changes {
+            if let Some((number, before)) = self.changes.pop() {
+                self.bound[number] = before;
+            }
+        }
+        self.bound.truncate(to.variables);
+    }
+
+    /// What a type stands for at its top: a type, or a variable that is not bound. A loop, because
+    /// a chain of variables may be as long as a filter.
+    fn top<'t>(&'t self, mut of: &'t Type) -> &'t Type {
+        while let Type::Variable(number) = of {
+            match self.bound.get(*number) {
+                Some(Some(bound)) => of = bound,
+                _ => break,
+            }
+        }
+        of
     }
 
     /// A type with its bound variables replaced.
     pub fn resolve(&self, of: &Type) -> Type {
-        match of {
-            Type::Variable(number) => match self.bound.get(*number) {
-                Some(Some(bound)) => self.resolve(bound),
-                _ => of.clone(),
-            },
+        match self.top(of) {
             Type::List(item) => Type::list(self.resolve(item)),
             Type::Map(key, value) => Type::map(self.resolve(key), self.resolve(value)),
             Type::Nullable(inner) => Type::Nullable(Box::new(self.resolve(inner))),
@@ -200,12 +242,19 @@ impl Substitution {
         }
     }
 
+    /// The last variable of a chain: unbound, or bound to what is no variable.
+    fn last(&self, mut number: usize) -> usize {
+        while let Some(Some(Type::Variable(next))) = self.bound.get(number) {
+            number = *next;
+        }
+        number
+    }
+
     /// Whether values of the two types may meet; binds variables to make it so.
     pub fn unify(&mut self, a: &Type, b: &Type) -> bool {
         match (a, b) {
-            (Type::Variable(a), Type::Variable(b)) if a == b => true,
             (Type::Variable(number), other) | (other, Type::Variable(number)) => {
-                self.bind(*number, other)
+                self.bind(self.last(*number), other)
             }
             (Type::Dyn, _) | (_, Type::Dyn) => true,
             (Type::Nullable(_), Type::Null) | (Type::Null, Type::Nullable(_)) => true,
@@ -222,41 +271,33 @@ impl Substitution {
     }
 
     fn bind(&mut self, number: usize, to: &Type) -> bool {
-        match self.bound.get(number).cloned().flatten() {
-            Some(bound) => {
-                let fits = self.unify(&bound, to);
-                if fits && self.is_more_general(to, &bound) {
-                    self.set(number, to);
-                }
-                fits
-            }
-            None => {
-                let to = self.resolve(to);
-                if to == Type::Variable(number) {
-                    return true;
-                }
-                let occurs = mentions(&to, number);
-                if !occurs {
-                    self.set(number, &to);
-                }
-                !occurs
-            }
+        let to = self.resolve(to);
+        if to == Type::Variable(number) {
+            return true;
         }
+        let bound = self.bound.get(number).cloned().flatten();
+        if let Some(bound) = bound {
+            let fits = self.unify(&bound, &to);
+            if fits && self.is_more_general(&to, &bound) && !mentions(&self.resolve(&to), number) {
+                self.set(number, to);
+            }
+            return fits;
+        }
+        let occurs = mentions(&to, number);
+        if !occurs {
+            self.set(number, to);
+        }
+        !occurs
     }
 
-    fn set(&mut self, number: usize, to: &Type) {
-        let to = self.resolve(to);
-        if mentions(&to, number) {
-            return;
-        }
+    fn set(&mut self, number: usize, to: Type) {
         if let Some(place) = self.bound.get_mut(number) {
-            *place = Some(to);
+            self.changes.push((number, place.replace(to)));
         }
     }
 
     fn is_more_general(&self, a: &Type, b: &Type) -> bool {
-        let (a, b) = (self.resolve(a), self.resolve(b));
-        match (&a, &b) {
+        match (self.top(a), self.top(b)) {
             (Type::Dyn, b) => *b != Type::Dyn,
             (Type::Nullable(_), Type::Nullable(_)) => false,
             (Type::Nullable(_), _) => true,
@@ -270,13 +311,12 @@ impl Substitution {
 
     /// The type of a place where values of both types may stand: `dyn` if they do not fit.
     pub fn join(&mut self, a: &Type, b: &Type) -> Type {
-        let before = self.clone();
+        let before = self.mark();
         if !self.unify(a, b) {
-            *self = before;
+            self.undo(before);
             return Type::Dyn;
         }
-        let (a, b) = (self.resolve(a), self.resolve(b));
-        if self.is_more_general(&b, &a) { b } else { a }
+        self.resolve(if self.is_more_general(b, a) { b } else { a })
     }
 }
 
@@ -310,6 +350,28 @@ mod tests {
         assert!(!types.unify(&a, &Type::String));
         assert!(types.unify(&a, &Type::Dyn));
         assert_eq!(types.resolve(&a), Type::Dyn);
+    }
+
+    #[test]
+    fn a_trial_can_be_taken_back() {
+        let mut types = Substitution::default();
+        let a = Type::Variable(types.fresh(1));
+        let before = types.mark();
+        let b = Type::Variable(types.fresh(1));
+        assert!(types.unify(&a, &b) && types.unify(&b, &Type::Int));
+        types.undo(before);
+        assert_eq!(types.resolve(&a), a);
+    }
+
+    #[test]
+    fn a_long_chain_of_variables_needs_no_deep_stack() {
+        let mut types = Substitution::default();
+        let first = types.fresh(100_000);
+        for number in first..first + 99_999 {
+            assert!(types.unify(&Type::Variable(number), &Type::Variable(number + 1)));
+        }
+        assert!(types.unify(&Type::Variable(first), &Type::Int));
+        assert_eq!(types.resolve(&Type::Variable(first)), Type::Int);
     }
 
     #[test]
