@@ -1,1 +1,3 @@
+//! The program `sluicegate`.
+
 fn main() {}

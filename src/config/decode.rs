@@ -457,6 +457,17 @@ impl Text<'_> {
         written(self.source, self.span).into_owned()
     }
 
+    /// A mistake in this text. `problem` may quote the text, and is left out if it was filled in.
+    #[must_use]
+    pub fn wrong(&self, problem: impl fmt::Display) -> Mistake {
+        if self.filled {
+            let message = format!("what `{}` gives cannot be used here", self.shown());
+            Mistake::at(self.span, message)
+        } else {
+            Mistake::at(self.span, problem.to_string())
+        }
+    }
+
     /// A mistake in this text that has a report of its own, such as a filter's, which quotes the
     /// text. The report is left out if the text was filled in.
     #[must_use]

@@ -30,7 +30,8 @@
 //! ```
 //!
 //! Its files in the order of the data: `document` opens and drives; `yaml`, `toml` and `json` make a
-//! `tree`; `interpolate` fills it in; `decode` (with `units`) reads it; all speak through `mistakes`.
+//! `tree`; `interpolate` fills it in; `settings` (with `resources` and `targets`) asks `decode` (with
+//! `units`) for what it holds; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
 mod decode;

@@ -10,6 +10,10 @@ use serde_json::Value;
 
 use super::catalog::{Catalog, Class, EventType, Field, FieldType};
 
+#[expect(
+    clippy::expect_used,
+    reason = "the file is part of the program and read by this file's tests"
+)]
 static BUILTIN: LazyLock<Catalog> = LazyLock::new(|| {
     read(include_str!("catalog.json")).expect("the embedded catalog is read in this file's tests")
 });

@@ -288,7 +288,7 @@ pub fn unescape(inside: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(inside.len());
     out.push_str(&inside[..first]);
     let mut rest = &inside[first..];
-    while let Some(escape) = rest.bytes().nth(1) {
+    while let Some(escape) = rest.as_bytes().get(1).copied() {
         let (decoded, length) = match escape {
             b'b' => ('\u{8}', 2),
             b'f' => ('\u{c}', 2),

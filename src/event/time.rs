@@ -111,12 +111,10 @@ fn fraction(rest: &[u8]) -> Option<(u32, &[u8])> {
     if length == 0 {
         return None;
     }
-    let mut nanos = 0;
-    for place in 0..9 {
-        let digit = if place < length { u32::from(after_dot[place] - b'0') } else { 0 };
-        nanos = nanos * 10 + digit;
-    }
-    Some((nanos, &after_dot[length..]))
+    let (digits, zone) = after_dot.split_at(length);
+    let padded = digits.iter().chain(std::iter::repeat(&b'0')).take(9);
+    let nanos = padded.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
+    Some((nanos, zone))
 }
 
 fn offset_seconds(zone: &[u8]) -> Option<i64> {

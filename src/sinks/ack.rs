@@ -23,8 +23,8 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What to do about a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What to do about a fault; the later in order, the graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
     /// Send less: the service asks for a slower pace.
     Throttled,

@@ -1,0 +1,265 @@
+//! What users own: destinations and subscriptions, valid by construction.
+//!
+//! Whoever holds a [`Resources`] need not check anything again: every name resolves, every filter is
+//! compiled against its type, every limit is inside the service's. It opens no connection; saving
+//! resources is the control API's matter and not here yet.
+
+mod destination;
+mod subscription;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::event::Catalog;
+use crate::filter::FilterError;
+
+pub use destination::{BatchSettings, Destination, MAX_LINGER, Overflow};
+pub use subscription::{MAX_FIELDS, Source, Subscription};
+
+/// Most destinations in one daemon. Each has a task and buffers of its own; a thousand keeps their
+/// sum far below one machine's memory.
+pub const MAX_DESTINATIONS: usize = 1_000;
+
+/// Most subscriptions in one daemon.
+pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+
+/// Longest id of a resource, in bytes.
+const MAX_ID: usize = 64;
+
+/// The name of a destination or subscription: 1 to 64 letters, digits, `-`, `_` and `.`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId(Arc<str>);
+
+impl ResourceId {
+    /// Checks an id.
+    ///
+    /// # Errors
+    /// When it is empty, too long, or has other characters than those named above.
+    pub fn new(id: &str) -> Result<ResourceId, ResourceError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(plain) {
+            return Err(ResourceError::Id(id.to_owned()));
+        }
+        Ok(ResourceId(id.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ResourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Everything that decides where an event goes: one consistent set, replaced only as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// The event types, the user's own included.
+    pub catalog: Catalog,
+    destinations: Vec<Arc<Destination>>,
+    subscriptions: Vec<Arc<Subscription>>,
+}
+
+impl Resources {
+    /// No destinations and no subscriptions, over a catalog.
+    #[must_use]
+    pub fn new(catalog: Catalog) -> Resources {
+        Resources { catalog, ..Resources::default() }
+    }
+
+    /// Adds a destination.
+    ///
+    /// # Errors
+    /// When its id is taken or there are too many.
+    pub fn add_destination(&mut self, destination: Destination) -> Result<(), ResourceError> {
+        if self.destination(&destination.id).is_some() {
+            return Err(ResourceError::Duplicate { kind: "destination", id: destination.id });
+        }
+        if self.destinations.len() == MAX_DESTINATIONS {
+            return Err(ResourceError::TooMany { kind: "destinations", max: MAX_DESTINATIONS });
+        }
+        self.destinations.push(Arc::new(destination));
+        Ok(())
+    }
+
+    /// Adds a subscription, whose destinations must be there already.
+    ///
+    /// # Errors
+    /// When its id is taken, a destination is unknown or named twice, or there are too many.
+    pub fn add_subscription(&mut self, subscription: Subscription) -> Result<(), ResourceError> {
+        if self.subscriptions.iter().any(|other| other.id == subscription.id) {
+            return Err(ResourceError::Duplicate { kind: "subscription", id: subscription.id });
+        }
+        if self.subscriptions.len() == MAX_SUBSCRIPTIONS {
+            return Err(ResourceError::TooMany { kind: "subscriptions", max: MAX_SUBSCRIPTIONS });
+        }
+        for (at, id) in subscription.destinations.iter().enumerate() {
+            if self.destination(id).is_none() {
+                return Err(ResourceError::UnknownDestination(id.clone()));
+            }
+            if subscription.destinations[..at].contains(id) {
+                return Err(ResourceError::RepeatedDestination(id.clone()));
+            }
+        }
+        self.subscriptions.push(Arc::new(subscription));
+        Ok(())
+    }
+
+    /// The destination of an id.
+    #[must_use]
+    pub fn destination(&self, id: &ResourceId) -> Option<&Arc<Destination>> {
+        self.destinations.iter().find(|destination| destination.id == *id)
+    }
+
+    /// All destinations in the order they were added.
+    #[must_use]
+    pub fn destinations(&self) -> &[Arc<Destination>] {
+        &self.destinations
+    }
+
+    /// All subscriptions in the order they were added.
+    #[must_use]
+    pub fn subscriptions(&self) -> &[Arc<Subscription>] {
+        &self.subscriptions
+    }
+}
+
+/// Why a resource cannot be. Codes are ngrok's where ngrok has that condition.
+#[derive(Debug)]
+pub enum ResourceError {
+    /// Not an id.
+    Id(String),
+    /// The id is taken.
+    Duplicate {
+        /// What kind of resource.
+        kind: &'static str,
+        /// The id.
+        id: ResourceId,
+    },
+    /// More than the daemon takes.
+    TooMany {
+        /// Of what.
+        kind: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// A subscription names a destination that is not there.
+    UnknownDestination(ResourceId),
+    /// A subscription names a destination twice.
+    RepeatedDestination(ResourceId),
+    /// A source's event type is not in the catalog.
+    UnknownType {
+        /// The name given.
+        name: String,
+        /// The most similar name of the catalog.
+        nearest: Option<String>,
+    },
+    /// An event type stands twice in one subscription.
+    RepeatedType(String),
+    /// A selected field is not a field of the type.
+    UnknownField {
+        /// The path given.
+        field: String,
+        /// The event type.
+        event_type: String,
+        /// The most similar field.
+        nearest: Option<String>,
+    },
+    /// A selected path is a group of fields.
+    GroupField(String),
+    /// A field is selected twice.
+    RepeatedField(String),
+    /// A field list without a field in it.
+    NoFields,
+    /// A subscription without sources or without destinations.
+    Empty(&'static str),
+    /// The filter does not compile.
+    Filter(FilterError),
+    /// A batch setting is outside what the target's service takes.
+    Batch {
+        /// The setting.
+        setting: &'static str,
+        /// What it may be.
+        allowed: String,
+    },
+}
+
+impl ResourceError {
+    /// The stable code of the condition.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            ResourceError::Id(_) => "ERR_SLUICEGATE_1201",
+            ResourceError::Duplicate { .. } => "ERR_SLUICEGATE_1202",
+            ResourceError::TooMany { kind: "destinations", .. } => "ERR_NGROK_5102",
+            ResourceError::TooMany { .. } => "ERR_NGROK_5131",
+            ResourceError::UnknownDestination(_) => "ERR_NGROK_5103",
+            ResourceError::RepeatedDestination(_) => "ERR_SLUICEGATE_1203",
+            ResourceError::UnknownType { .. } => "ERR_NGROK_238",
+            ResourceError::RepeatedType(_) => "ERR_NGROK_5127",
+            ResourceError::UnknownField { .. } | ResourceError::GroupField(_) => "ERR_NGROK_5403",
+            ResourceError::RepeatedField(_) => "ERR_SLUICEGATE_1204",
+            ResourceError::NoFields => "ERR_NGROK_5400",
+            ResourceError::Empty(_) => "ERR_SLUICEGATE_1205",
+            ResourceError::Filter(error) => error.code(),
+            ResourceError::Batch { .. } => "ERR_SLUICEGATE_1206",
+        }
+    }
+
+    /// What would help, as a short sentence.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            ResourceError::UnknownType { nearest, .. }
+            | ResourceError::UnknownField { nearest, .. } => {
+                nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
+            }
+            ResourceError::GroupField(_) => Some("name the fields one by one".to_owned()),
+            ResourceError::NoFields => {
+                Some("leave `fields` out to send the whole object".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ResourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResourceError::Id(id) => write!(
+                f,
+                "`{id}` is no id: 1 to {MAX_ID} letters, digits, `-`, `_` and `.` make one"
+            ),
+            ResourceError::Duplicate { kind, id } => write!(f, "{kind} `{id}` exists already"),
+            ResourceError::TooMany { kind, max } => write!(f, "more than {max} {kind}"),
+            ResourceError::UnknownDestination(id) => write!(f, "no destination `{id}`"),
+            ResourceError::RepeatedDestination(id) => {
+                write!(f, "destination `{id}` is named twice")
+            }
+            ResourceError::UnknownType { name, .. } => write!(f, "unknown event type `{name}`"),
+            ResourceError::RepeatedType(name) => {
+                write!(f, "event type `{name}` stands twice in this subscription")
+            }
+            ResourceError::UnknownField { field, event_type, .. } => {
+                write!(f, "`{field}` is not a field of {event_type}")
+            }
+            ResourceError::GroupField(field) => {
+                write!(f, "`{field}` is a group of fields, not a field")
+            }
+            ResourceError::RepeatedField(field) => write!(f, "field `{field}` is selected twice"),
+            ResourceError::NoFields => f.write_str("`fields` selects nothing"),
+            ResourceError::Empty(what) => write!(f, "a subscription needs at least one {what}"),
+            ResourceError::Filter(error) => error.fmt(f),
+            ResourceError::Batch { setting, allowed } => {
+                write!(f, "`{setting}` must be {allowed}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ResourceError {}

@@ -1,0 +1,118 @@
+//! A subscription: which events, which of their fields, to which destinations.
+
+use std::sync::Arc;
+
+use super::{ResourceError, ResourceId};
+use crate::event::{Catalog, Declared, EventType};
+use crate::filter::{self, CheckedFilter};
+
+/// Most fields in one selection; more than any event type has.
+pub const MAX_FIELDS: usize = 256;
+
+/// One event type inside a subscription.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The type.
+    pub event_type: Arc<EventType>,
+    /// Which events of the type; all if there is none.
+    pub filter: Option<CheckedFilter>,
+    /// Which fields of the object, by their paths; the whole object if `None`.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Source {
+    /// Checks a source against the catalog. All mistakes are told, not only the first.
+    ///
+    /// # Errors
+    /// An unknown type, a filter that does not compile, fields that the type does not have.
+    pub fn new(
+        catalog: &Catalog,
+        event_type: &str,
+        filter: Option<&str>,
+        fields: Option<Vec<String>>,
+    ) -> Result<Source, Vec<ResourceError>> {
+        let Some(event_type) = catalog.get(event_type) else {
+            return Err(vec![ResourceError::UnknownType {
+                name: event_type.to_owned(),
+                nearest: catalog.nearest_type(event_type).map(str::to_owned),
+            }]);
+        };
+        let mut errors = Vec::new();
+        let filter = filter.and_then(|text| {
+            filter::check(text, event_type)
+                .map_err(|error| errors.push(ResourceError::Filter(error)))
+                .ok()
+        });
+        if let Some(fields) = &fields {
+            check_fields(event_type, fields, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Source { event_type: Arc::clone(event_type), filter, fields })
+    }
+}
+
+fn check_fields(event_type: &EventType, fields: &[String], errors: &mut Vec<ResourceError>) {
+    if fields.is_empty() {
+        errors.push(ResourceError::NoFields);
+    }
+    if fields.len() > MAX_FIELDS {
+        errors.push(ResourceError::TooMany { kind: "fields", max: MAX_FIELDS });
+        return;
+    }
+    for (at, field) in fields.iter().enumerate() {
+        match event_type.declared(field) {
+            Declared::Field(_) if fields[..at].contains(field) => {
+                errors.push(ResourceError::RepeatedField(field.clone()));
+            }
+            Declared::Field(_) => {}
+            Declared::Group => errors.push(ResourceError::GroupField(field.clone())),
+            Declared::Nothing => errors.push(ResourceError::UnknownField {
+                field: field.clone(),
+                event_type: event_type.name.clone(),
+                nearest: event_type.nearest_field(field).map(str::to_owned),
+            }),
+        }
+    }
+}
+
+/// Sources on one side, destinations on the other.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Its name.
+    pub id: ResourceId,
+    /// Free text for people.
+    pub description: String,
+    /// At least one; each event type at most once.
+    pub sources: Vec<Source>,
+    /// At least one.
+    pub destinations: Vec<ResourceId>,
+}
+
+impl Subscription {
+    /// Puts a subscription together.
+    ///
+    /// # Errors
+    /// When it has no sources, no destinations, or an event type twice.
+    pub fn new(
+        id: ResourceId,
+        description: String,
+        sources: Vec<Source>,
+        destinations: Vec<ResourceId>,
+    ) -> Result<Subscription, ResourceError> {
+        if sources.is_empty() {
+            return Err(ResourceError::Empty("source"));
+        }
+        if destinations.is_empty() {
+            return Err(ResourceError::Empty("destination"));
+        }
+        for (at, source) in sources.iter().enumerate() {
+            let name = &source.event_type.name;
+            if sources[..at].iter().any(|other| other.event_type.name == *name) {
+                return Err(ResourceError::RepeatedType(name.clone()));
+            }
+        }
+        Ok(Subscription { id, description, sources, destinations })
+    }
+}

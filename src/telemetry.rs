@@ -1,0 +1,112 @@
+//! What the daemon tells of itself: the log, and the one list of metrics.
+//!
+//! Counters that `/status` shows too are set from the same reading when metrics are scraped, so the
+//! two never disagree and the path of an event pays nothing; only what has no such reading (how long
+//! requests take) is recorded as it happens. It opens no port.
+
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// Events accepted.
+pub const INGEST_ACCEPTED: &str = "sluicegate_ingest_accepted_events_total";
+/// Events rejected.
+pub const INGEST_REJECTED: &str = "sluicegate_ingest_rejected_events_total";
+/// Events of a subscription's types; label `subscription`.
+pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
+/// Events that matched; label `subscription`.
+pub const SUBSCRIPTION_MATCHED: &str = "sluicegate_subscription_matched_events_total";
+/// Events whose filter ended in an error; label `subscription`.
+pub const SUBSCRIPTION_ERRORS: &str = "sluicegate_subscription_filter_errors_total";
+/// Records delivered; label `destination`.
+pub const DELIVERED: &str = "sluicegate_destination_delivered_records_total";
+/// Records sent again; label `destination`.
+pub const RETRIED: &str = "sluicegate_destination_retried_records_total";
+/// Records put among the dead letters; label `destination`.
+pub const DEAD_LETTERED: &str = "sluicegate_destination_dead_lettered_records_total";
+/// Records given up to make room; label `destination`.
+pub const DROPPED: &str = "sluicegate_destination_dropped_records_total";
+/// Records that wait or are on their way; label `destination`.
+pub const PENDING_RECORDS: &str = "sluicegate_destination_pending_records";
+/// Bytes of these; label `destination`.
+pub const PENDING_BYTES: &str = "sluicegate_destination_pending_bytes";
+/// Age of the oldest of these; label `destination`.
+pub const OLDEST_PENDING: &str = "sluicegate_destination_oldest_pending_seconds";
+/// 1 for the state a destination is in, 0 for the others; labels `destination`, `state`.
+pub const DESTINATION_STATE: &str = "sluicegate_destination_state";
+/// How long requests to a service take; label `destination`.
+pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
+/// Bytes of records that the journal holds.
+pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
+
+/// Upper bounds of the request histogram's buckets, in seconds: from a local emulator's answer to
+/// past the sinks' own timeout.
+const REQUEST_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0];
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error; the level is `SLUICEGATE_LOG` (env-filter syntax), `info` if
+/// unset. A second call changes nothing.
+///
+/// # Errors
+/// When `SLUICEGATE_LOG` cannot be parsed; the text says where.
+pub fn start_logging(format: LogFormat) -> Result<(), String> {
+    let filter = match std::env::var("SLUICEGATE_LOG") {
+        Ok(text) => EnvFilter::try_new(&text)
+            .map_err(|error| format!("SLUICEGATE_LOG=`{text}` is no log filter: {error}"))?,
+        Err(_) => EnvFilter::new("info"),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal());
+    let _already_started = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// Installs the process's metrics recorder and describes every metric.
+///
+/// # Errors
+/// When the process has a recorder already.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &REQUEST_BUCKETS)?
+        .install_recorder()?;
+    describe_counter!(INGEST_ACCEPTED, "events accepted");
+    describe_counter!(INGEST_REJECTED, "events rejected");
+    describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types");
+    describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record");
+    describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error");
+    describe_counter!(DELIVERED, "records that the service has taken");
+    describe_counter!(RETRIED, "records sent again");
+    describe_counter!(DEAD_LETTERED, "records put among the dead letters");
+    describe_counter!(DROPPED, "records given up to make room");
+    describe_gauge!(PENDING_RECORDS, "records that wait or are on their way");
+    describe_gauge!(PENDING_BYTES, Unit::Bytes, "bytes that wait or are on their way");
+    describe_gauge!(OLDEST_PENDING, Unit::Seconds, "age of the oldest pending record");
+    describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
+    describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
+    Ok(handle)
+}
+
+/// Records how long one request to a destination's service took.
+pub fn request_finished(destination: &str, took: Duration) {
+    histogram!(REQUEST_SECONDS, "destination" => destination.to_owned()).record(took.as_secs_f64());
+}

@@ -1,0 +1,1 @@
+//! The one integration binary: it starts the real daemon and talks to it as users do.
