@@ -1,0 +1,270 @@
+//! The life of an event between ingest and the services: dispatch, journal, delivery.
+//!
+//! The stages, in order: route → extract → filter → project → append (here the sender gets its
+//! answer) → read → batch → deliver → settle. Dispatch is one synchronous call; delivery is one task
+//! a destination. It knows neither how events come in nor how a service is spoken to.
+
+mod backoff;
+mod batcher;
+mod delivery;
+mod dispatch;
+mod health;
+mod projection;
+mod stats;
+mod test_event;
+mod trial;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{RwLock, RwLockReadGuard, watch};
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::journal::{self, Account, Full, Journal};
+use crate::resources::{Destination, ResourceId, Resources};
+use crate::sinks::{LogOutput, OpenError, Sink};
+
+use delivery::{Delivery, Orders, Outlet};
+use health::Health;
+use stats::Stats;
+
+pub use dispatch::{Dispatched, Dispatcher};
+pub use health::{Condition, State};
+pub use stats::SubscriptionCounts;
+pub use test_event::{TestOutcome, send_test_event};
+pub use trial::Trial;
+
+/// A destination that could not be opened.
+#[derive(Debug)]
+pub struct CannotOpen {
+    /// Which one.
+    pub destination: ResourceId,
+    /// Why.
+    pub cause: OpenError,
+}
+
+impl std::fmt::Display for CannotOpen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "destination `{}` cannot be opened: {}", self.destination, self.cause)
+    }
+}
+
+impl std::error::Error for CannotOpen {}
+
+/// All that happens to events, running.
+pub struct Pipeline {
+    journal: Journal,
+    log_output: LogOutput,
+    stats: Stats,
+    /// Held for reading while a body's events are dispatched and appended, for writing while the
+    /// subscriptions change: so no record is ever appended for a destination that has gone.
+    dispatcher: RwLock<Dispatcher>,
+    deliveries: Mutex<Deliveries>,
+}
+
+#[derive(Default)]
+struct Deliveries {
+    /// The subscriptions in force, for the status page.
+    subscriptions: Vec<ResourceId>,
+    running: Vec<Running>,
+}
+
+struct Running {
+    destination: Arc<Destination>,
+    retired: bool,
+    health: Arc<Health>,
+    orders: watch::Sender<Orders>,
+    task: JoinHandle<()>,
+}
+
+/// What one reading of the pipeline says.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Events accepted since the process began.
+    pub accepted: u64,
+    /// Events rejected since then.
+    pub rejected: u64,
+    /// The subscriptions in force.
+    pub subscriptions: Vec<(ResourceId, SubscriptionCounts)>,
+    /// The destinations, removed ones that still have records included.
+    pub destinations: Vec<DestinationStatus>,
+    /// What the journal holds.
+    pub journal: journal::Status,
+}
+
+/// What one reading says of a destination.
+#[derive(Clone, Debug)]
+pub struct DestinationStatus {
+    /// Its id.
+    pub id: ResourceId,
+    /// The kind of its target.
+    pub kind: &'static str,
+    /// Whether it was removed from the settings and only finishes what it has.
+    pub removed: bool,
+    /// How its service takes records.
+    pub condition: Condition,
+    /// What came, what became of it, what waits.
+    pub account: Account,
+}
+
+impl Pipeline {
+    /// Opens all destinations and starts delivering.
+    ///
+    /// # Errors
+    /// When a destination cannot be opened; then nothing runs.
+    pub async fn start(
+        resources: &Resources,
+        journal: Journal,
+        log_output: LogOutput,
+    ) -> Result<Pipeline, CannotOpen> {
+        let stats = Stats::default();
+        let pipeline = Pipeline {
+            dispatcher: RwLock::new(Dispatcher::new(&Resources::default(), &stats)),
+            journal,
+            log_output,
+            stats,
+            deliveries: Mutex::default(),
+        };
+        pipeline.apply(resources).await?;
+        Ok(pipeline)
+    }
+
+    /// Puts another set of resources into force, as a whole.
+    ///
+    /// Destinations that stay keep their queue and their connection unless the target changed; one
+    /// that is gone delivers what it has and then ends.
+    ///
+    /// # Errors
+    /// When a destination cannot be opened; then everything stays as it was.
+    pub async fn apply(&self, resources: &Resources) -> Result<(), CannotOpen> {
+        let mut outlets = Vec::new();
+        for destination in resources.destinations() {
+            let sink = match self.open_sink(destination) {
+                Some(sink) => sink,
+                None => {
+                    let opened = destination.target.open(self.log_output.clone()).await;
+                    Arc::new(opened.map_err(|cause| CannotOpen {
+                        destination: destination.id.clone(),
+                        cause,
+                    })?)
+                }
+            };
+            outlets.push(Outlet { destination: Arc::clone(destination), sink });
+        }
+        let dispatcher = Dispatcher::new(resources, &self.stats);
+        let mut current = self.dispatcher.write().await;
+        self.deliver_to(outlets, resources);
+        *current = dispatcher;
+        Ok(())
+    }
+
+    /// The open sink of a destination whose target stays as it is.
+    fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
+        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = deliveries.running.iter().find(|it| it.destination.id == destination.id)?;
+        let same = running.destination.target == destination.target;
+        same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+    }
+
+    fn deliver_to(&self, outlets: Vec<Outlet>, resources: &Resources) {
+        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        deliveries.subscriptions =
+            resources.subscriptions().iter().map(|it| it.id.clone()).collect();
+        let mut before = std::mem::take(&mut deliveries.running);
+        before.retain(|running| !running.task.is_finished());
+        for outlet in outlets {
+            let destination = Arc::clone(&outlet.destination);
+            self.journal.set_overflow(&destination.id, destination.overflow);
+            let orders = Orders { outlet, hurry: false, retire: false };
+            let at = before.iter().position(|it| it.destination.id == destination.id);
+            deliveries.running.push(match at.map(|at| before.swap_remove(at)) {
+                Some(running) => {
+                    running.orders.send_replace(orders);
+                    Running { destination, retired: false, ..running }
+                }
+                None => self.spawn(destination, orders),
+            });
+        }
+        for mut running in before {
+            if !running.retired {
+                info!(destination = %running.destination.id, "removed; what it has is still delivered");
+            }
+            running.orders.send_modify(|orders| orders.retire = true);
+            running.retired = true;
+            deliveries.running.push(running);
+        }
+    }
+
+    fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {
+        let cursor = self.journal.cursor(&destination.id, destination.overflow);
+        let health = Arc::new(Health::default());
+        let (orders, receiver) = watch::channel(orders);
+        let task = tokio::spawn(Delivery::new(receiver, cursor, Arc::clone(&health)).run());
+        Running { destination, retired: false, health, orders, task }
+    }
+
+    /// The subscriptions in force. While the guard lives they do not change; it is to be held from
+    /// the dispatch of a body's events until [`Pipeline::keep`] has returned.
+    pub async fn dispatcher(&self) -> RwLockReadGuard<'_, Dispatcher> {
+        self.dispatcher.read().await
+    }
+
+    /// Keeps what was dispatched from one body, for all destinations, and counts its events.
+    ///
+    /// # Errors
+    /// [`Full`] when the journal has no room; then nothing of the body was kept or counted.
+    pub async fn keep(
+        &self,
+        mut dispatched: Dispatched,
+        accepted: usize,
+        rejected: usize,
+    ) -> Result<(), Full> {
+        let entries = std::mem::take(&mut dispatched.entries);
+        if !entries.is_empty() {
+            self.journal.append(entries).await?;
+        }
+        dispatched.count();
+        self.stats.count_ingest(accepted, rejected);
+        Ok(())
+    }
+
+    /// Delivers everything pending without lingering, for at most `limit`; tells how many records
+    /// were left. To be called when nothing comes in any more.
+    pub async fn drain(&self, limit: Duration) -> u64 {
+        {
+            let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+            for running in &deliveries.running {
+                running.orders.send_modify(|orders| orders.hurry = true);
+            }
+        }
+        let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
+        self.journal.pending_records()
+    }
+
+    /// A reading of everything that is counted.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (accepted, rejected) = self.stats.ingest();
+        let subscriptions = deliveries
+            .subscriptions
+            .iter()
+            .map(|id| (id.clone(), self.stats.subscription(id).counts()))
+            .collect();
+        let destinations = deliveries
+            .running
+            .iter()
+            .filter(|running| !running.task.is_finished())
+            .map(|running| DestinationStatus {
+                id: running.destination.id.clone(),
+                kind: running.destination.target.kind(),
+                removed: running.retired,
+                condition: running.health.read(),
+                account: self.journal.account(&running.destination.id).unwrap_or_default(),
+            })
+            .collect();
+        let journal = self.journal.status();
+        Status { accepted, rejected, subscriptions, destinations, journal }
+    }
+}

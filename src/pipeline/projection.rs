@@ -1,0 +1,168 @@
+//! Projection: the chosen fields of an event, written into the delivered record.
+//!
+//! Values are copied as the sender wrote them; a field that the event does not have is left out, and
+//! so is a group with nothing in it. Nothing is parsed or formatted here.
+
+use crate::event::{Event, Root, Slot, SlotId, SlotPlan};
+
+/// A field choice, compiled for a slot plan.
+#[derive(Debug)]
+pub(super) struct Projection {
+    /// The object's members; `None` for the whole object as it is.
+    members: Option<Vec<Member>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    name: String,
+    /// `"name":`, ready to be copied. Field names are identifiers and need no escapes.
+    key: String,
+    value: MemberValue,
+}
+
+#[derive(Debug)]
+enum MemberValue {
+    Field(SlotId),
+    Group(Vec<Member>),
+}
+
+impl Projection {
+    /// Compiles a field choice; the chosen paths become slots of `plan`.
+    pub(super) fn compile(fields: Option<&[String]>, plan: &mut SlotPlan) -> Projection {
+        let members = fields.map(|fields| {
+            let mut members = Vec::new();
+            for field in fields {
+                let path: Vec<&str> = field.split('.').collect();
+                let slot = plan.slot(Root::Object, &path);
+                place(&mut members, &path, slot);
+            }
+            members
+        });
+        Projection { members }
+    }
+
+    /// Writes the delivered record: one JSON object, no newline.
+    pub(super) fn write(&self, event: &Event<'_>, slots: &[Slot<'_>], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"event_id\":");
+        out.extend_from_slice(event.event_id.as_bytes());
+        out.extend_from_slice(b",\"event_type\":\"");
+        // A type's name is of the catalog: letters that need no escape.
+        out.extend_from_slice(event.event_type.as_bytes());
+        out.extend_from_slice(b"\",\"event_timestamp\":");
+        out.extend_from_slice(event.event_timestamp.as_bytes());
+        for (key, json) in [("account_id", event.account_id), ("principal", event.principal)] {
+            if let Some(json) = json {
+                out.extend_from_slice(b",\"");
+                out.extend_from_slice(key.as_bytes());
+                out.extend_from_slice(b"\":");
+                out.extend_from_slice(json.as_bytes());
+            }
+        }
+        out.extend_from_slice(b",\"object\":");
+        match &self.members {
+            None => out.extend_from_slice(event.object.as_bytes()),
+            Some(members) => {
+                write_members(members, slots, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+fn place(members: &mut Vec<Member>, path: &[&str], slot: SlotId) {
+    let [name, rest @ ..] = path else { return };
+    let at = members.iter().position(|member| member.name == *name).unwrap_or_else(|| {
+        members.push(Member {
+            name: (*name).to_owned(),
+            key: format!("\"{name}\":"),
+            value: MemberValue::Group(Vec::new()),
+        });
+        members.len() - 1
+    });
+    match &mut members[at].value {
+        value if rest.is_empty() => *value = MemberValue::Field(slot),
+        MemberValue::Group(inner) => place(inner, rest, slot),
+        // No field's path is the start of another's, so nothing stands under a field.
+        MemberValue::Field(_) => {}
+    }
+}
+
+/// Writes `{…}` and tells whether anything is in it.
+fn write_members(members: &[Member], slots: &[Slot<'_>], out: &mut Vec<u8>) -> bool {
+    out.push(b'{');
+    let start = out.len();
+    for member in members {
+        let before = out.len();
+        if before > start {
+            out.push(b',');
+        }
+        out.extend_from_slice(member.key.as_bytes());
+        let written = match &member.value {
+            MemberValue::Group(inner) => write_members(inner, slots, out),
+            MemberValue::Field(slot) => match slots.get(slot.index()) {
+                Some(Slot::Json(json)) => {
+                    out.extend_from_slice(json.as_bytes());
+                    true
+                }
+                _ => false,
+            },
+        };
+        if !written {
+            out.truncate(before);
+        }
+    }
+    let any = out.len() > start;
+    out.push(b'}');
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Slots, Timestamp};
+
+    fn project(text: &str, fields: Option<&[&str]>) -> String {
+        let event = Event::parse(text, Timestamp::MIN, || 0).unwrap();
+        let mut plan = SlotPlan::default();
+        let fields: Option<Vec<String>> =
+            fields.map(|fields| fields.iter().map(|&field| field.to_owned()).collect());
+        let projection = Projection::compile(fields.as_deref(), &mut plan);
+        let mut slots = Slots::new();
+        plan.extract(&event, &mut slots);
+        let mut out = Vec::new();
+        projection.write(&event, &slots, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    const HEAD: &str =
+        r#"{"event_id":"e","event_type":"t.v0","event_timestamp":"2025-09-04T10:11:14Z""#;
+
+    #[test]
+    fn chosen_fields_are_nested_as_in_the_event_and_keep_their_bytes() {
+        let text = format!(
+            r#"{HEAD},"account_id":"ac","principal":null,"object":{{"b":{{"y":1.500,"x":"\u00e9"}},"a":{{"k":[ 1, 2]}},"c":1}}}}"#
+        );
+        assert_eq!(
+            project(&text, Some(&["a.k", "b.x", "b.y"])),
+            format!(
+                r#"{HEAD},"account_id":"ac","principal":null,"object":{{"a":{{"k":[ 1, 2]}},"b":{{"x":"\u00e9","y":1.500}}}}}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out_with_its_groups() {
+        let text = format!(r#"{HEAD},"object":{{"b":{{"y":null}},"z":7}}}}"#);
+        assert_eq!(
+            project(&text, Some(&["a.k.deep", "b.x", "b.y", "z.under"])),
+            format!(r#"{HEAD},"object":{{"b":{{"y":null}}}}}}"#)
+        );
+        assert_eq!(project(&text, Some(&["a.k"])), format!(r#"{HEAD},"object":{{}}}}"#));
+    }
+
+    #[test]
+    fn without_a_choice_the_object_travels_whole() {
+        let text = format!(r#"{HEAD},"object":{{ "any" : [1] }}}}"#);
+        assert_eq!(project(&text, None), text);
+    }
+}

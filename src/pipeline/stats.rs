@@ -1,0 +1,77 @@
+//! Counters of ingest and subscriptions. They live as long as the process and survive reloads.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::resources::ResourceId;
+
+/// Counters that outlive any one dispatcher.
+#[derive(Debug, Default)]
+pub struct Stats {
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    subscriptions: Mutex<HashMap<ResourceId, Arc<SubscriptionStats>>>,
+}
+
+impl Stats {
+    pub(super) fn subscription(&self, id: &ResourceId) -> Arc<SubscriptionStats> {
+        let mut all = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(id.clone()).or_default())
+    }
+
+    /// Events accepted and rejected since the process began.
+    #[must_use]
+    pub fn ingest(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn count_ingest(&self, accepted: usize, rejected: usize) {
+        self.accepted.fetch_add(accepted as u64, Ordering::Relaxed);
+        self.rejected.fetch_add(rejected as u64, Ordering::Relaxed);
+    }
+}
+
+/// What a subscription did with the events of its types.
+#[derive(Debug, Default)]
+pub(super) struct SubscriptionStats {
+    seen: AtomicU64,
+    matched: AtomicU64,
+    filter_errors: AtomicU64,
+    last_filter_error: Mutex<Option<String>>,
+}
+
+/// A reading of [`SubscriptionStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionCounts {
+    /// Events of the subscription's types.
+    pub seen: u64,
+    /// Events that became a record.
+    pub matched: u64,
+    /// Events whose filter ended in an error, which is no match.
+    pub filter_errors: u64,
+    /// The latest such error.
+    pub last_filter_error: Option<String>,
+}
+
+impl SubscriptionStats {
+    pub(super) fn add(&self, seen: u64, matched: u64, filter_errors: u64) {
+        self.seen.fetch_add(seen, Ordering::Relaxed);
+        self.matched.fetch_add(matched, Ordering::Relaxed);
+        self.filter_errors.fetch_add(filter_errors, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_last_error(&self, error: String) {
+        *self.last_filter_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(super) fn counts(&self) -> SubscriptionCounts {
+        let last = self.last_filter_error.lock().unwrap_or_else(PoisonError::into_inner);
+        SubscriptionCounts {
+            seen: self.seen.load(Ordering::Relaxed),
+            matched: self.matched.load(Ordering::Relaxed),
+            filter_errors: self.filter_errors.load(Ordering::Relaxed),
+            last_filter_error: last.clone(),
+        }
+    }
+}
