@@ -1,0 +1,35 @@
+//! `/metrics`: the same reading as `/status`, put into the recorder just before it is rendered.
+
+use metrics::{counter, gauge};
+
+use crate::pipeline::{State, Status};
+use crate::telemetry;
+
+pub(super) fn set(status: &Status) {
+    counter!(telemetry::INGEST_ACCEPTED).absolute(status.accepted);
+    counter!(telemetry::INGEST_REJECTED).absolute(status.rejected);
+    gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
+    for (id, counts) in &status.subscriptions {
+        let label = [("subscription", id.to_string())];
+        counter!(telemetry::SUBSCRIPTION_SEEN, &label).absolute(counts.seen);
+        counter!(telemetry::SUBSCRIPTION_MATCHED, &label).absolute(counts.matched);
+        counter!(telemetry::SUBSCRIPTION_ERRORS, &label).absolute(counts.filter_errors);
+    }
+    for destination in &status.destinations {
+        let id = destination.id.to_string();
+        let label = [("destination", id.clone())];
+        let account = &destination.account;
+        counter!(telemetry::DELIVERED, &label).absolute(account.delivered);
+        counter!(telemetry::RETRIED, &label).absolute(destination.condition.retried);
+        counter!(telemetry::DEAD_LETTERED, &label).absolute(account.dead_lettered);
+        counter!(telemetry::DROPPED, &label).absolute(account.dropped);
+        gauge!(telemetry::PENDING_RECORDS, &label).set(account.pending_records as f64);
+        gauge!(telemetry::PENDING_BYTES, &label).set(account.pending_bytes as f64);
+        gauge!(telemetry::OLDEST_PENDING, &label).set(account.oldest_pending.as_secs_f64());
+        for state in [State::Healthy, State::Retrying, State::Paused] {
+            let is_in = f64::from(u8::from(state == destination.condition.state));
+            let labels = [("destination", id.clone()), ("state", state.as_str().to_owned())];
+            gauge!(telemetry::DESTINATION_STATE, &labels).set(is_in);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Bearer tokens, compared so that the time taken tells nothing of how much of a guess was right.
+
+use std::fmt;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use crate::sinks::Secret;
+
+/// The tokens that open a listener. None at all opens it to everyone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BearerTokens(Vec<Secret>);
+
+/// Why a request was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unauthorized {
+    /// There is no `Authorization` header.
+    Missing,
+    /// The header is not of the bearer kind.
+    Scheme,
+    /// The token is none of ours.
+    Wrong,
+}
+
+impl Unauthorized {
+    /// ngrok's code of the condition.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Unauthorized::Missing => "ERR_NGROK_200",
+            Unauthorized::Scheme => "ERR_NGROK_201",
+            Unauthorized::Wrong => "ERR_NGROK_203",
+        }
+    }
+}
+
+impl fmt::Display for Unauthorized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unauthorized::Missing => {
+                "a token is required: send the header `Authorization: Bearer TOKEN`"
+            }
+            Unauthorized::Scheme => "the `Authorization` header must be `Bearer TOKEN`",
+            Unauthorized::Wrong => "the token is wrong",
+        })
+    }
+}
+
+impl BearerTokens {
+    /// Tokens that open a listener.
+    #[must_use]
+    pub fn new(tokens: Vec<Secret>) -> BearerTokens {
+        BearerTokens(tokens)
+    }
+
+    /// Whether no token is asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets a request in or tells why not.
+    ///
+    /// # Errors
+    /// When tokens are set and the request brings none of them.
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Unauthorized> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let header = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?.as_bytes();
+        let (scheme, token) = header.split_at_checked(7).ok_or(Unauthorized::Scheme)?;
+        if !scheme.eq_ignore_ascii_case(b"bearer ") {
+            return Err(Unauthorized::Scheme);
+        }
+        let token = token.trim_ascii();
+        // Every token is compared, whichever is right; only a token's length can show.
+        let known = self
+            .0
+            .iter()
+            .fold(Choice::from(0), |known, secret| known | secret.expose().as_bytes().ct_eq(token));
+        if bool::from(known) { Ok(()) } else { Err(Unauthorized::Wrong) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn check(tokens: &[&str], header: Option<&'static str>) -> Result<(), Unauthorized> {
+        let tokens = BearerTokens::new(tokens.iter().map(|&it| Secret::new(it)).collect());
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(header));
+        }
+        tokens.check(&headers)
+    }
+
+    #[test]
+    fn any_of_the_tokens_opens() {
+        assert_eq!(check(&["one", "two"], Some("Bearer two")), Ok(()));
+        assert_eq!(check(&["one"], Some("bearer  one")), Ok(()));
+        assert_eq!(check(&[], None), Ok(()));
+    }
+
+    #[test]
+    fn anything_else_does_not() {
+        assert_eq!(check(&["one"], None), Err(Unauthorized::Missing));
+        assert_eq!(check(&["one"], Some("Basic one")), Err(Unauthorized::Scheme));
+        assert_eq!(check(&["one"], Some("Bearer")), Err(Unauthorized::Scheme));
+        assert_eq!(check(&["one"], Some("Bearer on")), Err(Unauthorized::Wrong));
+        assert_eq!(check(&["one"], Some("Bearer ")), Err(Unauthorized::Wrong));
+    }
+}

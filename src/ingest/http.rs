@@ -1,0 +1,256 @@
+//! `POST /v1/events`: a body of events in, one answer out.
+//!
+//! The answer comes after the journal has taken all of the body's accepted events, or none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::debug;
+
+use super::HttpSettings;
+use super::decompress::{DecompressError, Encoding};
+use super::frame::{Framed, Framing, MAX_EVENTS, Rejection, Rules, TooMany};
+use crate::event::Timestamp;
+use crate::http::ErrorAnswer;
+use crate::pipeline::Pipeline;
+
+/// How long a sender may take over one body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of bodies held at a time, whatever the number of connections; more requests wait. Eight
+/// compressed bodies of the default size, or thirty-two plain ones.
+const BODY_BUDGET: usize = 512 * 1024 * 1024;
+
+/// The budget is counted in units of this many bytes, since a semaphore counts in `u32`.
+const BUDGET_UNIT: usize = 1024;
+
+struct Ingest {
+    settings: HttpSettings,
+    pipeline: Arc<Pipeline>,
+    accepting: Arc<AtomicBool>,
+    budget: Semaphore,
+}
+
+/// The routes of ingest. While `accepting` is false every body is answered with 503.
+pub fn router(
+    settings: HttpSettings,
+    pipeline: Arc<Pipeline>,
+    accepting: Arc<AtomicBool>,
+) -> Router {
+    let budget = Semaphore::new(BODY_BUDGET / BUDGET_UNIT);
+    let ingest = Ingest { settings, pipeline, accepting, budget };
+    Router::new()
+        .route("/v1/events", post(take_body).fallback(wrong_method))
+        .fallback(not_found)
+        .with_state(Arc::new(ingest))
+}
+
+async fn not_found() -> ErrorAnswer {
+    ErrorAnswer::new(
+        StatusCode::NOT_FOUND,
+        "ERR_SLUICEGATE_1109",
+        "nothing here: events are posted to /v1/events",
+    )
+}
+
+async fn wrong_method() -> ErrorAnswer {
+    ErrorAnswer::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "ERR_SLUICEGATE_1110",
+        "events are sent with POST",
+    )
+}
+
+async fn take_body(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
+    match ingest.take(request).await {
+        Ok(taken) => taken.into_response(),
+        Err(refusal) => {
+            debug!(status = refusal.status.as_u16(), message = %refusal.message, "refused a body");
+            refusal.into_response()
+        }
+    }
+}
+
+impl Ingest {
+    async fn take(&self, request: Request) -> Result<Response, ErrorAnswer> {
+        let (head, body) = request.into_parts();
+        if !self.accepting.load(Ordering::Acquire) {
+            return Err(stopping());
+        }
+        self.settings.bearer_tokens.check(&head.headers).map_err(|refused| {
+            ErrorAnswer::new(StatusCode::UNAUTHORIZED, refused.code(), refused.to_string())
+        })?;
+        let framing = framing(&head.headers)?;
+        let encoding = Encoding::of(&head.headers).map_err(|name| {
+            ErrorAnswer::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "ERR_SLUICEGATE_1103",
+                format!("content encoding `{name}` is not known; send gzip, zstd or none"),
+            )
+        })?;
+        let _reserved = self.reserve(&head.headers, encoding).await?;
+        let body = self.read(body).await?;
+        let body = self.decode(body, encoding).await?;
+        self.keep(&body, framing).await
+    }
+
+    /// Waits until the body's bytes fit into the budget.
+    async fn reserve(
+        &self,
+        headers: &HeaderMap,
+        encoding: Encoding,
+    ) -> Result<SemaphorePermit<'_>, ErrorAnswer> {
+        let declared = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > self.settings.max_body) {
+            return Err(self.body_too_large());
+        }
+        let mut bytes = declared.unwrap_or(self.settings.max_body);
+        if encoding != Encoding::Identity {
+            bytes += self.settings.max_decompressed;
+        }
+        let units = bytes.min(BODY_BUDGET).div_ceil(BUDGET_UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        self.budget.acquire_many(units).await.map_err(|_| stopping())
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, ErrorAnswer> {
+        let reading = Limited::new(body, self.settings.max_body).collect();
+        match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(self.body_too_large()),
+            Ok(Err(error)) => Err(ErrorAnswer::new(
+                StatusCode::BAD_REQUEST,
+                "ERR_NGROK_212",
+                format!("the body could not be read: {error}"),
+            )),
+            Err(_) => Err(ErrorAnswer::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "ERR_SLUICEGATE_1104",
+                format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()),
+            )),
+        }
+    }
+
+    async fn decode(&self, body: Bytes, encoding: Encoding) -> Result<Bytes, ErrorAnswer> {
+        if encoding == Encoding::Identity {
+            return Ok(body);
+        }
+        let max = self.settings.max_decompressed;
+        let decoded = tokio::task::spawn_blocking(move || encoding.decode(&body, max)).await;
+        match decoded {
+            Ok(Ok(decoded)) => Ok(Bytes::from(decoded)),
+            Ok(Err(DecompressError::TooLarge)) => Err(ErrorAnswer::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "ERR_SLUICEGATE_1102",
+                format!("the decompressed body has more than {max} bytes"),
+            )),
+            Ok(Err(DecompressError::Corrupt(error))) => Err(ErrorAnswer::new(
+                StatusCode::BAD_REQUEST,
+                "ERR_NGROK_212",
+                format!("the body is not what `Content-Encoding` says: {error}"),
+            )),
+            Err(error) => Err(ErrorAnswer::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "ERR_NGROK_10000",
+                format!("decompression ended early: {error}"),
+            )),
+        }
+    }
+
+    /// Checks, dispatches and keeps the events of a body, and makes the answer.
+    async fn keep(&self, body: &[u8], framing: Framing) -> Result<Response, ErrorAnswer> {
+        let framed = Framed::split(body, framing).map_err(|TooMany| {
+            ErrorAnswer::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "ERR_SLUICEGATE_1105",
+                format!("the body has more than {MAX_EVENTS} events"),
+            )
+        })?;
+        let dispatcher = self.pipeline.dispatcher().await;
+        let rules = Rules {
+            catalog: dispatcher.catalog(),
+            max_event: self.settings.max_event,
+            now: Timestamp::now(),
+        };
+        let (events, rejected) = framed.events(&rules);
+        let dispatched = dispatcher.dispatch(&events);
+        self.pipeline.keep(dispatched, events.len(), rejected.len()).await.map_err(|full| {
+            let retry_after = Some(full.retry_after.as_secs().max(1));
+            let message = format!("{full}: nothing of this body was kept, send it again later");
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            ErrorAnswer { status, code: "ERR_SLUICEGATE_1106", message, retry_after }
+        })?;
+        Ok(answer(events.len(), &rejected, framed.is_empty()))
+    }
+
+    fn body_too_large(&self) -> ErrorAnswer {
+        ErrorAnswer::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "ERR_SLUICEGATE_1101",
+            format!("the body has more than {} bytes", self.settings.max_body),
+        )
+    }
+}
+
+fn stopping() -> ErrorAnswer {
+    ErrorAnswer {
+        retry_after: Some(1),
+        ..ErrorAnswer::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ERR_SLUICEGATE_1107",
+            "the daemon is stopping; nothing of this body was kept",
+        )
+    }
+}
+
+/// Reads `Content-Type`.
+fn framing(headers: &HeaderMap) -> Result<Framing, ErrorAnswer> {
+    let text = headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+    let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let other_charset =
+        parameters.split(';').filter_map(|it| it.trim().split_once('=')).any(|(name, value)| {
+            name.eq_ignore_ascii_case("charset")
+                && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        });
+    match media_type.trim().to_ascii_lowercase().as_str() {
+        _ if other_charset => {}
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            return Ok(Framing::Ndjson);
+        }
+        "application/json" => return Ok(Framing::Json),
+        _ => {}
+    }
+    Err(ErrorAnswer::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "ERR_NGROK_210",
+        format!(
+            "content type `{text}` is not known: send `application/x-ndjson` (one event a line) or `application/json`, in UTF-8"
+        ),
+    ))
+}
+
+fn answer(accepted: usize, rejected: &[Rejection], empty: bool) -> Response {
+    let rejected: Vec<_> = rejected
+        .iter()
+        .map(|it| json!({"index": it.index, "error_code": it.code, "msg": it.message}))
+        .collect();
+    let mut body = json!({"accepted": accepted, "rejected": rejected});
+    if empty {
+        body["error_code"] = "ERR_SLUICEGATE_1108".into();
+        body["msg"] = "the body holds no event".into();
+    }
+    let status = if accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    (status, axum::Json(body)).into_response()
+}

@@ -1,0 +1,45 @@
+//! The entrances: events come in, are framed, capped and checked, and are kept before the sender
+//! gets its answer.
+//!
+//! HTTP is the one entrance there is now. What becomes of an accepted event is the pipeline's matter.
+
+mod decompress;
+mod frame;
+mod http;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::http::BearerTokens;
+
+pub use http::router;
+
+/// The settings of HTTP ingest. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Who may send; everyone if there is none, which only a loopback address may have.
+    pub bearer_tokens: BearerTokens,
+    /// Largest body as it is sent.
+    pub max_body: usize,
+    /// Largest body after decompression.
+    pub max_decompressed: usize,
+    /// Largest single event.
+    pub max_event: usize,
+    /// Most connections at a time; more wait.
+    pub max_connections: usize,
+}
+
+impl Default for HttpSettings {
+    /// Loopback port 4180, without a token.
+    fn default() -> HttpSettings {
+        HttpSettings {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4180),
+            bearer_tokens: BearerTokens::default(),
+            max_body: 16 * 1024 * 1024,
+            max_decompressed: 64 * 1024 * 1024,
+            max_event: 1024 * 1024,
+            max_connections: 1024,
+        }
+    }
+}
