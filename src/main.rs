@@ -1,3 +1,7 @@
-//! The program `sluicegate`.
+//! The program `sluicegate`. Everything it does is in the library's `cli` room.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluicegate::cli::main()
+}

@@ -1,0 +1,63 @@
+//! `sluicegate check`: every mistake of a settings file; with `--online`, what the services say.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Outcome, block_on};
+use crate::config::Config;
+use crate::resources::Destination;
+use crate::sinks::LogOutput;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The settings file (.yaml, .toml or .json)
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Also ask each destination's service whether its stream or log group is there
+    #[arg(long)]
+    online: bool,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Outcome {
+        let config = Config::load(&self.config)?;
+        let resources = &config.resources;
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "{}: ok, {} and {}",
+            self.config.display(),
+            count(resources.destinations().len(), "destination"),
+            count(resources.subscriptions().len(), "subscription"),
+        )?;
+        if !self.online {
+            return Ok(());
+        }
+        let mut failed = 0;
+        for destination in resources.destinations() {
+            let id = &destination.id;
+            match block_on(probe(destination))? {
+                Ok(answer) => writeln!(out, "  {id}: ok, {answer}")?,
+                Err(reason) => {
+                    failed += 1;
+                    writeln!(out, "  {id}: {reason}")?;
+                }
+            }
+        }
+        if failed > 0 {
+            return Err(Failure::work(format!("{} failed", count(failed, "destination"))));
+        }
+        Ok(())
+    }
+}
+
+async fn probe(destination: &Destination) -> Result<String, String> {
+    let sink = destination.target.open(LogOutput::Stdout).await.map_err(|it| it.to_string())?;
+    sink.probe().await.map_err(|fault| fault.message)
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,182 @@
+//! `sluicegate filter`: check an expression, or try it on events.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failure, Outcome, OutputFormat, catalog, load};
+use crate::config::Config;
+use crate::event::{Event, Timestamp};
+use crate::filter;
+use crate::pipeline::Trial;
+use crate::report::line_column;
+use crate::resources::{ResourceError, Source};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Filter {
+    /// Compile an expression; a mistake is shown at its place
+    Check(Check),
+    /// Try an expression on events: projected matches out, counts on standard error
+    Eval(Eval),
+}
+
+impl Filter {
+    pub(super) fn run(self) -> Outcome {
+        match self {
+            Filter::Check(check) => check.run(),
+            Filter::Eval(eval) => eval.run(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Typed {
+    /// The CEL expression, such as 'ev.http.response.status_code >= 500'
+    #[arg(value_name = "EXPR")]
+    expression: String,
+    /// The event type whose fields it may use
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: String,
+    /// The settings file whose own event types are known too
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    typed: Typed,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Eval {
+    #[command(flatten)]
+    typed: Typed,
+    /// The fields to print, joined by commas; the whole object if left out
+    #[arg(long, value_delimiter = ',')]
+    fields: Option<Vec<String>>,
+    /// Events as NDJSON; standard input if left out
+    #[arg(value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+impl Check {
+    fn run(self) -> Outcome {
+        let config = load(self.typed.config.as_deref())?;
+        let event_type = catalog::find(&config.resources.catalog, &self.typed.event_type)?;
+        let text = &self.typed.expression;
+        let error = filter::check(text, event_type).err();
+        let mut out = io::stdout().lock();
+        match (self.output, error) {
+            (OutputFormat::Table, None) => Ok(writeln!(out, "ok")?),
+            (OutputFormat::Table, Some(error)) => Err(Failure::work(error)),
+            (OutputFormat::Json, None) => {
+                Ok(writeln!(out, "{}", json!({"ok": true, "mistakes": []}))?)
+            }
+            (OutputFormat::Json, Some(error)) => {
+                let mistakes: Vec<_> = error
+                    .mistakes()
+                    .iter()
+                    .map(|it| {
+                        let (line, column) = line_column(text, it.span.start);
+                        json!({"line": line, "column": column, "msg": it.message, "help": it.help})
+                    })
+                    .collect();
+                let result = json!({"ok": false, "error_code": error.code(), "mistakes": mistakes});
+                writeln!(out, "{result}")?;
+                Err(Failure::work("the filter does not compile"))
+            }
+        }
+    }
+}
+
+/// What the lines of the input were, beside the trial's own counts.
+#[derive(Default)]
+struct Lines {
+    other_types: u64,
+    bad: u64,
+}
+
+impl Eval {
+    fn run(self) -> Outcome {
+        let config = load(self.typed.config.as_deref())?;
+        let trial = self.trial(&config)?;
+        let input: Box<dyn BufRead> = match &self.events {
+            Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
+                Failure::work(format!("{} cannot be read: {error}", path.display()))
+            })?)),
+            None => Box::new(io::stdin().lock()),
+        };
+        let lines = self.print_matches(&trial, input)?;
+        let counts = trial.counts();
+        let mut remarks = io::stderr().lock();
+        writeln!(
+            remarks,
+            "{} of {} events matched, {} filter errors, {} of other types, {} bad lines",
+            counts.matched, counts.seen, counts.filter_errors, lines.other_types, lines.bad
+        )?;
+        if let Some(error) = counts.last_filter_error {
+            writeln!(remarks, "last filter error: {error}")?;
+        }
+        if lines.bad > 0 {
+            return Err(Failure::work("some lines are not events"));
+        }
+        Ok(())
+    }
+
+    fn trial(&self, config: &Config) -> Result<Trial, Failure> {
+        let typed = &self.typed;
+        catalog::find(&config.resources.catalog, &typed.event_type)?;
+        let source = Source::new(
+            &config.resources.catalog,
+            &typed.event_type,
+            Some(&typed.expression),
+            self.fields.clone(),
+        )
+        .map_err(|errors| Failure::Work(describe(&errors)))?;
+        Trial::new(source).map_err(Failure::work)
+    }
+
+    fn print_matches(&self, trial: &Trial, input: impl BufRead) -> Result<Lines, Failure> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let mut lines = Lines::default();
+        for (number, line) in input.split(b'\n').enumerate() {
+            let line = line?;
+            let text = String::from_utf8_lossy(&line);
+            if text.trim().is_empty() {
+                continue;
+            }
+            match Event::parse(&text, Timestamp::now(), rand::random) {
+                Ok(event) if event.event_type != self.typed.event_type.as_str() => {
+                    lines.other_types += 1;
+                }
+                Ok(event) => {
+                    if let Some(body) = trial.matches(&event) {
+                        out.write_all(&body)?;
+                        out.write_all(b"\n")?;
+                    }
+                }
+                Err(error) => {
+                    lines.bad += 1;
+                    writeln!(io::stderr(), "line {}: {error}", number + 1)?;
+                }
+            }
+        }
+        out.flush()?;
+        Ok(lines)
+    }
+}
+
+fn describe(errors: &[ResourceError]) -> String {
+    let with_help = |error: &ResourceError| match error.help() {
+        Some(help) => format!("{error}, {help}"),
+        None => error.to_string(),
+    };
+    errors.iter().map(with_help).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,167 @@
+//! The command line, one file a command. Data goes to standard output, logs and remarks to standard
+//! error.
+
+mod catalog;
+mod check;
+mod client;
+mod demo;
+mod filter;
+mod generate;
+mod health;
+mod run;
+mod schema;
+mod test_event;
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, Mistakes};
+use crate::telemetry::{self, LogFormat};
+
+/// Takes platform events in, matches each against subscriptions, and delivers the matches in batches
+/// to Kinesis, Firehose, CloudWatch Logs and files.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, propagate_version = true, max_term_width = 100)]
+struct Arguments {
+    /// How log lines are written to standard error; their level is SLUICEGATE_LOG (default: info)
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the whole thing: generated traffic, three subscriptions, delivery; no settings needed
+    Demo(demo::Demo),
+    /// Run the daemon
+    Run(run::Run),
+    /// Tell every mistake of a settings file
+    Check(check::Check),
+    /// Send a test event straight to a destination and print the service's answer
+    TestEvent(test_event::TestEvent),
+    /// Check and try filters
+    #[command(subcommand)]
+    Filter(filter::Filter),
+    /// Print realistic events
+    Generate(generate::Generate),
+    /// Print the event types, or one type's fields
+    Catalog(catalog::Catalog),
+    /// About the settings file
+    #[command(subcommand)]
+    Config(schema::ConfigCommand),
+    /// Ask a running daemon whether it accepts events; for health checks
+    Health(health::Health),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+/// Why a command ended without its work done. What there was to say of it is said where it happens,
+/// or in the message.
+#[derive(Debug)]
+enum Failure {
+    /// The work failed: exit code 1.
+    Work(String),
+    /// The settings are wrong: exit code 78 (`EX_CONFIG` of sysexits.h).
+    Configuration(String),
+    /// Standard output was closed by its reader, which is no failure.
+    OutputClosed,
+}
+
+impl Failure {
+    fn work(message: impl fmt::Display) -> Failure {
+        Failure::Work(message.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::Work(error.to_string()),
+        }
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Failure {
+        Failure::Configuration(mistakes.to_string())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the program with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = telemetry::start_logging(arguments.log_format)
+        .map_err(Failure::Configuration)
+        .and_then(|()| run_command(arguments.command));
+    let (code, message) = match outcome {
+        Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => (1, message),
+        Err(Failure::Configuration(message)) => (78, message),
+    };
+    // Nothing can be done if standard error is closed too.
+    let _ = writeln!(io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+fn run_command(command: Command) -> Outcome {
+    match command {
+        Command::Demo(demo) => block_on(demo.run())?,
+        Command::Run(run) => block_on(run.run())?,
+        Command::Check(check) => check.run(),
+        Command::TestEvent(test_event) => test_event.run(),
+        Command::Filter(filter) => filter.run(),
+        Command::Generate(generate) => generate.run(),
+        Command::Catalog(catalog) => catalog.run(),
+        Command::Config(config) => config.run(),
+        Command::Health(health) => block_on(health.run())?,
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "sluicegate",
+                &mut io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Runs async work on a runtime of its own, one thread a core.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::work(format!("the async runtime cannot start: {error}")))?;
+    Ok(runtime.block_on(work))
+}
+
+/// The settings of a file, or all defaults.
+fn load(path: Option<&Path>) -> Result<Config, Failure> {
+    Ok(match path {
+        Some(path) => Config::load(path)?,
+        None => Config::defaults()?,
+    })
+}

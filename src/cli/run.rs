@@ -1,0 +1,55 @@
+//! `sluicegate run`: the daemon in the foreground.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tracing::{error, warn};
+
+use super::{Failure, Outcome, load};
+use crate::config::Config;
+use crate::daemon::{Daemon, Ended, run_until_signalled};
+use crate::sinks::LogOutput;
+use crate::telemetry;
+
+/// SIGTERM and SIGINT stop accepting, deliver what is pending and exit; a second one exits at once.
+/// SIGHUP reads the settings file again and puts its event types, destinations and subscriptions
+/// into force.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The settings file (.yaml, .toml or .json); without one: default ports, no subscriptions
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Run {
+    pub(super) async fn run(self) -> Outcome {
+        let config = load(self.config.as_deref())?;
+        if config.resources.subscriptions().is_empty() {
+            warn!("there are no subscriptions: events are accepted and go nowhere");
+        }
+        let metrics = telemetry::install_metrics().map_err(Failure::work)?;
+        let daemon =
+            Daemon::start(config, metrics, LogOutput::Stdout).await.map_err(Failure::work)?;
+        match run_until_signalled(daemon, || self.reload()).await? {
+            Ended::Clean => Ok(()),
+            Ended::Left(records) => {
+                Err(Failure::work(format!("{records} records were not delivered and are lost")))
+            }
+            Ended::Cut => {
+                Err(Failure::work("ended by a second signal before everything was delivered"))
+            }
+        }
+    }
+
+    fn reload(&self) -> Option<Config> {
+        let Some(path) = &self.config else {
+            warn!("there is no settings file to read again");
+            return None;
+        };
+        Config::load(path)
+            .inspect_err(|mistakes| {
+                error!("not reloaded; everything goes on as it was\n{mistakes}")
+            })
+            .ok()
+    }
+}

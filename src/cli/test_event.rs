@@ -1,0 +1,79 @@
+//! `sluicegate test-event`: one test event straight to a destination.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, Outcome, OutputFormat, block_on};
+use crate::config::Config;
+use crate::pipeline::send_test_event;
+use crate::report::nearest;
+use crate::resources::Destination;
+use crate::sinks::{Ack, LogOutput};
+
+#[derive(Debug, Args)]
+pub(super) struct TestEvent {
+    /// The destination's id in the settings file
+    #[arg(long, value_name = "ID")]
+    destination: String,
+    /// The settings file (.yaml, .toml or .json)
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+impl TestEvent {
+    pub(super) fn run(self) -> Outcome {
+        let config = Config::load(&self.config)?;
+        let destination = self.find(&config)?;
+        let sink = block_on(destination.target.open(LogOutput::Stdout))?.map_err(Failure::work)?;
+        let outcome = block_on(send_test_event(&sink))?;
+        let (answer, message) = match &outcome.ack {
+            Ack::Delivered => ("delivered", None),
+            Ack::Retry(fault) => ("failed", Some(fault.message.as_str())),
+            Ack::Rejected(reason) => ("rejected", Some(reason.as_str())),
+        };
+        let millis = outcome.latency.as_millis();
+        let mut out = io::stdout().lock();
+        match self.output {
+            OutputFormat::Table => {
+                writeln!(out, "destination  {}", destination.id)?;
+                writeln!(out, "target       {}", destination.target)?;
+                writeln!(out, "event        {}", outcome.event_id)?;
+                writeln!(out, "answer       {answer} after {millis} ms")?;
+            }
+            OutputFormat::Json => {
+                let result = json!({
+                    "destination": destination.id.as_str(),
+                    "target": destination.target.to_string(),
+                    "event_id": outcome.event_id,
+                    "answer": answer,
+                    "latency_ms": millis,
+                    "msg": message,
+                });
+                writeln!(out, "{result}")?;
+            }
+        }
+        match message {
+            None => Ok(()),
+            Some(message) => Err(Failure::work(message)),
+        }
+    }
+
+    fn find<'c>(&self, config: &'c Config) -> Result<&'c Destination, Failure> {
+        let all = config.resources.destinations();
+        if let Some(found) = all.iter().find(|it| it.id.as_str() == self.destination) {
+            return Ok(found);
+        }
+        let mut message =
+            format!("no destination `{}` in {}", self.destination, self.config.display());
+        if let Some(name) = nearest(&self.destination, all.iter().map(|it| it.id.as_str())) {
+            message.push_str(&format!(", did you mean `{name}`?"));
+        }
+        Err(Failure::Work(message))
+    }
+}

@@ -1,0 +1,211 @@
+//! Event types, destinations and subscriptions as the settings file writes them.
+//!
+//! What they may be is decided by the rooms that own them; here each refusal gets its place.
+
+use std::time::Duration;
+
+use super::decode::{Section, Text};
+use super::mistakes::Mistake;
+use super::targets::read_target;
+use crate::event::{Catalog, Class, EventType, Field, FieldType};
+use crate::resources::{
+    BatchSettings, Destination, MAX_LINGER, Overflow, ResourceError, ResourceId, Resources, Source,
+    Subscription,
+};
+use crate::sinks::Target;
+
+/// The types that a field can have, for messages.
+const FIELD_TYPES: &str =
+    "a field type: bool, int, double, string, timestamp, duration, dyn, list(…) or map(string, …)";
+
+/// Reads everything that decides where events go. Mistakes are pushed; what is mistaken is left out.
+pub(super) fn read_resources(root: &mut Section<'_>, mut catalog: Catalog) -> Resources {
+    let types = root.optional("event_types").list(|section| {
+        let event_type = read_event_type(section)?;
+        if let Err(error) = catalog.add(event_type) {
+            section.push(Mistake::at(section.place_of("name"), error.to_string()));
+        }
+        Some(())
+    });
+    let _read = types;
+    let mut resources = Resources::new(catalog);
+    // Ids of mistaken destinations too: a subscription that names one is not mistaken as well.
+    let mut ids = Vec::new();
+    root.optional("destinations").list(|section| {
+        let destination = read_destination(section, &mut ids)?;
+        if let Err(error) = resources.add_destination(destination) {
+            refuse(section, "id", &error);
+        }
+        Some(())
+    });
+    root.optional("subscriptions").list(|section| {
+        let subscription = read_subscription(section, &resources.catalog, &ids)?;
+        let all_there =
+            subscription.destinations.iter().all(|id| resources.destination(id).is_some());
+        if let Some(error) =
+            all_there.then(|| resources.add_subscription(subscription).err()).flatten()
+        {
+            refuse(section, "id", &error);
+        }
+        Some(())
+    });
+    resources
+}
+
+fn mistake(place: crate::report::Span, error: &ResourceError) -> Mistake {
+    let mistake = Mistake::at(place, format!("{error} ({})", error.code()));
+    match error.help() {
+        Some(help) => mistake.help(help),
+        None => mistake,
+    }
+}
+
+fn refuse(section: &Section<'_>, key: &str, error: &ResourceError) {
+    section.push(mistake(section.place_of(key), error));
+}
+
+fn read_id(section: &mut Section<'_>) -> Option<ResourceId> {
+    let text = section.required("id").string()?;
+    ResourceId::new(text.value).map_err(|error| section.push(text.wrong(&error))).ok()
+}
+
+fn description(section: &mut Section<'_>) -> String {
+    let text = section.optional("description").string();
+    text.map_or_else(String::new, |text| text.value.to_owned())
+}
+
+fn read_event_type(section: &mut Section<'_>) -> Option<EventType> {
+    let name = section.required("name").string();
+    let description = description(section);
+    let fields = section.required("fields").string_map();
+    let mut typed = Vec::new();
+    for (name, field_type) in fields? {
+        match FieldType::parse(field_type.value) {
+            Some(field_type) => typed.push(Field {
+                name: name.value.to_owned(),
+                field_type,
+                description: String::new(),
+            }),
+            None => {
+                let message = format!("`{}` is not {FIELD_TYPES}", field_type.shown());
+                section.push(Mistake::at(field_type.span, message));
+            }
+        }
+    }
+    let name = name?.value.to_owned();
+    Some(EventType { name, class: Class::Custom, description, fields: typed })
+}
+
+fn read_destination(section: &mut Section<'_>, ids: &mut Vec<ResourceId>) -> Option<Destination> {
+    let id = read_id(section);
+    ids.extend(id.clone());
+    let description = description(section);
+    let target = section.required("target").section(read_target);
+    let batch =
+        section.optional("batch").section_or_empty(|batch| read_batch(batch, target.as_ref()));
+    let overflow = section
+        .optional("overflow")
+        .word(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
+    Some(Destination {
+        id: id?,
+        description,
+        target: target?,
+        batch: batch?,
+        overflow: overflow.unwrap_or_default(),
+    })
+}
+
+fn read_batch(section: &mut Section<'_>, target: Option<&Target>) -> Option<BatchSettings> {
+    // The service's own limits are checked with the target; here is only what no service allows.
+    let as_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+    let max_records = section.optional("max_records").number(1..=u64::MAX).map(as_usize);
+    let max_bytes = section.optional("max_bytes").size(1..=u64::MAX).map(as_usize);
+    let linger = section.optional("linger").duration(Duration::ZERO..=MAX_LINGER);
+    BatchSettings::new(target?, max_records, max_bytes, linger)
+        .map_err(|error| {
+            let key = match &error {
+                ResourceError::Batch { setting, .. } => *setting,
+                _ => "batch",
+            };
+            refuse(section, key, &error);
+        })
+        .ok()
+}
+
+fn read_subscription(
+    section: &mut Section<'_>,
+    catalog: &Catalog,
+    known: &[ResourceId],
+) -> Option<Subscription> {
+    let id = read_id(section);
+    let description = description(section);
+    let sources = section.required("sources").list(|source| read_source(source, catalog));
+    let names = section.required("destinations").strings();
+    let mut destinations = Vec::new();
+    for text in names.iter().flatten() {
+        match ResourceId::new(text.value) {
+            Ok(id) if !known.contains(&id) => {
+                let nearest =
+                    crate::report::nearest(text.value, known.iter().map(ResourceId::as_str));
+                let mistake = text.wrong(ResourceError::UnknownDestination(id));
+                section.push(match nearest {
+                    Some(nearest) => mistake.help(format!("did you mean `{nearest}`?")),
+                    None => mistake,
+                });
+            }
+            Ok(id) if destinations.contains(&id) => {
+                section.push(text.wrong(ResourceError::RepeatedDestination(id)));
+            }
+            Ok(id) => destinations.push(id),
+            Err(error) => section.push(text.wrong(&error)),
+        }
+    }
+    if sources.as_ref().is_none_or(Vec::is_empty) || destinations.is_empty() {
+        return None; // told already, by what was asked for or left out
+    }
+    Subscription::new(id?, description, sources?, destinations)
+        .map_err(|error| refuse(section, "sources", &error))
+        .ok()
+}
+
+fn read_source(section: &mut Section<'_>, catalog: &Catalog) -> Option<Source> {
+    let event_type = section.required("type").string();
+    let filter = section.optional("filter").string();
+    let fields = section.optional("fields").strings();
+    let event_type = event_type?;
+    let names = fields.as_ref().map(|fields| fields.iter().map(|it| it.value.to_owned()).collect());
+    let errors =
+        match Source::new(catalog, event_type.value, filter.as_ref().map(|it| it.value), names) {
+            Ok(source) => return Some(source),
+            Err(errors) => errors,
+        };
+    for error in errors {
+        let field = |name: &str| fields.iter().flatten().rev().find(|text| text.value == name);
+        let mistake = match &error {
+            ResourceError::Filter(report) => {
+                let path = section.path();
+                let message = format!("`{path}.filter` does not compile ({})", report.code());
+                filter.as_ref().map(|text| text.mistake(message, report))
+            }
+            ResourceError::UnknownType { .. } => Some(with_help(&event_type, &error)),
+            ResourceError::UnknownField { field: name, .. }
+            | ResourceError::GroupField(name)
+            | ResourceError::RepeatedField(name) => field(name).map(|text| with_help(text, &error)),
+            _ => None,
+        };
+        section.push(mistake.unwrap_or_else(|| mistake_at_fields(section, &error)));
+    }
+    None
+}
+
+fn with_help(text: &Text<'_>, error: &ResourceError) -> Mistake {
+    let mistake = text.wrong(error);
+    match error.help() {
+        Some(help) => mistake.help(help),
+        None => mistake,
+    }
+}
+
+fn mistake_at_fields(section: &Section<'_>, error: &ResourceError) -> Mistake {
+    mistake(section.place_of("fields"), error)
+}

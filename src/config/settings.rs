@@ -1,0 +1,199 @@
+//! The settings of the whole daemon, read from a document: one reader a section, each giving the
+//! settings that its room defines. All defaults stand with the rooms or here, once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::decode::{Section, Text};
+use super::document::{Document, load};
+use super::mistakes::{Mistake, Mistakes};
+use super::resources::read_resources;
+use crate::http::BearerTokens;
+use crate::ingest::HttpSettings;
+use crate::journal::{self, Durability};
+use crate::resources::Resources;
+use crate::sinks::Secret;
+use crate::{api, event::Catalog};
+
+/// The JSON Schema of the settings file, for editors. What it cannot say (that a filter compiles,
+/// that a destination exists) is told by [`Config::load`] only.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+/// Where the daemon keeps its data unless told otherwise.
+const DEFAULT_DATA_DIR: &str = "./sluicegate-data";
+
+/// How much the journal holds in memory unless told otherwise: minutes of an outage at a few
+/// thousand records a second, and a small part of any machine's memory.
+const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
+
+/// Least room for records: that of the largest body's worth of small ones would never fit otherwise.
+const MIN_JOURNAL_BYTES: u64 = 1 << 20;
+
+/// How long a stop may go on delivering: what container runtimes allow by default before they kill
+/// (Kubernetes: 30 s).
+const DEFAULT_DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Largest value for sizes of bodies and events.
+const MAX_BODY: u64 = 1 << 30;
+
+/// Everything the daemon is told before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Event types, destinations, subscriptions.
+    pub resources: Resources,
+    /// HTTP ingest.
+    pub ingest: HttpSettings,
+    /// The API listener.
+    pub api: api::Settings,
+    /// The journal.
+    pub journal: journal::Settings,
+    /// How long a stop may go on delivering.
+    pub drain_limit: Duration,
+}
+
+impl Config {
+    /// Reads a settings file and checks everything in it. References are filled in from the
+    /// process's environment.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn load(path: &Path) -> Result<Config, Mistakes> {
+        Config::read(&load(path, &|name| std::env::var(name).ok())?)
+    }
+
+    /// What holds where no file is given: everything by default, no destinations, no subscriptions.
+    ///
+    /// # Errors
+    /// None that can be mended: all defaults fit together.
+    pub fn defaults() -> Result<Config, Mistakes> {
+        Config::read(&Document::empty())
+    }
+
+    /// Checks everything in a document.
+    ///
+    /// # Errors
+    /// All its mistakes.
+    pub fn read(document: &Document) -> Result<Config, Mistakes> {
+        document.decode(|root| {
+            let data_dir = root.optional("data_dir").string();
+            let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
+            let ingest = root
+                .optional("ingest")
+                .section_or_empty(|ingest| ingest.optional("http").section_or_empty(read_ingest));
+            let api = root.optional("api").section_or_empty(read_api);
+            let journal = root
+                .optional("journal")
+                .section_or_empty(|journal| read_journal(journal, Path::new(data_dir)));
+            let drain_limit = root.optional("stop").section_or_empty(|stop| {
+                let limit = Duration::ZERO..=Duration::from_secs(3_600);
+                let drain_limit = stop.optional("drain_limit").duration(limit);
+                Some(drain_limit.unwrap_or(DEFAULT_DRAIN_LIMIT))
+            });
+            let resources = read_resources(root, Catalog::builtin());
+            Some(Config {
+                resources,
+                ingest: ingest?,
+                api: api?,
+                journal: journal?,
+                drain_limit: drain_limit?,
+            })
+        })
+    }
+}
+
+fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
+    let defaults = HttpSettings::default();
+    let listen = address(section, defaults.listen);
+    let bearer_tokens = bearer_tokens(section);
+    let mut size = |key, default: usize| {
+        let given = section.optional(key).size(1..=MAX_BODY);
+        given.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    };
+    let max_body = size("max_body", defaults.max_body);
+    let max_decompressed = size("max_decompressed", defaults.max_decompressed.max(max_body));
+    let max_event = size("max_event", defaults.max_event);
+    let max_connections = max_connections(section, defaults.max_connections);
+    if !listen.ip().is_loopback() && bearer_tokens.is_empty() {
+        let message = format!(
+            "`{}` must be set where `listen` is not loopback",
+            join(section, "bearer_tokens")
+        );
+        section.push(
+            Mistake::at(section.place_of("listen"), message)
+                .help("without a token anyone who reaches the address could send events"),
+        );
+    }
+    Some(HttpSettings {
+        listen,
+        bearer_tokens,
+        max_body,
+        max_decompressed,
+        max_event,
+        max_connections,
+    })
+}
+
+fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
+    let defaults = api::Settings::default();
+    Some(api::Settings {
+        listen: address(section, defaults.listen),
+        bearer_tokens: bearer_tokens(section),
+        max_connections: max_connections(section, defaults.max_connections),
+    })
+}
+
+fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<journal::Settings> {
+    // Known words that this version cannot honour are told apart from unknown ones.
+    let durability = section
+        .optional("durability")
+        .word(&[("memory", Some(Durability::Memory)), ("disk", None)]);
+    if durability == Some(None) {
+        section.push(
+            Mistake::at(
+                section.place_of("durability"),
+                "this version keeps records in memory only",
+            )
+            .help("write `durability: memory`; what is pending is lost if the process dies"),
+        );
+    }
+    let max_bytes = section.optional("max_bytes").size(MIN_JOURNAL_BYTES..=u64::MAX);
+    let retention = section.optional("retention").duration(Duration::ZERO..=Duration::MAX);
+    if retention.is_some_and(|retention| retention > Duration::ZERO) {
+        section.push(
+            Mistake::at(section.place_of("retention"), "delivered records are not kept in memory")
+                .help("write `retention: 0s` or leave it out"),
+        );
+    }
+    Some(journal::Settings {
+        durability: durability.flatten().unwrap_or(Durability::Memory),
+        max_bytes: usize::try_from(max_bytes.unwrap_or(DEFAULT_MEMORY_BYTES)).unwrap_or(usize::MAX),
+        directory: PathBuf::from(data_dir).join("journal"),
+    })
+}
+
+fn address(section: &mut Section<'_>, default: SocketAddr) -> SocketAddr {
+    let expected = "an IP address with a port, such as `127.0.0.1:4180`";
+    section.optional("listen").parsed(expected, |text| text.parse().ok()).unwrap_or(default)
+}
+
+fn max_connections(section: &mut Section<'_>, default: usize) -> usize {
+    let given = section.optional("max_connections").number(1..=100_000);
+    given.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+}
+
+fn bearer_tokens(section: &mut Section<'_>) -> BearerTokens {
+    let texts = section.optional("bearer_tokens").strings().unwrap_or_default();
+    for text in &texts {
+        if !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "a token must be made of printable ASCII characters without blanks";
+            section.push(Mistake::at(text.span, message));
+        }
+    }
+    let secret = |text: &Text<'_>| Secret::new(text.value);
+    BearerTokens::new(texts.iter().map(secret).collect())
+}
+
+fn join(section: &Section<'_>, key: &str) -> String {
+    format!("{}.{key}", section.path())
+}

@@ -1,0 +1,113 @@
+//! Targets as the settings file writes them: one reader a kind.
+
+use super::decode::{Section, Text};
+use super::mistakes::Mistake;
+use crate::sinks::{
+    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget, Secret,
+    Target, TargetError,
+};
+
+pub(super) fn read_target(section: &mut Section<'_>) -> Option<Target> {
+    section.one_of(&[
+        ("kinesis", &read_kinesis),
+        ("firehose", &read_firehose),
+        ("cloudwatch_logs", &read_cloudwatch_logs),
+        ("debug", &read_debug),
+        ("file", &read_file),
+    ])
+}
+
+/// What all AWS targets are told: the resource's ARN, who we are, and where the service is.
+struct Aws<'d> {
+    arn: Option<Text<'d>>,
+    auth: Option<Auth>,
+    endpoint_url: Option<String>,
+}
+
+fn read_aws<'d>(section: &mut Section<'d>, arn_key: &'static str) -> Aws<'d> {
+    Aws {
+        arn: section.required(arn_key).string(),
+        auth: match section.optional("auth").section(|auth| Some(read_auth(auth))) {
+            Some(auth) => auth,
+            None => Some(Auth::DefaultChain),
+        },
+        endpoint_url: section.optional("endpoint_url").string().map(|it| it.value.to_owned()),
+    }
+}
+
+fn read_auth(section: &mut Section<'_>) -> Option<Auth> {
+    section.one_of(&[
+        ("role", &|role| {
+            let role_arn = role.required("role_arn").string();
+            let external_id = role.optional("external_id").string();
+            Some(Auth::Role {
+                role_arn: role_arn?.value.to_owned(),
+                external_id: external_id.map(|text| text.value.to_owned()),
+            })
+        }),
+        ("creds", &|creds| {
+            let id = creds.required("aws_access_key_id").string();
+            let secret = creds.required("aws_secret_access_key").string();
+            Some(Auth::Keys {
+                aws_access_key_id: id?.value.to_owned(),
+                aws_secret_access_key: Secret::new(secret?.value),
+            })
+        }),
+    ])
+}
+
+/// Gives a target's refusal the place of the setting it is about.
+fn placed<T>(
+    section: &Section<'_>,
+    arn: Option<&Text<'_>>,
+    result: Result<T, TargetError>,
+) -> Option<T> {
+    let error = match result {
+        Ok(target) => return Some(target),
+        Err(error) => error,
+    };
+    let message = format!("{error} ({})", error.code());
+    section.push(match &error {
+        TargetError::RoleArn { .. } | TargetError::Auth { .. } => {
+            Mistake::at(section.place_of("auth"), message)
+        }
+        TargetError::Setting { name, .. } => Mistake::at(section.place_of(name), message),
+        _ => match arn {
+            Some(text) => text.wrong(message),
+            None => Mistake::at(section.place(), message),
+        },
+    });
+    None
+}
+
+fn read_kinesis(section: &mut Section<'_>) -> Option<Target> {
+    let Aws { arn, auth, endpoint_url } = read_aws(section, "stream_arn");
+    let arn = arn?;
+    let target = KinesisTarget::new(arn.value, auth?, endpoint_url);
+    placed(section, Some(&arn), target).map(Target::Kinesis)
+}
+
+fn read_firehose(section: &mut Section<'_>) -> Option<Target> {
+    let Aws { arn, auth, endpoint_url } = read_aws(section, "delivery_stream_arn");
+    let arn = arn?;
+    let target = FirehoseTarget::new(arn.value, auth?, endpoint_url);
+    placed(section, Some(&arn), target).map(Target::Firehose)
+}
+
+fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
+    let Aws { arn, auth, endpoint_url } = read_aws(section, "log_group_arn");
+    let log_stream = section.optional("log_stream").string().map(|text| text.value.to_owned());
+    let arn = arn?;
+    let target = CloudwatchLogsTarget::new(arn.value, log_stream, auth?, endpoint_url);
+    placed(section, Some(&arn), target).map(Target::CloudwatchLogs)
+}
+
+fn read_debug(section: &mut Section<'_>) -> Option<Target> {
+    let log = section.optional("log").bool();
+    Some(Target::Debug(DebugTarget::new(log.unwrap_or(true))))
+}
+
+fn read_file(section: &mut Section<'_>) -> Option<Target> {
+    let path = section.required("path").string()?;
+    placed(section, None, FileTarget::new(path.value)).map(Target::File)
+}

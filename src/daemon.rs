@@ -1,0 +1,265 @@
+//! The daemon: opens everything in order, reloads, drains and stops. The only room that sees all
+//! others.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::http::{CannotListen, Listener};
+use crate::journal::Journal;
+use crate::pipeline::{CannotOpen, Pipeline, Status};
+use crate::sinks::LogOutput;
+use crate::{api, ingest};
+
+/// How often the metrics recorder folds its histograms, so that they stay small when nobody scrapes.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why the daemon did not start. Nothing is left running.
+#[derive(Debug)]
+pub enum StartError {
+    /// The journal's folder cannot be used.
+    Journal {
+        /// The folder.
+        directory: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// A destination cannot be opened.
+    Destination(CannotOpen),
+    /// An address cannot be listened on.
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Which, and why.
+        cause: CannotListen,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Journal { directory, cause } => {
+                write!(f, "`data_dir`: {} cannot be used: {cause}", directory.display())
+            }
+            StartError::Destination(cause) => cause.fmt(f),
+            StartError::Listen { setting, cause } => write!(f, "`{setting}`: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<CannotOpen> for StartError {
+    fn from(cause: CannotOpen) -> StartError {
+        StartError::Destination(cause)
+    }
+}
+
+/// A listener that is being served.
+struct Served {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    fn new(listener: Listener, router: Router, max_connections: usize) -> Served {
+        let address = listener.address();
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let stopped = async move {
+                // An error means that the sender is gone, which is a stop too.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            listener.serve(router, max_connections, stopped).await;
+        });
+        Served { address, stop, task }
+    }
+
+    /// Stops accepting and waits until the requests in progress are answered.
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            error!(address = %self.address, %error, "the listener ended early");
+        }
+    }
+}
+
+/// The daemon, running.
+pub struct Daemon {
+    config: Config,
+    pipeline: Arc<Pipeline>,
+    accepting: Arc<AtomicBool>,
+    ingest: Served,
+    api: Served,
+}
+
+impl Daemon {
+    /// Opens journal, destinations and listeners, in this order, and starts.
+    ///
+    /// # Errors
+    /// When any of them cannot be opened.
+    pub async fn start(
+        config: Config,
+        metrics: PrometheusHandle,
+        log_output: LogOutput,
+    ) -> Result<Daemon, StartError> {
+        let listen = async |setting, address| {
+            Listener::bind(address).await.map_err(|cause| StartError::Listen { setting, cause })
+        };
+        let ingest_listener = listen("ingest.http.listen", config.ingest.listen).await?;
+        let api_listener = listen("api.listen", config.api.listen).await?;
+        let journal = Journal::open(&config.journal).map_err(|cause| StartError::Journal {
+            directory: config.journal.directory.clone(),
+            cause,
+        })?;
+        let pipeline = Arc::new(Pipeline::start(&config.resources, journal, log_output).await?);
+        tokio::spawn(upkeep(metrics.clone()));
+        let accepting = Arc::new(AtomicBool::new(true));
+        let shared = || (Arc::clone(&pipeline), Arc::clone(&accepting));
+        let (to_pipeline, to_accepting) = shared();
+        let router = ingest::router(config.ingest.clone(), to_pipeline, to_accepting);
+        let ingest = Served::new(ingest_listener, router, config.ingest.max_connections);
+        let (to_pipeline, to_accepting) = shared();
+        let router = api::router(config.api.clone(), to_pipeline, to_accepting, metrics);
+        let api = Served::new(api_listener, router, config.api.max_connections);
+        info!(
+            ingest = %ingest.address,
+            api = %api.address,
+            durability = %config.journal.durability,
+            destinations = config.resources.destinations().len(),
+            subscriptions = config.resources.subscriptions().len(),
+            "ready"
+        );
+        Ok(Daemon { config, pipeline, accepting, ingest, api })
+    }
+
+    /// The address of ingest.
+    #[must_use]
+    pub fn ingest_address(&self) -> SocketAddr {
+        self.ingest.address
+    }
+
+    /// The address of the API.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        self.api.address
+    }
+
+    /// A reading of everything that is counted.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.pipeline.status()
+    }
+
+    /// Puts the event types, destinations and subscriptions of another configuration into force.
+    /// All else stays as it was at the start.
+    ///
+    /// # Errors
+    /// When a destination cannot be opened; then nothing has changed.
+    pub async fn reload(&mut self, config: Config) -> Result<(), CannotOpen> {
+        self.pipeline.apply(&config.resources).await?;
+        let kept = [
+            ("ingest", self.config.ingest != config.ingest),
+            ("api", self.config.api != config.api),
+            ("journal", self.config.journal != config.journal),
+            ("stop", self.config.drain_limit != config.drain_limit),
+        ];
+        for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
+            warn!(section, "changed, but takes effect only at the next start");
+        }
+        info!(
+            destinations = config.resources.destinations().len(),
+            subscriptions = config.resources.subscriptions().len(),
+            "reloaded"
+        );
+        self.config.resources = config.resources;
+        Ok(())
+    }
+
+    /// Stops accepting, answers what is in progress, delivers what is pending for as long as the
+    /// settings allow, and tells how many records are left.
+    pub async fn stop(self) -> u64 {
+        let pending = self
+            .pipeline
+            .status()
+            .destinations
+            .iter()
+            .map(|it| it.account.pending_records)
+            .sum::<u64>();
+        info!(pending, "stopping: nothing more is accepted");
+        self.accepting.store(false, Ordering::Release);
+        self.ingest.stop().await;
+        let left = self.pipeline.drain(self.config.drain_limit).await;
+        self.api.stop().await;
+        match left {
+            0 => info!("stopped: nothing is pending"),
+            left => error!(left, "stopped at the deadline: records that were in memory are lost"),
+        }
+        left
+    }
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything accepted was delivered.
+    Clean,
+    /// Records were left when the time to drain was over.
+    Left(u64),
+    /// A second signal cut the drain short.
+    Cut,
+}
+
+/// Runs until SIGTERM or SIGINT, and then stops; a second one of these ends it at once. SIGHUP calls
+/// `load` and puts what it gives into force; what `load` cannot give changes nothing.
+///
+/// # Errors
+/// When the signals cannot be listened for.
+pub async fn run_until_signalled(
+    mut daemon: Daemon,
+    load: impl Fn() -> Option<Config>,
+) -> io::Result<Ended> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                let Some(config) = load() else { continue };
+                if let Err(cause) = daemon.reload(config).await {
+                    error!(%cause, "not reloaded; everything goes on as it was");
+                }
+            }
+        }
+    }
+    tokio::select! {
+        left = daemon.stop() => Ok(if left == 0 { Ended::Clean } else { Ended::Left(left) }),
+        _ = terminate.recv() => Ok(Ended::Cut),
+        _ = interrupt.recv() => Ok(Ended::Cut),
+    }
+}
