@@ -13,7 +13,7 @@ use super::error::{EvalError, Mistake};
 use super::fields::Field;
 use super::functions::Budget;
 use super::functions::regex::Pattern;
-use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES};
+use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES, MAX_REGEX_PROGRAM, MAX_REGEXES};
 use super::node::{Call, FoldNode, Node};
 use super::overloads::{Function, Style, function, function_names};
 use super::tree::{Comprehension, Expr, Fold, Kind, Literal};
@@ -30,6 +30,8 @@ pub(super) struct Checker<'x> {
     pub(super) locals: Vec<(String, Type)>,
     pub(super) fields: Vec<Field>,
     mistakes: Vec<Mistake>,
+    /// Constant regular expressions with their text.
+    patterns: Vec<(String, Arc<Pattern>)>,
 }
 
 impl<'x> Checker<'x> {
@@ -40,6 +42,7 @@ impl<'x> Checker<'x> {
             locals: Vec::new(),
             fields: Vec::new(),
             mistakes: Vec::new(),
+            patterns: Vec::new(),
         }
     }
 
@@ -88,8 +91,8 @@ impl<'x> Checker<'x> {
         match &expr.kind {
             Kind::Literal(literal) => self.literal(literal),
             Kind::Name { .. } | Kind::Select(_) => self.path(expr),
-            Kind::Call { function, target, arguments, .. } => {
-                self.call(expr, function, target.as_deref(), arguments)
+            Kind::Call { function, name_span, target, arguments } => {
+                self.call(expr.span, (function, *name_span), target.as_deref(), arguments)
             }
             Kind::And(items) => (Node::And(self.conditions("&&", items)), Type::Bool),
             Kind::Or(items) => (Node::Or(self.conditions("||", items)), Type::Bool),
@@ -266,13 +269,13 @@ impl<'x> Checker<'x> {
 
     fn call(
         &mut self,
-        expr: &Expr,
-        name: &str,
+        span: Span,
+        (name, name_span): (&str, Span),
         target: Option<&Expr>,
         arguments: &[Expr],
     ) -> Typed {
         let Some(function) = function(name) else {
-            return self.unknown_function(expr, name, target, arguments);
+            return self.unknown_function((name, name_span), target, arguments);
         };
         let checked: Vec<Typed> =
             target.into_iter().chain(arguments).map(|argument| self.check(argument)).collect();
@@ -282,7 +285,7 @@ impl<'x> Checker<'x> {
             Style::Receiver => target.is_some(),
         };
         if !right_style {
-            let mut mistake = Mistake::new(expr.span, format!("`{name}` is not called this way"));
+            let mut mistake = Mistake::new(name_span, format!("`{name}` is not called this way"));
             mistake = match function.style {
                 Style::Receiver => mistake.help(format!("it is called on a value: `x.{name}(…)`")),
                 _ => mistake.help(format!("it is called as `{name}(…)`")),
@@ -292,14 +295,21 @@ impl<'x> Checker<'x> {
         let (nodes, types): (Vec<Node>, Vec<Type>) = checked.into_iter().unzip();
         let Some(result) = self.overload(function, &types) else {
             let message = self.no_overload(function.name, &types);
-            let mut mistake = Mistake::new(expr.span, &*message);
-            if types.contains(&Type::Null) && matches!(name, "==" | "!=") {
-                mistake = mistake.help("absence is asked for with `has(…)`, not with null");
-            }
+            let mistake = Mistake::new(span, &*message);
+            let types: Vec<Type> = types.iter().map(|found| self.types.resolve(found)).collect();
+            let mistake = match overload_help(name, &types) {
+                Some(help) => mistake.help(help),
+                None => mistake,
+            };
             return self.refuse(mistake, EvalError::Invalid(message.into()));
         };
         let result = self.known(result);
-        (self.folded(expr, function, nodes), result)
+        let types = types.iter().map(|found| self.types.resolve(found)).collect::<Vec<_>>();
+        let node = match member_of(name, &nodes, &types) {
+            Some((map, key, test)) => self.member(map, &key, test),
+            None => self.folded(span, function, nodes),
+        };
+        (node, result)
     }
 
     /// The type that a function gives for arguments of these types; none if it does not take them.
@@ -348,12 +358,11 @@ impl<'x> Checker<'x> {
 
     fn unknown_function(
         &mut self,
-        expr: &Expr,
-        name: &str,
+        (name, name_span): (&str, Span),
         target: Option<&Expr>,
         arguments: &[Expr],
     ) -> Typed {
-        let mut mistake = Mistake::new(expr.span, format!("unknown function `{name}`"));
+        let mut mistake = Mistake::new(name_span, format!("unknown function `{name}`"));
         let known = nearest(name, function_names().chain(MACROS));
         if known == Some(name) {
             mistake = mistake.help(format!("the macro `{name}` takes other arguments"));
@@ -371,30 +380,48 @@ impl<'x> Checker<'x> {
     }
 
     /// The call, or its value if all arguments are constants.
-    fn folded(&mut self, expr: &Expr, function: &'static Function, arguments: Vec<Node>) -> Node {
-        let mut arguments = arguments;
-        if function.name == "matches" {
-            if let [_, Node::Constant(Value::String(pattern))] = arguments.as_slice() {
-                return match Pattern::new(pattern) {
-                    Ok(pattern) => {
-                        Node::Matches(Box::new(arguments.swap_remove(0)), pattern.into())
-                    }
-                    Err(error) => self.refuse(Mistake::new(expr.span, error.to_string()), error).0,
-                };
-            }
+    fn folded(
+        &mut self,
+        span: Span,
+        function: &'static Function,
+        mut arguments: Vec<Node>,
+    ) -> Node {
+        if let ("matches", [_, Node::Constant(Value::String(pattern))]) =
+            (function.name, arguments.as_slice())
+        {
+            return match self.pattern(pattern) {
+                Ok(pattern) => Node::Matches(Box::new(arguments.swap_remove(0)), pattern),
+                Err(error) => self.refuse(Mistake::new(span, error.to_string()), error).0,
+            };
         }
         let constants: Option<Vec<_>> = arguments.iter().map(constant).collect();
         let folded = constants.map(|constants| (function.run)(&constants, &mut Budget::new()));
         match folded {
             Some(Ok(value)) => Node::Constant(value),
             Some(Err(error)) if matches!(function.name, "timestamp" | "duration") => {
-                self.refuse(Mistake::new(expr.span, error.to_string()), error).0
+                self.refuse(Mistake::new(span, error.to_string()), error).0
             }
             // Other errors stay what they are: `false && 1 / 0 > 0` is false.
             _ => {
                 Node::Call(Box::new(Call { function: function.name, run: function.run, arguments }))
             }
         }
+    }
+
+    /// A compiled constant pattern; equal ones are shared.
+    fn pattern(&mut self, pattern: &str) -> Result<Arc<Pattern>, EvalError> {
+        if let Some((_, known)) = self.patterns.iter().find(|(text, _)| text == pattern) {
+            return Ok(known.clone());
+        }
+        if self.patterns.len() == MAX_REGEXES {
+            let message = format!(
+                "more than {MAX_REGEXES} different regular expressions, the limit of one filter"
+            );
+            return Err(EvalError::Invalid(message.into()));
+        }
+        let compiled = Arc::new(Pattern::new(pattern, MAX_REGEX_PROGRAM)?);
+        self.patterns.push((pattern.to_owned(), compiled.clone()));
+        Ok(compiled)
     }
 
     pub(super) fn local(&self, name: &str) -> Option<(usize, &Type)> {
@@ -411,9 +438,45 @@ impl<'x> Checker<'x> {
         self.fields.len() - 1
     }
 
-    pub(super) fn has_member(&self, node: Node, key: &str, test: bool) -> Node {
+    /// `node.key`, or whether it is there.
+    pub(super) fn member(&self, node: Node, key: &str, test: bool) -> Node {
         let (node, key) = (Box::new(node), Arc::from(key));
         if test { Node::HasKey(node, key) } else { Node::Select(node, key) }
+    }
+}
+
+/// `map["key"]` is `map.key`, and `"key" in map` is `has(map.key)`: the map, the key, and whether it
+/// is only asked for.
+fn member_of(name: &str, nodes: &[Node], types: &[Type]) -> Option<(Node, Text<'static>, bool)> {
+    let (map, key, test) = match (name, nodes, types) {
+        ("[]", [map, key], [Type::Map(..), _]) => (map, key, false),
+        ("in", [key, map], [_, Type::Map(..)]) => (map, key, true),
+        _ => return None,
+    };
+    match (map, key) {
+        (Node::Constant(_), _) => None,
+        (map, Node::Constant(Value::String(key))) => Some((map.clone(), key.clone(), test)),
+        _ => None,
+    }
+}
+
+/// What would mend common mismatches of types.
+fn overload_help(name: &str, types: &[Type]) -> Option<&'static str> {
+    let number = |found: &Type| matches!(found, Type::Int | Type::Uint | Type::Double);
+    match (name, types) {
+        ("in", [Type::String, Type::String]) => {
+            Some("a part of a text is found by `text.contains(part)`")
+        }
+        ("==" | "!=", [Type::Null, _] | [_, Type::Null]) => {
+            Some("absence is asked for with `has(…)`, not with null")
+        }
+        ("==" | "!=", [Type::List(_), _] | [_, Type::List(_)]) => {
+            Some("an item is looked for with `item in list`")
+        }
+        (_, [a, b]) if number(a) && number(b) => {
+            Some("number types do not mix: convert one with `int(…)`, `uint(…)` or `double(…)`")
+        }
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::event::{Slot, SlotId};
+use crate::event::{FieldType, Slot, SlotId};
 
 use super::error::EvalError;
 use super::fields::Field;
@@ -67,7 +67,10 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             }
             Node::Call(call) => self.call(call),
             Node::Matches(text, pattern) => match self.value(text)? {
-                Value::String(text) => Ok(Value::Bool(pattern.is_match(&text))),
+                Value::String(text) => {
+                    self.budget.search(text.len())?;
+                    Ok(Value::Bool(pattern.is_match(&text)))
+                }
                 other => Err(no_overload("matches", &[&other])),
             },
             Node::List(items) => {
@@ -117,6 +120,13 @@ impl<'n, 'e> Evaluation<'n, 'e> {
     }
 
     fn member(&mut self, operand: &Node, key: &str) -> Result<Option<Value<'e>>, EvalError> {
+        // Outside loops a map is mostly read once: there is no need to read all of it.
+        if let (Node::Field(number), true) = (operand, self.locals.is_empty()) {
+            let (field, slot) = self.slot(*number)?;
+            if matches!(field.declared, Some(FieldType::Map(_))) {
+                return field.member(slot, key);
+            }
+        }
         match self.value(operand)? {
             Value::Map(map) => Ok(map.get_text(key).cloned()),
             other => Err(no_overload("field selection", &[&other])),

@@ -45,6 +45,20 @@ impl Field {
         }
     }
 
+    /// The value of one key of a map field, without reading the others; none if the key is absent.
+    pub fn member<'e>(&self, slot: Slot<'e>, key: &str) -> Result<Option<Value<'e>>, EvalError> {
+        let Some(FieldType::Map(declared)) = &self.declared else { return Err(self.wrong_json()) };
+        match slot {
+            Slot::Absent | Slot::Json("null") => Ok(None),
+            Slot::Broken => Err(self.wrong_json()),
+            Slot::Json(json) => find_member(json, key)
+                .and_then(|found| {
+                    found.map(|json| item(&mut Cursor::new(json), declared)).transpose()
+                })
+                .map_err(|_| self.wrong_json()),
+        }
+    }
+
     fn wrong_json(&self) -> EvalError {
         EvalError::WrongJson(self.shown.clone(), self.type_name.clone())
     }
@@ -82,6 +96,22 @@ fn convert<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
             item(&mut Cursor::new(json), declared).ok()
         }
     }
+}
+
+/// The JSON text of an object's key; of equal keys the last wins.
+fn find_member<'e>(json: &'e str, key: &str) -> Result<Option<&'e str>, ScanError> {
+    let mut cursor = Cursor::new(json);
+    let mut found = None;
+    let mut more = cursor.enter(b'{', b'}')?;
+    while more {
+        let is_key = unescape(cursor.key()?) == key;
+        let value = cursor.value(1)?;
+        if is_key {
+            found = Some(value);
+        }
+        more = cursor.more(b'}')?;
+    }
+    Ok(found)
 }
 
 fn number(json: &str) -> Option<f64> {
@@ -201,6 +231,32 @@ mod tests {
         ] {
             assert_eq!(whole_number(json), int, "{json}");
         }
+    }
+
+    #[test]
+    fn one_key_of_a_map_is_what_the_whole_map_has() {
+        let field = Field {
+            root: Root::Object,
+            path: vec!["m".into()],
+            shown: "ev.m".into(),
+            declared: FieldType::parse("map(string, list(int))"),
+            type_name: "map(string, list(int))".into(),
+        };
+        for json in [
+            "null",
+            "{}",
+            r#"{"a":[1.0],"b":7}"#,
+            r#"{"\u0061":[1],"a":[2],"x":{"a":[3]}}"#,
+            r#"{"a":null}"#,
+        ] {
+            let Ok(Value::Map(map)) = field.value(Slot::Json(json)) else { panic!("{json}") };
+            for key in ["a", "b", "c"] {
+                let one = field.member(Slot::Json(json), key).unwrap();
+                assert_eq!(format!("{one:?}"), format!("{:?}", map.get_text(key).cloned()));
+            }
+        }
+        assert!(field.member(Slot::Json("[]"), "a").is_err());
+        assert!(field.member(Slot::Broken, "a").is_err());
     }
 
     proptest! {

@@ -28,6 +28,14 @@ pub const MAX_LITERAL_ITEMS: usize = 4_096;
 /// megabytes from a few characters.
 pub const MAX_REGEX_PROGRAM: usize = 1024 * 1024;
 
+/// Most different regular expressions in one filter: each may take [`MAX_REGEX_PROGRAM`] of memory
+/// and some milliseconds to compile.
+pub const MAX_REGEXES: usize = 32;
+
+/// Largest compiled regular expression that is not a constant. It is compiled anew in each
+/// evaluation, so it must be small enough to be compiled in about a millisecond.
+pub const MAX_DYNAMIC_REGEX_PROGRAM: usize = 64 * 1024;
+
 /// Highest repetition count in a regular expression; it is RE2's.
 pub const MAX_REGEX_REPEAT: u32 = 1_000;
 
@@ -42,6 +50,9 @@ pub const MAX_ITERATIONS: u32 = 10_000;
 /// Most bytes that all strings and lists built in one evaluation may have together.
 pub const MAX_RESULT: usize = 1024 * 1024;
 
-/// What a regular expression that is not a constant costs, in iterations: it is compiled anew in
-/// each evaluation, at some hundred times the cost of one ordinary iteration.
-pub const DYNAMIC_REGEX_ITERATIONS: u32 = 200;
+/// What compiling a regular expression that is not a constant costs, in iterations: ten of them use
+/// up an evaluation.
+pub const DYNAMIC_REGEX_ITERATIONS: u32 = 1_000;
+
+/// So many bytes of text searched, or 1/16 as many list items, cost as much as one iteration.
+pub const BYTES_PER_ITERATION: usize = 1_024;

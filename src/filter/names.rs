@@ -10,6 +10,7 @@ use super::check::{Checker, Typed};
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
 use super::node::Node;
+use super::overloads::function;
 use super::tree::{Expr, Kind};
 use super::types::Type;
 use super::value::Value;
@@ -110,7 +111,9 @@ impl Checker<'_> {
             mistake = mistake.help(format!("fields of the event are under `ev`: `ev.{path}`"));
         } else {
             let locals = self.locals.iter().map(|(local, _)| local.as_str());
-            if let Some(near) = nearest(name, self.env.variable_names().chain(locals)) {
+            let near = nearest(&name.to_lowercase(), self.env.variable_names().chain(locals));
+            // Any one-letter name is near every other.
+            if let Some(near) = near.filter(|near| near.len() > 1) {
                 mistake = mistake.help(format!("did you mean `{near}`?"));
             }
         }
@@ -142,11 +145,15 @@ impl Checker<'_> {
                 Type::Dyn | Type::Variable(_) => Type::Dyn,
                 other => {
                     let message = format!("{other} has no field `{}`", step.field);
-                    let mistake = Mistake::new(from_span.to(step.span), &*message);
+                    let mut mistake = Mistake::new(from_span.to(step.span), &*message);
+                    if function(step.field).is_some() {
+                        mistake =
+                            mistake.help(format!("a function is called: `{}(…)`", step.field));
+                    }
                     return Err(self.refuse(mistake, EvalError::Invalid(message.into())));
                 }
             };
-            node = self.has_member(node, step.field, step.test);
+            node = self.member(node, step.field, step.test);
             found = if step.test { self.known(Type::Bool) } else { result };
         }
         Ok((node, found))

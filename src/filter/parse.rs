@@ -74,11 +74,13 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
         "\n" | "\r" => Mistake::new(span, "unexpected end of the line"),
         token => Mistake::new(span, format!("unexpected `{token}`")),
     };
+    if source.get(..at).unwrap_or("").trim_end().ends_with("not") {
+        return mistake.help("not is written `!`");
+    }
     match token.as_str() {
         "=" => mistake.help("equality is written `==`"),
         "&" | "and" | "AND" => mistake.help("and is written `&&`"),
         "|" | "or" | "OR" => mistake.help("or is written `||`"),
-        "not" | "NOT" => mistake.help("not is written `!`"),
         _ => mistake,
     }
 }
@@ -93,13 +95,13 @@ fn span_of(pair: &Pair<'_, Rule>) -> Span {
     Span { start: span.start(), end: span.end() }
 }
 
-fn call(function: &str, arguments: Vec<Expr>) -> Kind {
-    Kind::Call { function: function.to_owned(), target: None, arguments }
+fn operator(span: Span, function: &str, arguments: Vec<Expr>) -> Kind {
+    Kind::Call { function: function.to_owned(), name_span: span, target: None, arguments }
 }
 
 /// `left operator right`; chains of `&&` and of `||` are kept flat.
-fn join(operator: &str, left: Expr, right: Expr) -> Kind {
-    match (operator, left) {
+fn join(span: Span, symbol: &str, left: Expr, right: Expr) -> Kind {
+    match (symbol, left) {
         ("&&", Expr { kind: Kind::And(mut items), .. }) => {
             items.push(right);
             Kind::And(items)
@@ -110,7 +112,7 @@ fn join(operator: &str, left: Expr, right: Expr) -> Kind {
         }
         ("&&", left) => Kind::And(vec![left, right]),
         ("||", left) => Kind::Or(vec![left, right]),
-        (operator, left) => call(operator, vec![left, right]),
+        (symbol, left) => operator(span, symbol, vec![left, right]),
     }
 }
 
@@ -181,7 +183,7 @@ impl Builder {
         let span = left.span.to(right.span);
         let longer =
             matches!((operator.as_str(), &left.kind), ("&&", Kind::And(_)) | ("||", Kind::Or(_)));
-        let kind = join(&operator, left, right);
+        let kind = join(span, &operator, left, right);
         operands.push(if longer { Expr::new(span, kind)? } else { self.node(span, kind)? });
         Ok(())
     }
@@ -212,7 +214,7 @@ impl Builder {
         let nots = if nots > 2 { 2 - nots % 2 } else { nots };
         for (function, count) in [("-_", minuses), ("!_", nots)] {
             for _ in 0..count {
-                operand = self.node(span, call(function, vec![operand]))?;
+                operand = self.node(span, operator(span, function, vec![operand]))?;
             }
         }
         Ok(operand)
@@ -229,7 +231,7 @@ impl Builder {
                 Rule::select => self.select(operand, part)?,
                 Rule::index => {
                     let index = self.expression(required(part)?)?;
-                    self.node(operand.span.to(span), call("[]", vec![operand, index]))?
+                    self.indexed(operand, index, span)?
                 }
                 _ => {
                     let message = "messages cannot be built: events have no message types";
@@ -239,6 +241,11 @@ impl Builder {
             };
         }
         Ok(operand)
+    }
+
+    fn indexed(&mut self, operand: Expr, index: Expr, brackets: Span) -> Built<Expr> {
+        let span = operand.span.to(brackets);
+        self.node(span, operator(span, "[]", vec![operand, index]))
     }
 
     /// `.field` or `.function(arguments)`
@@ -260,13 +267,13 @@ impl Builder {
         }
         let span = span.to(span_of(&arguments));
         let arguments = self.expressions(arguments)?;
-        self.call(span, field, Some(operand), arguments)
+        self.call(span, (field, field_span), Some(operand), arguments)
     }
 
     fn call(
         &mut self,
         span: Span,
-        function: String,
+        (function, name_span): (String, Span),
         target: Option<Expr>,
         arguments: Vec<Expr>,
     ) -> Built<Expr> {
@@ -278,7 +285,7 @@ impl Builder {
         let kind = match expansion {
             Expansion::Macro(kind) => kind,
             Expansion::Call(target, arguments) => {
-                Kind::Call { function, target: target.map(Box::new), arguments }
+                Kind::Call { function, name_span, target: target.map(Box::new), arguments }
             }
         };
         self.node(span, kind)
@@ -351,9 +358,9 @@ impl Builder {
         let Some(arguments) = arguments else {
             return self.node(span, Kind::Name { name, absolute });
         };
-        let span = span.to(span_of(&arguments));
+        let whole = span.to(span_of(&arguments));
         let arguments = self.expressions(arguments)?;
-        self.call(span, name, None, arguments)
+        self.call(whole, (name, span), None, arguments)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::event::{Slot, SlotId, SlotPlan};
+use crate::event::{FieldType, Slot, SlotId, SlotPlan};
 
 use super::environment::Expression;
 use super::error::EvalError;
@@ -34,8 +34,9 @@ enum Test {
     Holds(Box<Place>),
     Present(Box<Place>),
     Compare(Box<Place>, Comparison, Value<'static>),
-    Among(Box<Place>, HashSet<Box<str>>),
-    Contains(Box<Place>, memchr::memmem::Finder<'static>),
+    AmongTexts(Box<Place>, HashSet<Box<str>>),
+    AmongInts(Box<Place>, HashSet<i64>),
+    Contains(Box<Place>, Box<memchr::memmem::Finder<'static>>),
     StartsWith(Box<Place>, Box<str>),
     EndsWith(Box<Place>, Box<str>),
     Matches(Box<Place>, Arc<Pattern>),
@@ -185,19 +186,10 @@ impl Test {
             return Some(Test::Compare(place, comparison, constant.clone()));
         }
         match (call.function, constant, mirrored) {
-            ("in", Value::List(items), false) => {
-                let texts: Option<HashSet<Box<str>>> = items
-                    .iter()
-                    .map(|item| match item {
-                        Value::String(text) => Some((&**text).into()),
-                        _ => None,
-                    })
-                    .collect();
-                texts.map(|texts| Test::Among(place, texts))
-            }
+            ("in", Value::List(items), false) => Test::among(place, items),
             ("contains", Value::String(text), false) => {
                 let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
-                Some(Test::Contains(place, finder))
+                Some(Test::Contains(place, Box::new(finder)))
             }
             ("startsWith", Value::String(text), false) => {
                 Some(Test::StartsWith(place, (&**text).into()))
@@ -207,6 +199,25 @@ impl Test {
             }
             _ => None,
         }
+    }
+
+    /// Membership in a list of one kind. Ints only for int fields: a dyn field may hold an equal
+    /// double.
+    fn among(place: Box<Place>, items: &[Value<'static>]) -> Option<Test> {
+        let texts = items.iter().map(|item| match item {
+            Value::String(text) => Some((&**text).into()),
+            _ => None,
+        });
+        if let Some(texts) = texts.collect() {
+            return Some(Test::AmongTexts(place, texts));
+        }
+        let ints = items.iter().map(|item| match item {
+            Value::Int(int) => Some(*int),
+            _ => None,
+        });
+        let is_int = place.field.declared == Some(FieldType::Int);
+        let ints = ints.collect::<Option<HashSet<i64>>>().filter(|_| is_int)?;
+        Some(Test::AmongInts(place, ints))
     }
 
     #[cfg(test)]
@@ -257,8 +268,12 @@ impl Run<'_, '_> {
             Test::Compare(place, comparison, constant) => {
                 comparison.holds(&place.value(slots)?, constant)?
             }
-            Test::Among(place, texts) => match place.value(slots)? {
+            Test::AmongTexts(place, texts) => match place.value(slots)? {
                 Value::String(text) => texts.contains(&*text),
+                _ => false,
+            },
+            Test::AmongInts(place, ints) => match place.value(slots)? {
+                Value::Int(int) => ints.contains(&int),
                 _ => false,
             },
             Test::Contains(place, finder) => {

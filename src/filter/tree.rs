@@ -29,6 +29,8 @@ pub(super) enum Kind {
     /// A function, method or operator; the receiver of a method is the target.
     Call {
         function: String,
+        /// Where the name stands; of an operator, where all of it stands.
+        name_span: Span,
         target: Option<Box<Expr>>,
         arguments: Vec<Expr>,
     },

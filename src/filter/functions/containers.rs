@@ -15,9 +15,10 @@ pub(in super::super) fn size<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Out
     Ok(Value::Int(i64::try_from(size).unwrap_or(i64::MAX)))
 }
 
-pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
         [wanted, Value::List(items)] => {
+            budget.search_list(items.len())?;
             Ok(Value::Bool(items.iter().any(|item| equal(item, wanted))))
         }
         [wanted, Value::Map(map)] => {

@@ -9,7 +9,7 @@ pub(super) mod strings;
 pub(super) mod time;
 
 use super::error::EvalError;
-use super::limits::{MAX_ITERATIONS, MAX_RESULT};
+use super::limits::{BYTES_PER_ITERATION, MAX_ITERATIONS, MAX_RESULT};
 use super::value::{Value, no_overload};
 
 pub(super) type Outcome<'a> = Result<Value<'a>, EvalError>;
@@ -38,6 +38,16 @@ impl Budget {
             }
             None => Err(EvalError::Limit("10000 iterations in one evaluation")),
         }
+    }
+
+    /// Spends the work of searching text.
+    pub fn search(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.iterate(u32::try_from(bytes / BYTES_PER_ITERATION).unwrap_or(u32::MAX))
+    }
+
+    /// Spends the work of searching a list.
+    pub fn search_list(&mut self, items: usize) -> Result<(), EvalError> {
+        self.search(items.saturating_mul(16))
     }
 
     /// Spends bytes of a result that is about to be built.

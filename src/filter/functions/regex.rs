@@ -20,8 +20,8 @@ impl Pattern {
     /// Compiles RE2 syntax.
     ///
     /// # Errors
-    /// What RE2 refuses, and programs larger than [`MAX_REGEX_PROGRAM`].
-    pub fn new(pattern: &str) -> Result<Pattern, EvalError> {
+    /// What RE2 refuses, and programs larger than `max_program` bytes.
+    pub fn new(pattern: &str, max_program: usize) -> Result<Pattern, EvalError> {
         let invalid =
             |what: &str| EvalError::Invalid(format!("bad regular expression: {what}").into());
         if pattern.len() > MAX_SOURCE {
@@ -29,14 +29,14 @@ impl Pattern {
         }
         let translated = Translator::new(pattern).translate().map_err(|what| invalid(&what))?;
         RegexBuilder::new(&translated)
-            .size_limit(MAX_REGEX_PROGRAM)
+            .size_limit(max_program)
             .dfa_size_limit(MAX_REGEX_PROGRAM)
             .build()
             .map(Pattern)
             .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    EvalError::Limit("1 MiB for a compiled regular expression")
-                }
+                regex::Error::CompiledTooBig(_) => EvalError::Limit(
+                    "regular expression size, 1 MiB compiled, 64 KiB if it is not a constant",
+                ),
                 // The crate shows the rewritten pattern in several lines; the last says what is wrong.
                 error => {
                     let text = error.to_string();
@@ -306,15 +306,14 @@ impl<'p> Translator<'p> {
     }
 
     fn class_item(&mut self) -> Step {
-        if let Some(inside) = self.rest.strip_prefix("[:") {
-            if let Some((name, rest)) = inside.split_once(":]") {
-                if !POSIX.contains(&name.trim_start_matches('^')) {
-                    return Err(format!("unknown class `[:{name}:]`"));
-                }
-                let _ = write!(self.out, "[:{name}:]");
-                self.rest = rest;
-                return Ok(());
+        let posix = self.rest.strip_prefix("[:").and_then(|inside| inside.split_once(":]"));
+        if let Some((name, rest)) = posix {
+            if !POSIX.contains(&name.trim_start_matches('^')) {
+                return Err(format!("unknown class `[:{name}:]`"));
             }
+            let _ = write!(self.out, "[:{name}:]");
+            self.rest = rest;
+            return Ok(());
         }
         if let Some(escape) = self.rest.strip_prefix('\\') {
             let letter = escape.chars().next().unwrap_or(' ');
@@ -410,7 +409,8 @@ mod tests {
             (r"\<", "<", true),
             ("a }", "a }", true),
         ] {
-            let found = Pattern::new(pattern).map(|pattern| pattern.is_match(text));
+            let found =
+                Pattern::new(pattern, MAX_REGEX_PROGRAM).map(|pattern| pattern.is_match(text));
             assert_eq!(found, Ok(expected), "{pattern} on {text}");
         }
     }
@@ -430,9 +430,12 @@ mod tests {
             (r"[a--b]", "bad regular expression: bad range `a--`"),
             (r"[b-a]", "bad regular expression: bad range `b-a`"),
             (r"(?=a)", "bad regular expression: unknown flag `=`"),
-            (r"((a{100}){100}){100}", "over the limit of 1 MiB for a compiled regular expression"),
+            (
+                r"((a{100}){100}){100}",
+                "over the limit of regular expression size, 1 MiB compiled, 64 KiB if it is not a constant",
+            ),
         ] {
-            let error = match Pattern::new(pattern) {
+            let error = match Pattern::new(pattern, MAX_REGEX_PROGRAM) {
                 Err(error) => error.to_string(),
                 Ok(_) => "accepted".to_owned(),
             };
@@ -443,7 +446,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_pattern_panics(pattern in r"([\\\[\](){}^$|*+?.,:&~<>-]|[a-zA-Z0-9]|\pL){0,12}") {
-            if let Ok(pattern) = Pattern::new(&pattern) {
+            if let Ok(pattern) = Pattern::new(&pattern, MAX_REGEX_PROGRAM) {
                 pattern.is_match("aé-0");
             }
         }
@@ -452,7 +455,7 @@ mod tests {
         fn a_quoted_text_matches_itself(text in any::<String>()) {
             prop_assume!(!text.contains("\\E"));
             let pattern = format!("^\\Q{text}\\E$");
-            prop_assert!(Pattern::new(&pattern).unwrap().is_match(&text));
+            prop_assert!(Pattern::new(&pattern, MAX_REGEX_PROGRAM).unwrap().is_match(&text));
         }
     }
 }

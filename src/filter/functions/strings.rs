@@ -1,13 +1,14 @@
 //! Tests on text.
 
-use super::super::limits::DYNAMIC_REGEX_ITERATIONS;
+use super::super::limits::{DYNAMIC_REGEX_ITERATIONS, MAX_DYNAMIC_REGEX_PROGRAM};
 use super::super::value::Value;
 use super::regex::Pattern;
 use super::{Budget, Outcome, refuse};
 
-pub(in super::super) fn contains<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn contains<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
         [Value::String(text), Value::String(part)] => {
+            budget.search(text.len())?;
             Ok(Value::Bool(memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()))
         }
         _ => refuse("contains", arguments),
@@ -33,7 +34,8 @@ pub(in super::super) fn matches<'a>(arguments: &[Value<'a>], budget: &mut Budget
     match arguments {
         [Value::String(text), Value::String(pattern)] => {
             budget.iterate(DYNAMIC_REGEX_ITERATIONS)?;
-            Ok(Value::Bool(Pattern::new(pattern)?.is_match(text)))
+            budget.search(text.len())?;
+            Ok(Value::Bool(Pattern::new(pattern, MAX_DYNAMIC_REGEX_PROGRAM)?.is_match(text)))
         }
         _ => refuse("matches", arguments),
     }

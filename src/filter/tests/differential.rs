@@ -30,6 +30,7 @@ fn fast() -> impl Strategy<Value = String> {
             .prop_map(|(field, test, literal)| format!("{field}.{test}({literal})")),
         (text.clone(), literal.clone(), literal)
             .prop_map(|(field, a, b)| format!("{field} in [{a}, {b}]")),
+        (number.clone(), -1..2i64).prop_map(|(field, int)| format!("{field} in [{int}, 443]")),
         text.prop_map(|field| format!("has({field})")),
         number.prop_map(|field| format!("has({field})")),
         Just("ev.conn.start_ts == null".to_owned()),
@@ -55,7 +56,8 @@ fn mixed() -> impl Strategy<Value = String> {
         "ev.conn.client_ip == ev.tls.version",
         "ev.http.request.headers['a'][0] == 'b'",
         "ev.anything",
-        "ev.conn.server_port in [1, 2]",
+        "'a' in ev.http.request.headers && has(ev.http.request.headers.a)",
+        "ev.anything in [1, 2]",
         "ev.anything == 1",
         "ev.traffic_policy.logs.exists(l, l.a == 1)",
         "10 / ev.conn.server_port > 5",

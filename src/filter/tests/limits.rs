@@ -57,7 +57,14 @@ fn what_is_past_a_limit_is_refused_with_its_name() {
         ),
         (
             "ev.tls.version.matches('((a{100}){100}){100}')".into(),
-            "over the limit of 1 MiB for a compiled regular expression",
+            "over the limit of regular expression size, 1 MiB compiled, 64 KiB if it is not a constant",
+        ),
+        (
+            (0..33)
+                .map(|n| format!("ev.tls.version.matches('{n}')"))
+                .collect::<Vec<_>>()
+                .join("||"),
+            "more than 32 different regular expressions, the limit of one filter",
         ),
         (
             "ev.tls.version.matches('a{1001}')".into(),
@@ -85,6 +92,7 @@ fn what_cel_asks_of_every_engine_is_taken() {
         nested("(", "true", ")", 32),
         format!("{}true", "!".repeat(32)),
         format!("{}1 == 1", "-".repeat(32)),
+        chain("ev.tls.version.matches('1')", " || ", 100),
         chain("ev.conn.client_ip == '203.0.113.9'", " || ", 400),
         format!("{}true", "!".repeat(10_000)),
         format!("{}1 == 1", "-".repeat(10_000)),
@@ -104,12 +112,10 @@ fn the_deepest_filters_fit_a_stack_of_2_mib() {
         format!("{} == ''", nested("string(", "ev.tls.version", ")", MAX_NESTING - 2)),
         format!("dyn([]){} == 1", nested("[", "0", "]", MAX_NESTING - 3)),
         format!("dyn(ev.anything){} == 1", ".a".repeat(MAX_NESTING - 3)),
-        format!(
-            "'' == {}''",
-            "ev.tls.version + (".repeat(1)
-                + &nested("ev.tls.version + (", "''", ")", MAX_NESTING - 4)
-                + ") + "
-        ),
+        format!("{} == ''", nested("ev.tls.version + (", "''", ")", MAX_NESTING - 2)),
+        format!("{} == ''", chain("ev.tls.version", " + ", MAX_TREE_DEPTH - 2)),
+        format!("dyn(ev.anything){} == 1", ".a".repeat(MAX_TREE_DEPTH - 4)),
+        format!("{}[0]{}.size() == 1", "[".repeat(MAX_NESTING - 2), "]".repeat(MAX_NESTING - 2)),
         "(".repeat(MAX_NESTING),
         "[{(".repeat(MAX_NESTING / 3),
         "f(".repeat(MAX_NESTING),
@@ -135,8 +141,13 @@ fn one_evaluation_has_a_budget() {
     for (text, object, said) in [
         (squared.as_str(), "{}", "over the limit of 10000 iterations in one evaluation"),
         (
-            "[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, 'x'.matches(ev.tls.version)))",
+            "[1,2,3,4,5,6,7,8,9,10].all(a, 'x'.matches(ev.ja4_fingerprint))",
             "{}",
+            "over the limit of 10000 iterations in one evaluation",
+        ),
+        (
+            "[1,2,3,4,5].all(a, [1,2,3,4,5].all(b, [1,2,3,4,5].all(c, !ev.tls.version.contains('y'))))",
+            big.as_str(),
             "over the limit of 10000 iterations in one evaluation",
         ),
         (doubled.as_str(), big.as_str(), "over the limit of 1 MiB of results in one evaluation"),

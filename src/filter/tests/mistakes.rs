@@ -1,7 +1,9 @@
-//! The reports that a person sees, whole.
+//! The reports that a person sees, whole: `mistakes.txt` has filters, each with its code and report.
 
 use super::super::*;
 use super::http;
+
+const CASES: &str = include_str!("mistakes.txt");
 
 fn report(text: &str) -> String {
     match check(text, &http()) {
@@ -10,23 +12,23 @@ fn report(text: &str) -> String {
     }
 }
 
-/// Texts with their reports.
-const REPORTS: &str = r#"
-ev.conn.client_port == 1
-ERR_NGROK_5405
-unknown field `ev.conn.client_port` of http_request_complete.v0
-  |
-1 | ev.conn.client_port == 1
-  |    ^^^^^^^^^^^^^^^^
-  = help: did you mean `ev.conn.client_ip`?
-"#;
+#[test]
+fn every_report_is_the_one_in_the_file() {
+    let cases: Vec<&str> = CASES.trim_end().split("\n---\n").collect();
+    assert!(cases.len() > 40, "the file has its cases");
+    for case in cases {
+        let (text, _) = case.split_once("\nERR_NGROK_").unwrap();
+        assert_eq!(format!("{text}\n{}", report(text)), case);
+    }
+}
 
 #[test]
-fn reports_are_exact() {
-    let mut cases = REPORTS.trim_start().split("\n---\n").peekable();
-    assert!(cases.peek().is_some());
-    for case in cases {
-        let (text, expected) = case.split_once('\n').unwrap();
-        assert_eq!(report(text), expected.trim_end(), "{text}");
-    }
+fn an_empty_filter_is_refused() {
+    assert_eq!(report(" "), "ERR_NGROK_5404\nthe filter is empty\n  |\n1 |  \n  |  ^");
+}
+
+#[test]
+fn only_so_many_mistakes_are_told() {
+    let text = vec!["ev.nope"; 100].join(" || ");
+    assert_eq!(check(&text, &http()).unwrap_err().mistakes().len(), MAX_MISTAKES);
 }
