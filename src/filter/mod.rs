@@ -4,6 +4,36 @@
 //! → `check` (names, types, constants; `overloads` lists all functions) → `node` → `program` (tests
 //! on slots; the general evaluator in `eval` for the rest). It reads slots and knows nothing of
 //! I/O, clocks or subscriptions.
+//!
+//! ```
+//! use sluicegate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
+//! use sluicegate::filter::check;
+//!
+//! let port = Field {
+//!     name: "conn.server_port".to_owned(),
+//!     field_type: FieldType::Int,
+//!     description: String::new(),
+//! };
+//! let closed = EventType {
+//!     name: "tcp_connection_closed.v0".to_owned(),
+//!     class: Class::Traffic,
+//!     description: String::new(),
+//!     fields: vec![port],
+//! };
+//!
+//! // Once, when the filter is saved: check it. Once for each set of filters: compile them.
+//! let filter = check("ev.conn.server_port in [22, 2222]", &closed)?;
+//! let mut plan = SlotPlan::default();
+//! let program = filter.compile(&mut plan);
+//!
+//! // For each event: fill the slots, ask the programs.
+//! let text = r#"{"event_type":"tcp_connection_closed.v0","object":{"conn":{"server_port":22}}}"#;
+//! let event = Event::parse(text, Timestamp::MIN, || 0)?;
+//! let mut slots = Slots::new();
+//! plan.extract(&event, &mut slots);
+//! assert!(program.matches(&slots)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod check;
 mod environment;
@@ -34,7 +64,7 @@ use crate::report::Span;
 
 pub use environment::{Environment, Expression};
 pub use error::{EvalError, FilterError, Mistake};
-pub use limits::*;
+pub use limits::MAX_SOURCE;
 pub use program::Program;
 pub use types::Type;
 pub use value::{Key, Map, Text, Value};

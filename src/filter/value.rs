@@ -145,7 +145,6 @@ pub(super) fn no_overload(operation: &'static str, values: &[&Value<'_>]) -> Eva
 }
 
 /// `None` if one is no number; `Some(None)` if one is NaN.
-#[allow(clippy::option_option, reason = "two different absences, told apart by the callers")]
 fn compare_numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
     let reverse = |order: Option<Ordering>| order.map(Ordering::reverse);
     Some(match (a, b) {

@@ -4,6 +4,7 @@ use std::thread;
 
 use proptest::prelude::*;
 
+use super::super::limits::*;
 use super::super::*;
 use super::{http, run};
 

@@ -1,5 +1,6 @@
 //! The reports that a person sees, whole: `mistakes.txt` has filters, each with its code and report.
 
+use super::super::limits::MAX_MISTAKES;
 use super::super::*;
 use super::http;
 

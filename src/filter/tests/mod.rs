@@ -4,6 +4,7 @@ mod book;
 mod conformance;
 mod differential;
 mod events;
+mod language;
 mod limits;
 mod mistakes;
 

@@ -1,0 +1,141 @@
+//! The language itself, where the conformance rows may not be at hand: expressions and their values.
+
+use std::collections::BTreeMap;
+
+use super::super::*;
+
+/// The value of an expression without variables, as text, or its error.
+fn value(text: &str, env: &Environment) -> String {
+    match env.check(text) {
+        Err(error) => format!("refused: {}", error.mistakes()[0].message),
+        Ok(expression) => match expression.evaluate(&BTreeMap::new()) {
+            Ok(value) => written(&value),
+            Err(error) => format!("error: {error}"),
+        },
+    }
+}
+
+fn written(value: &Value<'_>) -> String {
+    match value {
+        Value::Bool(bool) => bool.to_string(),
+        Value::Int(int) => int.to_string(),
+        Value::Uint(uint) => format!("{uint}u"),
+        Value::Double(double) => format!("{double:?}"),
+        Value::String(text) => format!("'{}'", &**text),
+        Value::Type(name) => (*name).to_owned(),
+        Value::List(items) => {
+            format!("[{}]", items.iter().map(written).collect::<Vec<_>>().join(", "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn expressions_have_the_values_that_cel_gives_them() {
+    let env = Environment::default();
+    for (text, expected) in [
+        ("1 + 2 * 3 - 4 / 2 % 2", "7"),
+        ("1 < 2 == true", "true"),
+        ("false && true || true", "true"),
+        ("-5 % 3", "-2"),
+        ("--5", "5"),
+        ("!-5", "refused: `!` cannot take int"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        ("-(9223372036854775807) - 1", "-9223372036854775808"),
+        ("-(-9223372036854775808)", "error: result of `-` is out of range"),
+        ("dyn(-9223372036854775808) / -1", "error: result of `/` is out of range"),
+        ("-9223372036854775808 % -1", "error: result of `%` is out of range"),
+        ("0u - 1u", "error: result of `-` is out of range"),
+        ("1.0 / 0.0", "inf"),
+        ("true ? 1 : false ? 2 : 3", "1"),
+        ("true ? false ? 1 : 2 : 3", "refused: unexpected `?`"),
+        ("-!true", "refused: unexpected `!`"),
+        ("(1 / 0 > 0) || true", "true"),
+        ("false && 1 / 0 > 0", "false"),
+        ("1 / 0 > 0 || false", "error: division by zero"),
+        ("[1 / 0] == [1]", "error: division by zero"),
+        ("[1, 2, 3].all(e, 6 / (2 - e) == 6)", "false"),
+        ("[1, 2, 3].exists_one(e, e > 2)", "true"),
+        ("[1, 2, 3].map(e, e > 1, e * e)", "[4, 9]"),
+        ("{'b': 1, 'a': 2}.map(k, k)", "['b', 'a']"),
+        ("{'a': 1}.filter(k, k == 'a')", "['a']"),
+        ("[[1], [2, 3]].map(l, l.map(i, i + l[0]))", "[[2], [4, 5]]"),
+        ("{1u: 'x'}[dyn(1)]", "'x'"),
+        ("3.0 in {3: 1, 4u: 2}", "true"),
+        ("[1, 2][dyn(1.0)]", "2"),
+        ("[1, 2][dyn(0.5)]", "error: `[]` cannot take list and double"),
+        ("{'a': {'b': 1}}.a.b", "1"),
+        ("{'a b': 1}.`a b`", "1"),
+        ("has({'a': null}.a)", "true"),
+        ("has({'a': 1}.b.c)", "refused: int has no field `c`"),
+        ("type(1) == int && type(type(1)) == type", "true"),
+        ("type(timestamp(0))", "google.protobuf.Timestamp"),
+        ("size('é€')", "2"),
+        ("int('-7') + int(7.9) + int(3u)", "3"),
+        ("int(' 1')", "error: ` 1` is no int"),
+        ("int('+1')", "error: `+1` is no int"),
+        ("int(9223372036854775807.0)", "error: result of `int` is out of range"),
+        ("uint(-1)", "error: result of `uint` is out of range"),
+        ("string(123.456) + string(-4.5e-3) + string(1e30)", "'123.456-0.00451e30'"),
+        ("string(b'\\xff')", "error: the bytes are not UTF-8"),
+        ("string(duration('1.5s')) + string(timestamp(0))", "'1.5s1970-01-01T00:00:00Z'"),
+        ("int(timestamp('1969-12-31T23:59:59.5Z'))", "-1"),
+        (
+            "timestamp('9999-12-31T23:59:59Z') + duration('1s')",
+            "error: result of `+` is out of range",
+        ),
+        ("duration('123.321456789s').getMilliseconds()", "321"),
+        ("dyn(0.0 / 0.0) == dyn(0.0 / 0.0)", "false"),
+        ("!(0.0 / 0.0 < 1.0)", "true"),
+        ("dyn(1) == 1u && dyn(1) == 1.0", "true"),
+        ("dyn('a') in dyn('abc')", "error: `in` cannot take string and string"),
+        ("null < dyn(null)", "refused: `<` cannot compare null with dyn"),
+        ("// a comment\n1 // another", "1"),
+        ("[1, 2, ]", "[1, 2]"),
+        ("1.", "refused: the filter ends where an operand or a bracket is missing"),
+    ] {
+        assert_eq!(value(text, &env), expected, "{text}");
+    }
+}
+
+#[test]
+fn unchecked_mistakes_are_errors_that_can_be_absorbed() {
+    let env = Environment::default().unchecked();
+    for (text, expected) in [
+        ("x || true", "true"),
+        ("f(17) || true", "true"),
+        ("a.if() || true", "true"),
+        ("'horses' && false", "false"),
+        ("1.0 == 1 && [1] == [1.0]", "true"),
+        ("1 == 'a'", "false"),
+        ("{null: 1}[null]", "error: `a map key` cannot take null_type"),
+        ("x", "error: unknown name `x`"),
+    ] {
+        assert_eq!(value(text, &env), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_longest_declared_name_wins_but_local_variables_shadow_it() {
+    let env = Environment::default()
+        .container("com.example")
+        .variable("a.b.c", Type::Int)
+        .variable("com.example.y", Type::Int)
+        .variable("y", Type::Int);
+    let bindings = BTreeMap::from([
+        ("a.b.c".to_owned(), Value::Int(1)),
+        ("com.example.y".to_owned(), Value::Int(2)),
+        ("y".to_owned(), Value::Int(3)),
+    ]);
+    for (text, expected) in [
+        ("a.b.c", "1"),
+        ("y", "2"),
+        (".y", "3"),
+        ("[4].map(y, y)[0]", "4"),
+        ("[4].map(y, .y)[0]", "3"),
+    ] {
+        let value = env.check(text).unwrap().evaluate(&bindings).unwrap();
+        assert_eq!(written(&value), expected, "{text}");
+    }
+    assert!(Environment::default().without_macros().check("[1].all(x, true)").is_err());
+}
