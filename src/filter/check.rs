@@ -244,7 +244,7 @@ impl<'x> Checker<'x> {
             self.locals.push((fold.variable.clone(), item));
             let refused = self.refuse(
                 Mistake::new(expr.span, message),
-                EvalError::Limit("comprehensions inside each other"),
+                EvalError::Limit(MAX_COMPREHENSION_NESTING, "comprehensions inside each other"),
             );
             self.locals.pop();
             return refused;

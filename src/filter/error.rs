@@ -98,8 +98,8 @@ pub enum EvalError {
     Invalid(Box<str>),
     /// A name that is not known when the filter runs; checked filters never meet it.
     UnknownName(Box<str>),
-    /// A run-time limit was met: its description.
-    Limit(&'static str),
+    /// A run-time limit was met: the limit, and of what.
+    Limit(usize, &'static str),
 }
 
 /// Text from events is cut in messages: it may be long, and the message is kept and shown.
@@ -133,7 +133,7 @@ impl fmt::Display for EvalError {
             }
             EvalError::Invalid(message) => f.write_str(message),
             EvalError::UnknownName(name) => write!(f, "unknown name `{name}`"),
-            EvalError::Limit(what) => write!(f, "over the limit of {what}"),
+            EvalError::Limit(limit, what) => write!(f, "over the limit of {limit} {what}"),
         }
     }
 }

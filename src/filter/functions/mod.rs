@@ -36,7 +36,7 @@ impl Budget {
                 self.iterations = left;
                 Ok(())
             }
-            None => Err(EvalError::Limit("10000 iterations in one evaluation")),
+            None => Err(EvalError::Limit(MAX_ITERATIONS as usize, "iterations in one evaluation")),
         }
     }
 
@@ -57,7 +57,7 @@ impl Budget {
                 self.result = left;
                 Ok(())
             }
-            None => Err(EvalError::Limit("1 MiB of results in one evaluation")),
+            None => Err(EvalError::Limit(MAX_RESULT, "bytes of results in one evaluation")),
         }
     }
 

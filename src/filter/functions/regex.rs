@@ -25,7 +25,7 @@ impl Pattern {
         let invalid =
             |what: &str| EvalError::Invalid(format!("bad regular expression: {what}").into());
         if pattern.len() > MAX_SOURCE {
-            return Err(EvalError::Limit("16 KiB of a regular expression"));
+            return Err(EvalError::Limit(MAX_SOURCE, "bytes of a regular expression"));
         }
         let translated = Translator::new(pattern).translate().map_err(|what| invalid(&what))?;
         RegexBuilder::new(&translated)
@@ -34,9 +34,9 @@ impl Pattern {
             .build()
             .map(Pattern)
             .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => EvalError::Limit(
-                    "regular expression size, 1 MiB compiled, 64 KiB if it is not a constant",
-                ),
+                regex::Error::CompiledTooBig(_) => {
+                    EvalError::Limit(max_program, "bytes of a compiled regular expression")
+                }
                 // The crate shows the rewritten pattern in several lines; the last says what is wrong.
                 error => {
                     let text = error.to_string();
@@ -432,7 +432,7 @@ mod tests {
             (r"(?=a)", "bad regular expression: unknown flag `=`"),
             (
                 r"((a{100}){100}){100}",
-                "over the limit of regular expression size, 1 MiB compiled, 64 KiB if it is not a constant",
+                "over the limit of 1048576 bytes of a compiled regular expression",
             ),
         ] {
             let error = match Pattern::new(pattern, MAX_REGEX_PROGRAM) {
