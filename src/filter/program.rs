@@ -5,6 +5,7 @@
 //! evaluator. Both use the same readers and comparisons, so they mean the same; a property test
 //! holds them together.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -93,10 +94,10 @@ impl Comparison {
         Ok(match self {
             Comparison::Equal => equal(a, b),
             Comparison::Unequal => !equal(a, b),
-            Comparison::Less => ordered("<")?.is_some_and(|order| order.is_lt()),
-            Comparison::AtMost => ordered("<=")?.is_some_and(|order| order.is_le()),
-            Comparison::Greater => ordered(">")?.is_some_and(|order| order.is_gt()),
-            Comparison::AtLeast => ordered(">=")?.is_some_and(|order| order.is_ge()),
+            Comparison::Less => ordered("<")?.is_some_and(Ordering::is_lt),
+            Comparison::AtMost => ordered("<=")?.is_some_and(Ordering::is_le),
+            Comparison::Greater => ordered(">")?.is_some_and(Ordering::is_gt),
+            Comparison::AtLeast => ordered(">=")?.is_some_and(Ordering::is_ge),
         })
     }
 }

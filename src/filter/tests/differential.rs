@@ -127,7 +127,7 @@ proptest! {
     #[test]
     fn slot_tests_mean_what_the_general_evaluator_means(text in fast(), object in json()) {
         let filter = check(&text, &http()).unwrap();
-        let program = filter.compile(&mut crate::event::SlotPlan::default());
+        let program = filter.compile(&mut SlotPlan::default());
         prop_assert!(program.is_fast(), "{}", text);
         // `run` compares the two.
         let _ = run(&filter, &object);

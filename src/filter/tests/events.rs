@@ -159,7 +159,7 @@ fn types_that_users_declare_are_filtered_alike() {
 
 #[test]
 fn the_same_field_is_one_slot_for_all_filters() {
-    let mut plan = crate::event::SlotPlan::default();
+    let mut plan = SlotPlan::default();
     for text in ["ev.conn.client_ip == 'a' && ev.conn.client_ip != 'b'", "has(ev.conn.client_ip)"] {
         check(text, &http()).unwrap().compile(&mut plan);
     }
