@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -233,23 +233,49 @@ pub enum Ended {
     Cut,
 }
 
+/// The signals that a daemon listens to. To be made before the daemon starts, so that none is missed
+/// once it says that it is ready.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Runs until SIGTERM or SIGINT, and then stops; a second one of these ends it at once. SIGHUP calls
 /// `load` and puts what it gives into force; what `load` cannot give changes nothing.
-///
-/// # Errors
-/// When the signals cannot be listened for.
 pub async fn run_until_signalled(
     mut daemon: Daemon,
+    mut signals: Signals,
     load: impl Fn() -> Option<Config>,
-) -> io::Result<Ended> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+) -> Ended {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
                 let Some(config) = load() else { continue };
                 if let Err(cause) = daemon.reload(config).await {
                     error!(%cause, "not reloaded; everything goes on as it was");
@@ -258,8 +284,7 @@ pub async fn run_until_signalled(
         }
     }
     tokio::select! {
-        left = daemon.stop() => Ok(if left == 0 { Ended::Clean } else { Ended::Left(left) }),
-        _ = terminate.recv() => Ok(Ended::Cut),
-        _ = interrupt.recv() => Ok(Ended::Cut),
+        left = daemon.stop() => if left == 0 { Ended::Clean } else { Ended::Left(left) },
+        () = signals.stop() => Ended::Cut,
     }
 }

@@ -3,6 +3,7 @@
 //! Used by the filter language and the settings file alike. It formats; it neither detects mistakes
 //! nor prints anything itself.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 /// A half-open range of byte offsets in a source text.
@@ -58,18 +59,23 @@ pub fn caret(source: &str, span: Span) -> String {
     out
 }
 
-/// The candidate most like `name`, if any is close enough to be what was meant.
+/// The candidate most like `name`, if any is close enough to be what was meant; of two that are
+/// equally close, the one that begins like it.
 ///
 /// Close enough is an edit distance (with transpositions) of at most a third of the name's length,
 /// so that `foo` is never offered for `bar`.
 #[must_use]
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
-    let allowed = (name.chars().count() / 3).max(1);
+    let length = name.chars().count();
+    let allowed = (length / 3).max(1).min(length.saturating_sub(1));
+    let shared = |candidate: &str| {
+        name.chars().zip(candidate.chars()).take_while(|(ours, theirs)| ours == theirs).count()
+    };
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|&(distance, _)| distance <= allowed)
-        .min_by_key(|&(distance, _)| distance)
+        .min_by_key(|&(distance, candidate)| (distance, Reverse(shared(candidate))))
         .map(|(_, candidate)| candidate)
 }
 
@@ -95,5 +101,14 @@ mod tests {
     fn only_a_similar_name_is_offered() {
         assert_eq!(nearest("lisen", ["listen", "max_body"]), Some("listen"));
         assert_eq!(nearest("retention", ["listen", "max_body"]), None);
+        assert_eq!(nearest("b", ["a"]), None);
+    }
+
+    #[test]
+    fn of_two_equally_near_names_the_one_that_begins_alike_is_offered() {
+        assert_eq!(
+            nearest("response.status", ["response.headers", "response.status_code"]),
+            Some("response.status_code")
+        );
     }
 }

@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::client::Client;
 use super::{Failure, Outcome, generate};
 use crate::config::{self, Config, Document, Format};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Signals};
 use crate::event::{Catalog, Generator};
 use crate::sinks::LogOutput;
 use crate::telemetry;
@@ -105,14 +104,12 @@ impl Demo {
         posts.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut summaries = interval(SUMMARY_EVERY);
         summaries.tick().await;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals::listen()?;
         let began = Instant::now();
         let end = self.duration.map(|duration| began + duration);
         loop {
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                () = signals.stop() => return Ok(()),
                 () = sleep_until(end.unwrap_or(began)), if end.is_some() => return Ok(()),
                 _ = summaries.tick() => say(&summary(daemon))?,
                 _ = posts.tick() => {

@@ -7,7 +7,7 @@ use tracing::{error, warn};
 
 use super::{Failure, Outcome, load};
 use crate::config::Config;
-use crate::daemon::{Daemon, Ended, run_until_signalled};
+use crate::daemon::{Daemon, Ended, Signals, run_until_signalled};
 use crate::sinks::LogOutput;
 use crate::telemetry;
 
@@ -27,10 +27,11 @@ impl Run {
         if config.resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
         }
+        let signals = Signals::listen()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
         let daemon =
             Daemon::start(config, metrics, LogOutput::Stdout).await.map_err(Failure::work)?;
-        match run_until_signalled(daemon, || self.reload()).await? {
+        match run_until_signalled(daemon, signals, || self.reload()).await {
             Ended::Clean => Ok(()),
             Ended::Left(records) => {
                 Err(Failure::work(format!("{records} records were not delivered and are lost")))

@@ -52,21 +52,30 @@ pub(super) fn read_resources(root: &mut Section<'_>, mut catalog: Catalog) -> Re
     resources
 }
 
-fn mistake(place: crate::report::Span, error: &ResourceError) -> Mistake {
-    let mistake = Mistake::at(place, format!("{error} ({})", error.code()));
+/// A refusal of a room at the place of a setting.
+fn refuse(section: &Section<'_>, key: &str, error: &ResourceError) {
+    section.push(helped(Mistake::at(section.place_of(key), worded(error)), error));
+}
+
+/// A refusal of a room at the place of a text.
+fn refused(text: &Text<'_>, error: &ResourceError) -> Mistake {
+    helped(text.wrong(worded(error)), error)
+}
+
+fn worded(error: &ResourceError) -> String {
+    format!("{error} ({})", error.code())
+}
+
+fn helped(mistake: Mistake, error: &ResourceError) -> Mistake {
     match error.help() {
         Some(help) => mistake.help(help),
         None => mistake,
     }
 }
 
-fn refuse(section: &Section<'_>, key: &str, error: &ResourceError) {
-    section.push(mistake(section.place_of(key), error));
-}
-
 fn read_id(section: &mut Section<'_>) -> Option<ResourceId> {
     let text = section.required("id").string()?;
-    ResourceId::new(text.value).map_err(|error| section.push(text.wrong(&error))).ok()
+    ResourceId::new(text.value).map_err(|error| section.push(refused(&text, &error))).ok()
 }
 
 fn description(section: &mut Section<'_>) -> String {
@@ -157,7 +166,7 @@ fn read_subscription(
                 section.push(text.wrong(ResourceError::RepeatedDestination(id)));
             }
             Ok(id) => destinations.push(id),
-            Err(error) => section.push(text.wrong(&error)),
+            Err(error) => section.push(refused(text, &error)),
         }
     }
     if sources.as_ref().is_none_or(Vec::is_empty) || destinations.is_empty() {
@@ -187,25 +196,16 @@ fn read_source(section: &mut Section<'_>, catalog: &Catalog) -> Option<Source> {
                 let message = format!("`{path}.filter` does not compile ({})", report.code());
                 filter.as_ref().map(|text| text.mistake(message, report))
             }
-            ResourceError::UnknownType { .. } => Some(with_help(&event_type, &error)),
+            ResourceError::UnknownType { .. } => Some(refused(&event_type, &error)),
             ResourceError::UnknownField { field: name, .. }
             | ResourceError::GroupField(name)
-            | ResourceError::RepeatedField(name) => field(name).map(|text| with_help(text, &error)),
+            | ResourceError::RepeatedField(name) => field(name).map(|text| refused(text, &error)),
             _ => None,
         };
-        section.push(mistake.unwrap_or_else(|| mistake_at_fields(section, &error)));
+        match mistake {
+            Some(mistake) => section.push(mistake),
+            None => refuse(section, "fields", &error),
+        }
     }
     None
-}
-
-fn with_help(text: &Text<'_>, error: &ResourceError) -> Mistake {
-    let mistake = text.wrong(error);
-    match error.help() {
-        Some(help) => mistake.help(help),
-        None => mistake,
-    }
-}
-
-fn mistake_at_fields(section: &Section<'_>, error: &ResourceError) -> Mistake {
-    mistake(section.place_of("fields"), error)
 }

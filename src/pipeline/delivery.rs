@@ -123,10 +123,11 @@ impl Delivery {
         self.batcher.len() + self.records_in_flight + retrying
     }
 
-    /// How many records and bytes may be read now: what fills every free request and one more batch.
+    /// How many records and bytes may be read now: what fills every free request and one more batch,
+    /// or only one request while the service refuses, so that what waits can still be given up.
     fn room(&self) -> (usize, usize) {
         let destination = &self.outlet.destination;
-        let batches = destination.target.limits().in_flight + 1;
+        let batches = if self.failures > 0 { 1 } else { destination.target.limits().in_flight + 1 };
         let records = (destination.batch.max_records * batches).saturating_sub(self.held());
         let bytes = destination.batch.max_bytes.saturating_sub(self.batcher.bytes());
         if bytes == 0 { (0, 0) } else { (records.min(destination.batch.max_records), bytes) }

@@ -1,1 +1,15 @@
 //! The one integration binary: it starts the real daemon and talks to it as users do.
+//!
+//! Real parts where users have them (moto for AWS); a fake service only for faults that moto cannot
+//! make. Tests that need something absent on this machine say so in a line and pass.
+
+mod aws;
+mod command_line;
+mod delivery;
+mod faults;
+mod ingest;
+mod operations;
+mod reload;
+mod settings;
+mod support;
+mod tidy;

@@ -1,0 +1,120 @@
+//! Deliveries while the service fails: nothing is lost, and only what failed is sent again.
+
+use std::collections::BTreeSet;
+
+use crate::support::daemon::Daemon;
+use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::generate;
+
+fn settings(fake: &FakeKinesis) -> String {
+    format!(
+        r#"
+destinations:
+  - id: faulty
+    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{}" }} }}
+    batch: {{ linger: 10ms }}
+  - {{ id: healthy, target: {{ file: {{ path: "DIR/healthy.ndjson" }} }}, batch: {{ linger: 10ms }} }}
+subscriptions:
+  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [faulty, healthy] }}
+"#,
+        fake.address
+    )
+}
+
+fn arrived(fake: &FakeKinesis) -> BTreeSet<String> {
+    fake.records().into_keys().collect()
+}
+
+fn sent(events: &[String]) -> BTreeSet<String> {
+    events.iter().cloned().collect()
+}
+
+#[test]
+fn records_that_failed_inside_a_200_are_sent_again_and_no_others() {
+    let fake = FakeKinesis::start(Mood::Throttling);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 3_000, 21);
+    daemon.send(&events);
+    // Each round takes two thirds; the rest must come again until it is taken.
+    daemon.wait_for("retried", |status| status["destinations"][0]["retried"].as_u64() > Some(100));
+    fake.set(Mood::Well);
+    let status = daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), sent(&events));
+    assert!(fake.records().values().all(|times| *times == 1), "something was taken twice");
+    let faulty = &status["destinations"][0];
+    assert_eq!(faulty["delivered"], 3_000);
+    assert!(faulty["last_error"].as_str().unwrap().contains("Rate exceeded"), "{faulty}");
+    for (data, key) in fake.partition_keys() {
+        assert!(data.contains(&format!("\"event_id\":\"{key}\"")), "the key is the event's id");
+    }
+}
+
+#[test]
+fn an_outage_of_one_destination_costs_its_neighbour_nothing_and_loses_nothing() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 1_000, 22);
+    daemon.send(&events);
+    daemon.wait_for("beside the outage", |status| {
+        status["destinations"][1]["delivered"] == 1_000
+            && status["destinations"][0]["state"] == "retrying"
+    });
+    assert_eq!(daemon.destination("faulty")["pending_records"], 1_000);
+    fake.set(Mood::Well);
+    let status = daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), sent(&events));
+    assert_eq!(status["destinations"][0]["state"], "healthy");
+}
+
+#[test]
+fn a_refusal_that_a_person_must_mend_pauses_and_keeps_everything() {
+    let fake = FakeKinesis::start(Mood::Denying);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 100, 23);
+    daemon.send(&events);
+    let status = daemon.wait_for("paused", |status| status["destinations"][0]["state"] == "paused");
+    let error = status["destinations"][0]["last_error"].as_str().unwrap();
+    assert!(error.contains("kinesis:PutRecords"), "{error}");
+    let asked = fake.requests();
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), sent(&events));
+    assert!(asked < 20, "a paused destination is not hammered: {asked} requests");
+    assert!(daemon.log().contains("paused: the service refuses"));
+}
+
+#[test]
+fn an_answer_that_is_lost_leads_to_a_second_copy_and_never_to_a_loss() {
+    let fake = FakeKinesis::start(Mood::CuttingAfter);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 50, 24);
+    daemon.send(&events);
+    daemon.wait_for("cut", |status| !status["destinations"][0]["last_error"].is_null());
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), sent(&events));
+    assert!(fake.records().values().any(|times| *times > 1));
+}
+
+#[test]
+fn a_record_that_no_service_would_take_becomes_a_dead_letter_with_its_reason() {
+    let fake = FakeKinesis::start(Mood::Well);
+    let limits = "ingest: { http: { listen: '127.0.0.1:0', max_event: 4MiB } }\n";
+    let daemon = Daemon::start(&format!("{limits}{}", settings(&fake)));
+    let large = format!(
+        r#"{{"event_id":"large","event_type":"http_request_complete.v0","event_timestamp":"2025-09-04T10:11:14Z","object":{{"x":"{}"}}}}"#,
+        "x".repeat(2 << 20)
+    );
+    let small = generate("http_request_complete.v0", 3, 25);
+    daemon.send(&[large.clone()]);
+    daemon.send(&small);
+    let status = daemon.wait_until_delivered();
+    let faulty = &status["destinations"][0];
+    assert_eq!((&faulty["delivered"], &faulty["dead_lettered"]), (&3.into(), &1.into()));
+    assert_eq!(faulty["state"], "healthy");
+    let letters = std::fs::read_to_string(daemon.path("data/journal/dead-letters.ndjson")).unwrap();
+    let letter: serde_json::Value = serde_json::from_str(letters.trim_end()).unwrap();
+    assert_eq!((&letter["destination"], &letter["event_id"]), (&"faulty".into(), &"large".into()));
+    assert!(letter["reason"].as_str().unwrap().contains("kinesis takes at most"), "{letter}");
+    assert!(letters.contains(&large), "the record is kept as it was");
+}

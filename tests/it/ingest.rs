@@ -1,0 +1,204 @@
+//! Bodies of every kind against a running daemon: what is taken, what is refused, and in which words.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::support::daemon::Daemon;
+use crate::support::http;
+
+const TO_FILE: &str = r#"
+destinations:
+  - { id: out, target: { file: { path: "DIR/out.ndjson" } }, batch: { linger: 10ms } }
+subscriptions:
+  - id: all
+    sources: [{ type: http_request_complete.v0 }]
+    destinations: [out]
+"#;
+
+fn event(id: &str) -> String {
+    format!(
+        r#"{{"event_id":"{id}","event_type":"http_request_complete.v0","event_timestamp":"2025-09-04T10:11:14Z","object":{{"n":1.50}}}}"#
+    )
+}
+
+fn delivered(daemon: &Daemon) -> Vec<String> {
+    daemon.wait_until_delivered();
+    let text = std::fs::read_to_string(daemon.path("out.ndjson")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_form_of_a_body_is_taken_and_values_keep_their_bytes() {
+    let daemon = Daemon::start(TO_FILE);
+    let gzip = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(event("gzip").as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = zstd::encode_all(event("zstd").as_bytes(), 1).unwrap();
+    let pretty = event("pretty").replace(',', ",\r\n  ");
+    let cases: [(&str, Option<&str>, Vec<u8>, u64); 6] = [
+        ("application/x-ndjson", None, format!("{}\n\n{}\r\n", event("a"), event("b")).into(), 2),
+        ("application/json", None, event("one").into(), 1),
+        (
+            "application/json; charset=utf-8",
+            None,
+            format!("[{},{}]", event("c"), event("d")).into(),
+            2,
+        ),
+        ("application/json", None, pretty.into(), 1),
+        ("application/x-ndjson", Some("gzip"), gzip, 1),
+        ("application/x-ndjson", Some("zstd"), zstd, 1),
+    ];
+    for (content_type, encoding, body, accepted) in cases {
+        let mut headers = vec![("content-type", content_type)];
+        headers.extend(encoding.map(|encoding| ("content-encoding", encoding)));
+        let answer = daemon.post_with(&headers, body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json(), json!({"accepted": accepted, "rejected": []}));
+    }
+    let lines = delivered(&daemon);
+    assert_eq!(lines.len(), 8);
+    for id in ["a", "b", "one", "c", "d", "gzip", "zstd"] {
+        assert!(lines.contains(&event(id)), "{id}: {lines:#?}");
+    }
+}
+
+#[test]
+fn each_bad_event_is_named_by_its_place_and_spoils_no_other() {
+    let daemon = Daemon::start(TO_FILE);
+    let mut body = event("good-1").into_bytes();
+    body.extend_from_slice(b"\n{\"event_type\":\n[]\n");
+    body.extend_from_slice(br#"{"event_type":"http_request_completed.v0","object":{}}"#);
+    body.extend_from_slice(b"\n{\"event_type\":\"http_request_complete.v0\"}\n");
+    body.extend_from_slice(
+        b"{\"event_type\":\"http_request_complete.v0\",\"object\":{\"a\":\"\xff\"}}\n",
+    );
+    body.extend_from_slice(event("good-2").as_bytes());
+    let answer = daemon.post("application/x-ndjson", &body);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        answer.json(),
+        json!({"accepted": 2, "rejected": [
+            {"index": 1, "error_code": "ERR_SLUICEGATE_1001",
+             "msg": "not valid JSON: expected a value at byte 14"},
+            {"index": 2, "error_code": "ERR_SLUICEGATE_1002",
+             "msg": "an event must be a JSON object"},
+            {"index": 3, "error_code": "ERR_NGROK_238",
+             "msg": "unknown event type `http_request_completed.v0`, did you mean `http_request_complete.v0`?"},
+            {"index": 4, "error_code": "ERR_SLUICEGATE_1003", "msg": "`object` is missing"},
+            {"index": 5, "error_code": "ERR_SLUICEGATE_1008", "msg": "not valid UTF-8 at byte 56"},
+        ]})
+    );
+    assert_eq!(delivered(&daemon), [event("good-1"), event("good-2")]);
+    let status = daemon.status();
+    assert_eq!(status["ingest"], json!({"accepted": 2, "rejected": 5}));
+}
+
+#[test]
+fn a_body_without_anything_good_is_refused_in_the_same_shape() {
+    let daemon = Daemon::start(TO_FILE);
+    let answer = daemon.post("application/x-ndjson", "no\n");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["accepted"], 0);
+    assert_eq!(answer.json()["rejected"][0]["index"], 0);
+    for (content_type, body) in
+        [("application/x-ndjson", "\n \n"), ("application/json", ""), ("application/json", "[]")]
+    {
+        let answer = daemon.post(content_type, body);
+        assert_eq!(answer.status, 400, "{answer:?}");
+        assert_eq!(answer.json()["msg"], "the body holds no event");
+        assert_eq!(answer.json()["rejected"], json!([]));
+    }
+}
+
+#[test]
+fn whole_bodies_are_refused_with_their_reason() {
+    let settings = format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0', max_body: 4KiB, max_decompressed: 8KiB, max_event: 300B }} }}\n{TO_FILE}"
+    );
+    let daemon = Daemon::start(&settings);
+    let ndjson = ("content-type", "application/x-ndjson");
+    let bomb = zstd::encode_all(&vec![b' '; 1 << 20][..], 3).unwrap();
+    let cases: [(&[(&str, &str)], Vec<u8>, u16, &str); 8] = [
+        (&[], event("x").into(), 415, "ERR_NGROK_210"),
+        (&[("content-type", "text/plain")], event("x").into(), 415, "ERR_NGROK_210"),
+        (
+            &[("content-type", "application/json; charset=latin1")],
+            event("x").into(),
+            415,
+            "ERR_NGROK_210",
+        ),
+        (&[ndjson, ("content-encoding", "br")], event("x").into(), 415, "ERR_SLUICEGATE_1103"),
+        (&[ndjson, ("content-encoding", "gzip")], event("x").into(), 400, "ERR_NGROK_212"),
+        (&[ndjson], vec![b' '; 5_000], 413, "ERR_SLUICEGATE_1101"),
+        (&[ndjson, ("content-encoding", "zstd")], bomb, 413, "ERR_SLUICEGATE_1102"),
+        (&[ndjson], event(&"x".repeat(250)).into(), 400, ""),
+    ];
+    for (headers, body, status, code) in cases {
+        let answer = daemon.post_with(headers, body);
+        assert_eq!(answer.status, status, "{headers:?}: {answer:?}");
+        if !code.is_empty() {
+            assert_eq!(answer.json()["error_code"], code, "{answer:?}");
+        }
+    }
+    let answer = http::request(daemon.ingest, "PUT /v1/events", &[], b"");
+    assert_eq!(answer.status, 405);
+    assert_eq!(http::get(daemon.ingest, "/").status, 404);
+    assert_eq!(daemon.status()["ingest"]["accepted"], 0);
+}
+
+#[test]
+fn a_chunked_body_has_the_same_limit() {
+    use std::io::Read as _;
+    let settings =
+        format!("ingest: {{ http: {{ listen: '127.0.0.1:0', max_body: 4KiB }} }}\n{TO_FILE}");
+    let daemon = Daemon::start(&settings);
+    let mut stream = std::net::TcpStream::connect(daemon.ingest).unwrap();
+    stream
+        .write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    for _ in 0..8 {
+        let _ = stream.write_all(format!("400\r\n{}\r\n", " ".repeat(1024)).as_bytes());
+    }
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[test]
+fn a_token_is_asked_for_where_one_is_set() {
+    let settings = format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0', bearer_tokens: ['${{env:TOKEN}}', other] }} }}\n{TO_FILE}"
+    );
+    let daemon = Daemon::start_with(&settings, &[("TOKEN", "s3cret-token")]);
+    let ndjson = ("content-type", "application/x-ndjson");
+    for (header, status, code) in [
+        (None, 401, "ERR_NGROK_200"),
+        (Some("Basic abc"), 401, "ERR_NGROK_201"),
+        (Some("Bearer s3cret-toke"), 401, "ERR_NGROK_203"),
+    ] {
+        let mut headers = vec![ndjson];
+        headers.extend(header.map(|value| ("authorization", value)));
+        let answer = daemon.post_with(&headers, event("x"));
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.json()["error_code"], code);
+    }
+    let authorized = [ndjson, ("authorization", "Bearer s3cret-token")];
+    assert_eq!(daemon.post_with(&authorized, event("x")).status, 200);
+    let ended = daemon.stop();
+    assert!(!ended.log.contains("s3cret"), "{}", ended.log);
+}
+
+#[test]
+fn a_missing_id_and_time_are_given_to_the_event() {
+    let daemon = Daemon::start(TO_FILE);
+    let body = r#"{"event_type":"http_request_complete.v0","object":{}}"#;
+    assert_eq!(daemon.post("application/json", body).status, 200);
+    let lines = delivered(&daemon);
+    let record: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    let id = record["event_id"].as_str().unwrap();
+    assert!(id.starts_with("ev_") && id.len() == 30, "{id}");
+    assert!(record["event_timestamp"].as_str().unwrap().ends_with('Z'));
+}

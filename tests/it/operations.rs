@@ -1,0 +1,163 @@
+//! The operations routes, the stop, and what a full journal answers.
+
+use crate::support::daemon::Daemon;
+use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::{generate, http};
+
+fn to_kinesis(fake: &FakeKinesis, extra: &str) -> String {
+    format!(
+        r#"
+journal: {{ durability: memory, max_bytes: 1MiB }}
+stop: {{ drain_limit: 2s }}
+destinations:
+  - id: stream
+    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{}" }} }}
+    batch: {{ linger: 10ms }}
+    {extra}
+subscriptions:
+  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [stream] }}
+"#,
+        fake.address
+    )
+}
+
+#[test]
+fn health_readiness_status_and_metrics_are_served() {
+    let fake = FakeKinesis::start(Mood::Well);
+    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    daemon.send(&generate("http_request_complete.v0", 10, 1));
+    let status = daemon.wait_until_delivered();
+    assert_eq!(http::get(daemon.api, "/healthz").status, 200);
+    assert_eq!(http::get(daemon.api, "/readyz").status, 200);
+    assert_eq!(status["journal"]["durability"], "memory");
+    assert_eq!(status["journal"]["bytes"], 0);
+    assert_eq!(status["subscriptions"][0]["matched"], 10);
+    assert_eq!(status["subscriptions"][0]["last_filter_error"], serde_json::Value::Null);
+    let stream = &status["destinations"][0];
+    assert_eq!((&stream["state"], &stream["delivered"]), (&"healthy".into(), &10.into()));
+    let metrics = http::get(daemon.api, "/metrics");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "sluicegate_ingest_accepted_events_total 10",
+        "sluicegate_destination_delivered_records_total{destination=\"stream\"} 10",
+        "sluicegate_destination_state{destination=\"stream\",state=\"healthy\"} 1",
+        "sluicegate_destination_request_seconds_count{destination=\"stream\"}",
+    ] {
+        assert!(metrics.body.contains(line), "no `{line}` in\n{}", metrics.body);
+    }
+    assert_eq!(http::get(daemon.api, "/nowhere").status, 404);
+}
+
+#[test]
+fn a_full_journal_answers_429_keeps_nothing_of_the_body_and_takes_it_later() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let events = generate("http_request_complete.v0", 2_000, 3);
+    let mut refused = Vec::new();
+    let mut kept = 0;
+    for body in events.chunks(100) {
+        let answer = daemon.post("application/x-ndjson", body.join("\n"));
+        match answer.status {
+            200 => kept += body.len(),
+            429 => {
+                let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+                assert!(seconds >= 1);
+                refused.push(body);
+            }
+            _ => panic!("{answer:?}"),
+        }
+    }
+    assert!(!refused.is_empty());
+    let status = daemon.status();
+    assert_eq!(status["destinations"][0]["pending_records"], kept);
+    assert_eq!(status["subscriptions"][0]["seen"], kept, "a refused body counts nowhere");
+    assert!(status["journal"]["bytes"].as_u64().unwrap() <= 1 << 20);
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    for body in refused {
+        daemon.send(body);
+        daemon.wait_until_delivered();
+    }
+    assert_eq!(fake.records().len(), 2_000);
+    assert_eq!(daemon.destination("stream")["delivered"], 2_000);
+}
+
+#[test]
+fn a_destination_that_may_lose_gives_up_its_oldest_and_says_how_many() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let settings = to_kinesis(&fake, "overflow: drop_oldest").replace("1MiB", "8MiB");
+    let daemon = Daemon::start(&settings);
+    let events = generate("http_request_complete.v0", 10_000, 4);
+    let sent = events.len();
+    daemon.send(&events);
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    let stream = daemon.destination("stream");
+    let dropped = stream["dropped"].as_u64().unwrap();
+    assert!(dropped > 0, "{stream}");
+    assert_eq!(stream["delivered"].as_u64().unwrap() + dropped, sent as u64);
+    assert!(fake.records().contains_key(events.last().unwrap()), "the newest is kept");
+}
+
+#[test]
+fn a_stop_delivers_what_is_pending_and_ends_with_0() {
+    let fake = FakeKinesis::start(Mood::Well);
+    let daemon = Daemon::start(&to_kinesis(&fake, "").replace("linger: 10ms", "linger: 60s"));
+    daemon.send(&generate("http_request_complete.v0", 200, 5));
+    assert_eq!(fake.records().len(), 0, "lingering");
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(fake.records().len(), 200);
+    assert!(ended.log.contains("nothing is pending"), "{}", ended.log);
+}
+
+#[test]
+fn a_stop_that_cannot_deliver_ends_at_its_deadline_and_says_what_is_lost() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    daemon.send(&generate("http_request_complete.v0", 7, 6));
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("7 records were not delivered"), "{}", ended.log);
+}
+
+#[test]
+fn a_body_in_progress_when_the_stop_begins_is_still_taken_and_delivered() {
+    use std::io::{Read as _, Write as _};
+    let fake = FakeKinesis::start(Mood::Well);
+    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let event = generate("http_request_complete.v0", 1, 7).remove(0);
+    let (first, second) = event.as_bytes().split_at(event.len() / 2);
+    let mut open = std::net::TcpStream::connect(daemon.ingest).unwrap();
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        event.len()
+    );
+    open.write_all(head.as_bytes()).unwrap();
+    let mut go_on = [0; 25];
+    open.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100"), "the body is being read");
+    open.write_all(first).unwrap();
+    daemon.signal("TERM");
+    daemon.wait_for_log("nothing more is accepted");
+    assert_eq!(http::get(daemon.api, "/readyz").status, 503);
+    assert_eq!(http::get(daemon.api, "/healthz").status, 200);
+    open.write_all(second).unwrap();
+    let mut answer = String::new();
+    let _ = open.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(daemon.wait().status.code(), Some(0));
+    assert_eq!(fake.records().len(), 1);
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let settings = to_kinesis(&fake, "").replace("drain_limit: 2s", "drain_limit: 1h");
+    let daemon = Daemon::start(&settings);
+    daemon.send(&generate("http_request_complete.v0", 1, 7));
+    daemon.signal("TERM");
+    daemon.wait_for_log("nothing more is accepted");
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait().status.code(), Some(1));
+}

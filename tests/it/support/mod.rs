@@ -1,0 +1,43 @@
+//! What the tests stand on: the daemon as a process, a plain HTTP client, moto, a faulty service.
+
+pub(crate) mod daemon;
+pub(crate) mod fake_kinesis;
+pub(crate) mod http;
+pub(crate) mod moto;
+
+use std::process::{Command, Output, Stdio};
+
+/// Runs `sluicegate` with arguments and input until it ends.
+pub(crate) fn sluicegate(arguments: &[&str], input: &str) -> Output {
+    use std::io::Write as _;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(arguments)
+        .env_remove("SLUICEGATE_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // A child that ends without reading closes the pipe, which is its right.
+    let writing = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    let _ = writing.join();
+    output
+}
+
+/// Standard output of a run that must succeed.
+pub(crate) fn output_of(arguments: &[&str], input: &str) -> String {
+    let output = sluicegate(arguments, input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {}\n{errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Generated events, parsed.
+pub(crate) fn generate(event_type: &str, count: usize, seed: u64) -> Vec<String> {
+    let (count, seed) = (count.to_string(), seed.to_string());
+    let arguments = ["generate", "--type", event_type, "--count", &count, "--seed", &seed];
+    output_of(&arguments, "").lines().map(str::to_owned).collect()
+}

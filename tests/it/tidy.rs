@@ -1,0 +1,120 @@
+//! The house rules that a program can check: import order, size of files, a header in each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Most lines of a file, tests included.
+const MAX_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Rust files of a folder, however deep.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The rooms in the order in which `lib.rs` lists them.
+fn rooms() -> Vec<String> {
+    let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let room = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    map.lines().filter_map(room).collect()
+}
+
+/// The room a source file belongs to.
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("src")).unwrap();
+    let first = inside.iter().next().unwrap().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Every `crate::a::b` path of a source text, as its segments after `crate`; groups are opened.
+fn crate_paths(source: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for (at, _) in source.match_indices("crate::") {
+        let rest = &source[at + "crate::".len()..];
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+            .unwrap_or(rest.len());
+        let segments = || rest[..end].split("::").filter(|it| !it.is_empty()).map(str::to_owned);
+        if rest[end..].starts_with('{') && segments().next().is_none() {
+            let group = rest[end + 1..].split('}').next().unwrap();
+            for item in group.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+                paths.push(item.split("::").map(str::to_owned).collect());
+            }
+        } else {
+            paths.push(segments().collect());
+        }
+    }
+    paths
+}
+
+#[test]
+fn a_room_imports_only_from_rooms_before_it_and_only_through_their_front() {
+    let rooms = rooms();
+    assert!(rooms.len() > 10, "the map in lib.rs was not found: {rooms:?}");
+    let place = |room: &str| rooms.iter().position(|it| it == room);
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let room = room_of(&file);
+        let Some(own) = place(&room) else { continue };
+        for path in crate_paths(&fs::read_to_string(&file).unwrap()) {
+            let [other, rest @ ..] = path.as_slice() else { continue };
+            let shown = || format!("{}: crate::{}", file.display(), path.join("::"));
+            match place(other) {
+                None => wrong.push(format!("{} is no room of the map", shown())),
+                Some(at) if at > own => wrong.push(format!("{} points backwards", shown())),
+                // A lower-case name followed by another is a file inside the room.
+                Some(at) if at < own && rest.len() > 1 && is_module(other, &rest[0]) => {
+                    wrong.push(format!("{} reaches into the room", shown()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn is_module(room: &str, name: &str) -> bool {
+    let folder = root().join("src").join(room);
+    folder.join(format!("{name}.rs")).exists() || folder.join(name).is_dir()
+}
+
+#[test]
+fn the_import_test_sees_every_form_of_path() {
+    let source = "use crate::{a::B, c};\nlet x = crate::d::e::f();\nuse crate::g::{h, i};";
+    let paths: Vec<String> = crate_paths(source).iter().map(|path| path.join("::")).collect();
+    assert_eq!(paths, ["a::B", "c", "d::e::f", "g"]);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_none_is_too_long() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches"] {
+        let folder = root().join(folder);
+        if !folder.exists() {
+            continue;
+        }
+        for file in rust_files(&folder) {
+            let text = fs::read_to_string(&file).unwrap();
+            if !text.starts_with("//! ") {
+                wrong.push(format!("{}: does not open with `//!`", file.display()));
+            }
+            let lines = text.lines().count();
+            if lines > MAX_LINES {
+                wrong.push(format!("{}: {lines} lines", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
