@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Outcome, OutputFormat, catalog, load};
+use super::{Failure, Outcome, OutputFormat, bench, catalog, load};
 use crate::config::Config;
-use crate::event::{Event, Timestamp};
+use crate::event::{Event, EventType, Timestamp};
 use crate::filter;
 use crate::pipeline::Trial;
 use crate::report::line_column;
@@ -21,6 +22,8 @@ pub(super) enum Filter {
     Check(Check),
     /// Try an expression on events: projected matches out, counts on standard error
     Eval(Eval),
+    /// Measure a filter and a field choice: time and throughput of each stage
+    Bench(bench::Bench),
 }
 
 impl Filter {
@@ -28,12 +31,14 @@ impl Filter {
         match self {
             Filter::Check(check) => check.run(),
             Filter::Eval(eval) => eval.run(),
+            Filter::Bench(bench) => bench.run(),
         }
     }
 }
 
+/// An expression, and the type whose events it is about.
 #[derive(Debug, Args)]
-struct Typed {
+pub(super) struct Typed {
     /// The CEL expression, such as 'ev.http.response.status_code >= 500'
     #[arg(value_name = "EXPR")]
     expression: String,
@@ -66,10 +71,34 @@ pub(super) struct Eval {
     events: Option<PathBuf>,
 }
 
+impl Typed {
+    /// The settings whose event types are known.
+    pub(super) fn settings(&self) -> Result<Config, Failure> {
+        load(self.config.as_deref())
+    }
+
+    /// The event type.
+    pub(super) fn event_type<'c>(&self, config: &'c Config) -> Result<&'c Arc<EventType>, Failure> {
+        catalog::find(&config.resources.catalog, &self.event_type)
+    }
+
+    /// The expression with a field choice.
+    pub(super) fn source(
+        &self,
+        config: &Config,
+        fields: Option<Vec<String>>,
+    ) -> Result<Source, Failure> {
+        self.event_type(config)?;
+        let catalog = &config.resources.catalog;
+        Source::new(catalog, &self.event_type, Some(&self.expression), fields)
+            .map_err(|errors| Failure::Work(describe(&errors)))
+    }
+}
+
 impl Check {
     fn run(self) -> Outcome {
-        let config = load(self.typed.config.as_deref())?;
-        let event_type = catalog::find(&config.resources.catalog, &self.typed.event_type)?;
+        let config = self.typed.settings()?;
+        let event_type = self.typed.event_type(&config)?;
         let text = &self.typed.expression;
         let error = filter::check(text, event_type).err();
         let mut out = io::stdout().lock();
@@ -105,8 +134,9 @@ struct Lines {
 
 impl Eval {
     fn run(self) -> Outcome {
-        let config = load(self.typed.config.as_deref())?;
-        let trial = self.trial(&config)?;
+        let config = self.typed.settings()?;
+        let source = self.typed.source(&config, self.fields.clone())?;
+        let trial = Trial::new(source).map_err(Failure::work)?;
         let input: Box<dyn BufRead> = match &self.events {
             Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
                 Failure::work(format!("{} cannot be read: {error}", path.display()))
@@ -128,19 +158,6 @@ impl Eval {
             return Err(Failure::work("some lines are not events"));
         }
         Ok(())
-    }
-
-    fn trial(&self, config: &Config) -> Result<Trial, Failure> {
-        let typed = &self.typed;
-        catalog::find(&config.resources.catalog, &typed.event_type)?;
-        let source = Source::new(
-            &config.resources.catalog,
-            &typed.event_type,
-            Some(&typed.expression),
-            self.fields.clone(),
-        )
-        .map_err(|errors| Failure::Work(describe(&errors)))?;
-        Trial::new(source).map_err(Failure::work)
     }
 
     fn print_matches(&self, trial: &Trial, input: impl BufRead) -> Result<Lines, Failure> {

@@ -1,6 +1,7 @@
 //! The command line, one file a command. Data goes to standard output, logs and remarks to standard
 //! error.
 
+mod bench;
 mod catalog;
 mod check;
 mod client;

@@ -178,7 +178,8 @@ impl Ingest {
                 format!("the body has more than {MAX_EVENTS} events"),
             )
         })?;
-        let dispatcher = self.pipeline.dispatcher().await;
+        let guard = self.pipeline.dispatcher().await;
+        let dispatcher = guard.as_ref().ok_or_else(stopping)?;
         let rules = Rules {
             catalog: dispatcher.catalog(),
             max_event: self.settings.max_event,

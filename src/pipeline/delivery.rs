@@ -35,8 +35,6 @@ pub(super) struct Orders {
     pub outlet: Outlet,
     /// No record lingers any more.
     pub hurry: bool,
-    /// End as soon as nothing is pending: the destination is no longer configured.
-    pub retire: bool,
 }
 
 /// Records that came back from one request, each with its verdict.
@@ -82,7 +80,7 @@ impl Delivery {
         }
     }
 
-    /// Runs until the orders' sender is gone, or until nothing is pending after it was retired.
+    /// Runs until the orders' sender is gone.
     pub(super) async fn run(mut self) {
         loop {
             let orders = self.orders.borrow_and_update().clone();
@@ -95,7 +93,6 @@ impl Delivery {
             self.send_due_batches(orders.hurry);
             let (records, bytes) = self.room();
             let wake = self.next_wake(orders.hurry);
-            let may_retire = orders.retire && self.held() == 0;
             tokio::select! {
                 biased;
                 changed = self.orders.changed() => {
@@ -107,11 +104,6 @@ impl Delivery {
                 () = sleep_until(wake) => {}
                 taken = self.cursor.read(records, bytes), if records > 0 => {
                     self.take_in(taken).await;
-                }
-                // Last in order: reached only if the journal has nothing for this destination.
-                () = std::future::ready(()), if may_retire => {
-                    info!(destination = %self.outlet.destination.id, "the removed destination is empty");
-                    return;
                 }
             }
         }
@@ -212,13 +204,15 @@ impl Delivery {
     }
 
     async fn settle(&mut self, answer: Answer) {
-        self.records_in_flight -= answer.attempts.len();
-        debug_assert_eq!(answer.attempts.len(), answer.acks.len(), "one verdict a record");
-        let sent = answer.attempts.len();
+        let Answer { attempts, mut acks } = answer;
+        let sent = attempts.len();
+        self.records_in_flight -= sent;
+        // A verdict that is missing must not lose its record.
+        acks.resize_with(sent, || Ack::Retry(no_verdict()));
         let mut failed = Vec::new();
         let mut rejected = Vec::new();
         let mut fault: Option<Fault> = None;
-        for (mut attempt, ack) in answer.attempts.into_iter().zip(answer.acks) {
+        for (mut attempt, ack) in attempts.into_iter().zip(acks) {
             attempt.tries += 1;
             match ack {
                 Ack::Delivered => {
@@ -300,4 +294,9 @@ impl Delivery {
             warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
         }
     }
+}
+
+fn no_verdict() -> Fault {
+    let message = "the sink gave no verdict on the record".to_owned();
+    Fault { kind: FaultKind::Transient, message }
 }

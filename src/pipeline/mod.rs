@@ -18,8 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
-use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{error, info};
 
 use crate::journal::{self, Account, Full, Journal};
 use crate::resources::{Destination, ResourceId, Resources};
@@ -33,7 +32,10 @@ pub use dispatch::{Dispatched, Dispatcher};
 pub use health::{Condition, State};
 pub use stats::SubscriptionCounts;
 pub use test_event::{TestOutcome, send_test_event};
-pub use trial::Trial;
+pub use trial::{Stages, Trial};
+
+/// How long a delivery task that failed rests before another takes over.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A destination that could not be opened.
 #[derive(Debug)]
@@ -58,8 +60,9 @@ pub struct Pipeline {
     log_output: LogOutput,
     stats: Stats,
     /// Held for reading while a body's events are dispatched and appended, for writing while the
-    /// subscriptions change: so no record is ever appended for a destination that has gone.
-    dispatcher: RwLock<Dispatcher>,
+    /// subscriptions change: so no record is ever appended for a destination that has gone. `None`
+    /// once the pipeline is closed.
+    dispatcher: RwLock<Option<Dispatcher>>,
     deliveries: Mutex<Deliveries>,
 }
 
@@ -72,10 +75,9 @@ struct Deliveries {
 
 struct Running {
     destination: Arc<Destination>,
-    retired: bool,
+    removed: bool,
     health: Arc<Health>,
     orders: watch::Sender<Orders>,
-    task: JoinHandle<()>,
 }
 
 /// What one reading of the pipeline says.
@@ -120,7 +122,7 @@ impl Pipeline {
     ) -> Result<Pipeline, CannotOpen> {
         let stats = Stats::default();
         let pipeline = Pipeline {
-            dispatcher: RwLock::new(Dispatcher::new(&Resources::default(), &stats)),
+            dispatcher: RwLock::new(None),
             journal,
             log_output,
             stats,
@@ -155,7 +157,7 @@ impl Pipeline {
         let dispatcher = Dispatcher::new(resources, &self.stats);
         let mut current = self.dispatcher.write().await;
         self.deliver_to(outlets, resources);
-        *current = dispatcher;
+        *current = Some(dispatcher);
         Ok(())
     }
 
@@ -172,41 +174,45 @@ impl Pipeline {
         deliveries.subscriptions =
             resources.subscriptions().iter().map(|it| it.id.clone()).collect();
         let mut before = std::mem::take(&mut deliveries.running);
-        before.retain(|running| !running.task.is_finished());
         for outlet in outlets {
             let destination = Arc::clone(&outlet.destination);
             self.journal.set_overflow(&destination.id, destination.overflow);
-            let orders = Orders { outlet, hurry: false, retire: false };
+            let orders = Orders { outlet, hurry: false };
             let at = before.iter().position(|it| it.destination.id == destination.id);
             deliveries.running.push(match at.map(|at| before.swap_remove(at)) {
                 Some(running) => {
                     running.orders.send_replace(orders);
-                    Running { destination, retired: false, ..running }
+                    Running { destination, removed: false, ..running }
                 }
                 None => self.spawn(destination, orders),
             });
         }
+        // What is empty ends here, with its orders; the write lock keeps anything from coming in.
+        before.retain(|running| self.account(running).pending_records > 0);
         for mut running in before {
-            if !running.retired {
+            if !running.removed {
                 info!(destination = %running.destination.id, "removed; what it has is still delivered");
             }
-            running.orders.send_modify(|orders| orders.retire = true);
-            running.retired = true;
+            running.removed = true;
             deliveries.running.push(running);
         }
     }
 
     fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {
-        let cursor = self.journal.cursor(&destination.id, destination.overflow);
         let health = Arc::new(Health::default());
         let (orders, receiver) = watch::channel(orders);
-        let task = tokio::spawn(Delivery::new(receiver, cursor, Arc::clone(&health)).run());
-        Running { destination, retired: false, health, orders, task }
+        tokio::spawn(supervise(self.journal.clone(), receiver, Arc::clone(&health)));
+        Running { destination, removed: false, health, orders }
     }
 
-    /// The subscriptions in force. While the guard lives they do not change; it is to be held from
-    /// the dispatch of a body's events until [`Pipeline::keep`] has returned.
-    pub async fn dispatcher(&self) -> RwLockReadGuard<'_, Dispatcher> {
+    fn account(&self, running: &Running) -> Account {
+        self.journal.account(&running.destination.id).unwrap_or_default()
+    }
+
+    /// The subscriptions in force, or `None` once the pipeline is closed. While the guard lives they
+    /// do not change; it is to be held from the dispatch of a body's events until
+    /// [`Pipeline::keep`] has returned.
+    pub async fn dispatcher(&self) -> RwLockReadGuard<'_, Option<Dispatcher>> {
         self.dispatcher.read().await
     }
 
@@ -229,9 +235,10 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Delivers everything pending without lingering, for at most `limit`; tells how many records
-    /// were left. To be called when nothing comes in any more.
+    /// Takes nothing in any more, and delivers everything pending without lingering, for at most
+    /// `limit`; tells how many records were left.
     pub async fn drain(&self, limit: Duration) -> u64 {
+        *self.dispatcher.write().await = None;
         {
             let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
             for running in &deliveries.running {
@@ -255,16 +262,30 @@ impl Pipeline {
         let destinations = deliveries
             .running
             .iter()
-            .filter(|running| !running.task.is_finished())
+            .filter(|running| !running.removed || self.account(running).pending_records > 0)
             .map(|running| DestinationStatus {
                 id: running.destination.id.clone(),
                 kind: running.destination.target.kind(),
-                removed: running.retired,
+                removed: running.removed,
                 condition: running.health.read(),
-                account: self.journal.account(&running.destination.id).unwrap_or_default(),
+                account: self.account(running),
             })
             .collect();
         let journal = self.journal.status();
         Status { accepted, rejected, subscriptions, destinations, journal }
+    }
+}
+
+/// Keeps a destination's delivery going: should its task panic, which is a bug, another takes over
+/// and reads again what had not been settled.
+async fn supervise(journal: Journal, orders: watch::Receiver<Orders>, health: Arc<Health>) {
+    loop {
+        let destination = Arc::clone(&orders.borrow().outlet.destination);
+        let cursor = journal.cursor(&destination.id, destination.overflow);
+        let delivery = Delivery::new(orders.clone(), cursor, Arc::clone(&health));
+        let Err(failure) = tokio::spawn(delivery.run()).await else { return };
+        error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
+        health.set_last_error(&format!("the delivery task failed: {failure}"));
+        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }

@@ -1,12 +1,15 @@
-//! One source tried on events without a journal or destinations: for the command line.
+//! One source tried on events without a journal or destinations, as a whole or stage by stage: for
+//! the command line.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::dispatch::Dispatcher;
+use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
-use crate::event::Event;
+use crate::event::{Event, Slot, SlotPlan, Slots};
+use crate::filter::{EvalError, Program};
 use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscription};
 
 /// A source by itself. It goes through the very dispatch that the daemon uses.
@@ -49,5 +52,42 @@ impl Trial {
     #[must_use]
     pub fn counts(&self) -> SubscriptionCounts {
         self.stats.counts()
+    }
+}
+
+/// The stages that a source's events go through, one by one, so that each can be measured.
+#[derive(Debug)]
+pub struct Stages {
+    plan: SlotPlan,
+    filter: Option<Program>,
+    projection: Projection,
+}
+
+impl Stages {
+    /// Compiles a source.
+    #[must_use]
+    pub fn new(source: &Source) -> Stages {
+        let mut plan = SlotPlan::default();
+        let filter = source.filter.as_ref().map(|filter| filter.compile(&mut plan));
+        let projection = Projection::compile(source.fields.as_deref(), &mut plan);
+        Stages { plan, filter, projection }
+    }
+
+    /// Fills the slots from an event.
+    pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
+        self.plan.extract(event, slots);
+    }
+
+    /// Whether the event matches.
+    ///
+    /// # Errors
+    /// When the filter cannot be evaluated on these values.
+    pub fn filter(&self, slots: &[Slot<'_>]) -> Result<bool, EvalError> {
+        self.filter.as_ref().map_or(Ok(true), |filter| filter.matches(slots))
+    }
+
+    /// Appends the record to `out`.
+    pub fn project(&self, event: &Event<'_>, slots: &[Slot<'_>], out: &mut Vec<u8>) {
+        self.projection.write(event, slots, out);
     }
 }

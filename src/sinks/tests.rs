@@ -59,7 +59,7 @@ fn a_sink_may_be_shared_by_tasks_and_delivers_from_any_of_them() {
     fn shared<T: Send + Sync>() {}
     fn movable<T: Send>(_: impl FnOnce(&'static Sink, &'static Batch) -> T) {}
     shared::<Sink>();
-    movable(|sink, batch| sink.deliver(batch));
+    movable(Sink::deliver);
     movable(|sink, _| sink.probe());
 }
 

@@ -137,7 +137,6 @@ fn what_arrives_at_kinesis_firehose_and_cloudwatch_is_what_was_to_arrive() {
 fn with_keys(settings: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.yaml");
-    std::fs::write(&path, settings).unwrap();
     let auth = "auth: { creds: { aws_access_key_id: AKIATESTINGTESTING00, aws_secret_access_key: s3cret-key } }, endpoint_url";
     std::fs::write(&path, settings.replace("endpoint_url", auth)).unwrap();
     let mut arguments = arguments.to_vec();

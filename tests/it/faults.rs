@@ -106,7 +106,7 @@ fn a_record_that_no_service_would_take_becomes_a_dead_letter_with_its_reason() {
         "x".repeat(2 << 20)
     );
     let small = generate("http_request_complete.v0", 3, 25);
-    daemon.send(&[large.clone()]);
+    daemon.send(std::slice::from_ref(&large));
     daemon.send(&small);
     let status = daemon.wait_until_delivered();
     let faulty = &status["destinations"][0];

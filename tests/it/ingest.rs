@@ -113,6 +113,8 @@ fn a_body_without_anything_good_is_refused_in_the_same_shape() {
     }
 }
 
+type Headers<'h> = &'h [(&'h str, &'h str)];
+
 #[test]
 fn whole_bodies_are_refused_with_their_reason() {
     let settings = format!(
@@ -121,7 +123,7 @@ fn whole_bodies_are_refused_with_their_reason() {
     let daemon = Daemon::start(&settings);
     let ndjson = ("content-type", "application/x-ndjson");
     let bomb = zstd::encode_all(&vec![b' '; 1 << 20][..], 3).unwrap();
-    let cases: [(&[(&str, &str)], Vec<u8>, u16, &str); 8] = [
+    let cases: [(Headers<'_>, Vec<u8>, u16, &str); 8] = [
         (&[], event("x").into(), 415, "ERR_NGROK_210"),
         (&[("content-type", "text/plain")], event("x").into(), 415, "ERR_NGROK_210"),
         (

@@ -3,6 +3,15 @@
 //! Real parts where users have them (moto for AWS); a fake service only for faults that moto cannot
 //! make. Tests that need something absent on this machine say so in a line and pass.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and waits for processes by sleeping"
+)]
+
 mod aws;
 mod command_line;
 mod delivery;

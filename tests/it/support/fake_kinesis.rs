@@ -133,10 +133,11 @@ fn read_request(reader: &mut impl std::io::BufRead) -> Option<Value> {
         if line.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':') {
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().ok()?;
-            }
+        let header = line.split_once(':');
+        if let Some((_, value)) =
+            header.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        {
+            length = value.trim().parse().ok()?;
         }
     }
     let mut body = vec![0; length];

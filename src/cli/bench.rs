@@ -1,0 +1,154 @@
+//! `sluicegate filter bench`: what a filter and a field choice cost, stage by stage.
+//!
+//! One core, events in memory; the median of several rounds. Figures of one run may be compared with
+//! each other, not with those of another machine or hour.
+
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::filter::Typed;
+use super::{Failure, Outcome};
+use crate::event::{Event, Generator, Slots, Timestamp};
+use crate::pipeline::Stages;
+
+/// How many events are generated where no file is given: more than any cache holds.
+const GENERATED: usize = 10_000;
+
+/// How often each stage goes over all events; the median is printed.
+const ROUNDS: usize = 15;
+
+#[derive(Debug, Args)]
+pub(super) struct Bench {
+    #[command(flatten)]
+    typed: Typed,
+    /// The fields to project, joined by commas; the whole object if left out
+    #[arg(long, value_delimiter = ',')]
+    fields: Option<Vec<String>>,
+    /// Events as NDJSON; generated ones if left out
+    #[arg(value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Outcome {
+        let config = self.typed.settings()?;
+        let source = self.typed.source(&config, self.fields.clone())?;
+        let stages = Stages::new(&source);
+        let texts = match &self.events {
+            Some(path) => fs::read_to_string(path)
+                .map_err(|error| Failure::work(format!("{}: {error}", path.display())))?
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .map(str::to_owned)
+                .collect(),
+            None => {
+                let start = Timestamp { seconds: 1_756_980_000, nanos: 0 };
+                Generator::new(&source.event_type, 1, start).take(GENERATED).collect::<Vec<_>>()
+            }
+        };
+        let events = parse(&texts)?;
+        let events: Vec<Event<'_>> = events
+            .into_iter()
+            .filter(|it| it.event_type == source.event_type.name.as_str())
+            .collect();
+        if events.is_empty() {
+            return Err(Failure::work(format!("there are no {} events", source.event_type.name)));
+        }
+        print(&stages, &texts, &events)
+    }
+}
+
+fn parse(texts: &[String]) -> Result<Vec<Event<'_>>, Failure> {
+    let numbered = texts.iter().enumerate();
+    numbered
+        .map(|(at, text)| {
+            Event::parse(text, Timestamp::MIN, rand::random)
+                .map_err(|error| Failure::work(format!("event {}: {error}", at + 1)))
+        })
+        .collect()
+}
+
+fn print<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>]) -> Outcome {
+    let filled: Vec<Slots<'e>> = events
+        .iter()
+        .map(|event| {
+            let mut slots = Slots::new();
+            stages.extract(event, &mut slots);
+            slots
+        })
+        .collect();
+    let outcomes = || filled.iter().map(|slots| stages.filter(slots));
+    let matched = outcomes().filter(|outcome| matches!(outcome, Ok(true))).count();
+    let errors = outcomes().filter(Result::is_err).count();
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let mut slots = Slots::new();
+    let mut record = Vec::new();
+    let check = median(|| {
+        let _ = black_box(parse(texts));
+    });
+    let extract = median(|| {
+        for event in events {
+            stages.extract(event, &mut slots);
+            black_box(&slots);
+        }
+    });
+    let filter = median(|| {
+        for slots in &filled {
+            let _ = black_box(stages.filter(slots));
+        }
+    });
+    let project = median(|| {
+        for (event, slots) in events.iter().zip(&filled) {
+            record.clear();
+            stages.project(event, slots, &mut record);
+            black_box(&record);
+        }
+    });
+    let all = median(|| {
+        for event in events {
+            stages.extract(event, &mut slots);
+            if stages.filter(&slots) == Ok(true) {
+                record.clear();
+                stages.project(event, &slots, &mut record);
+                black_box(&record);
+            }
+        }
+    });
+    let count = events.len();
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{count} events, {} bytes each; {matched} match, {errors} filter errors",
+        bytes / count
+    )?;
+    writeln!(out, "{:<28}{:>10}{:>10}", "", "ns/event", "MB/s")?;
+    for (stage, time) in [
+        ("check (JSON, envelope)", check),
+        ("extract", extract),
+        ("filter", filter),
+        ("project (every event)", project),
+        ("extract, filter, project", all),
+    ] {
+        let nanos = time.as_nanos() as f64 / count as f64;
+        let speed = bytes as f64 / time.as_secs_f64() / 1e6;
+        writeln!(out, "{stage:<28}{nanos:>10.0}{speed:>10.0}")?;
+    }
+    Ok(())
+}
+
+fn median(mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let began = Instant::now();
+            work();
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[ROUNDS / 2]
+}
