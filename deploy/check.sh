@@ -6,6 +6,7 @@
 # With a sluicegate binary it also has the settings files checked by the daemon itself. Python with
 # PyYAML is taken from PYTHON (default: python3).
 set -euo pipefail
+binary=${1:+$(realpath "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")"
 python=${PYTHON:-python3}
 work=$(mktemp -d)
@@ -40,10 +41,10 @@ for target in kinesis:us-east-1:123456789012:stream/errors \
     esac
 done
 
-if [ $# -eq 1 ]; then
-    SLUICEGATE_INGEST_TOKEN=example "$1" check -c container/sluicegate.yaml
+if [ -n "$binary" ]; then
+    SLUICEGATE_INGEST_TOKEN=example "$binary" check -c container/sluicegate.yaml
     echo example >"$work/ingest"
     sed -i "s|/etc/sluicegate-tokens/|$work/|" "$work/kubernetes.yaml"
-    "$1" check -c "$work/kubernetes.yaml"
+    "$binary" check -c "$work/kubernetes.yaml"
 fi
 echo "deploy: checked"

@@ -41,7 +41,7 @@ pub(super) struct SubscriptionStats {
     last_filter_error: Mutex<Option<String>>,
 }
 
-/// A reading of [`SubscriptionStats`].
+/// What a subscription did with the events of its types, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubscriptionCounts {
     /// Events of the subscription's types.

@@ -204,3 +204,25 @@ fn a_missing_id_and_time_are_given_to_the_event() {
     assert!(id.starts_with("ev_") && id.len() == 30, "{id}");
     assert!(record["event_timestamp"].as_str().unwrap().ends_with('Z'));
 }
+
+#[test]
+fn more_connections_than_allowed_wait_for_their_turn() {
+    use std::io::Read as _;
+    use std::net::TcpStream;
+    use std::time::Duration;
+    let settings =
+        format!("ingest: {{ http: {{ listen: '127.0.0.1:0', max_connections: 1 }} }}\n{TO_FILE}");
+    let daemon = Daemon::start(&settings);
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut first = TcpStream::connect(daemon.ingest).unwrap();
+    first.write_all(request).unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).unwrap();
+    let mut second = TcpStream::connect(daemon.ingest).unwrap();
+    second.write_all(request).unwrap();
+    second.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(second.read_exact(&mut byte).is_err(), "the second is not served beside the first");
+    drop(first);
+    second.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    second.read_exact(&mut byte).unwrap();
+}
