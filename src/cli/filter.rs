@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Failure, Outcome, OutputFormat, bench, catalog, load};
 use crate::config::Config;
-use crate::event::{Event, EventType, Timestamp};
+use crate::event::EventType;
 use crate::filter;
 use crate::pipeline::Trial;
 use crate::report::line_column;
@@ -169,8 +169,8 @@ impl Eval {
             if text.trim().is_empty() {
                 continue;
             }
-            match Event::parse(&text, Timestamp::now(), rand::random) {
-                Ok(event) if event.event_type != self.typed.event_type.as_str() => {
+            match trial.read(&text) {
+                Ok((event, _)) if event.event_type != self.typed.event_type.as_str() => {
                     lines.other_types += 1;
                 }
                 Ok(event) => {

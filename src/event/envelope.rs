@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::id::ksuid;
-use super::scan::{Cursor, ScanError, string_value};
+use super::scan::{Cursor, ScanError, string_value, unescape_key};
 use super::time::Timestamp;
 
 /// Longest event id, in bytes after decoding: the longest Kinesis partition key that is sure to fit
@@ -125,20 +125,69 @@ impl<'e> Event<'e> {
         now: Timestamp,
         random: impl FnOnce() -> u128,
     ) -> Result<Event<'e>, EventError> {
-        let raw = RawEnvelope::scan(text)?;
-        let event_type = required_string("event_type", raw.event_type)?;
-        let object = raw.object.ok_or(EventError::Missing("object"))?;
+        Event::parse_with(text, now, random, |cursor, _| cursor.skip(1))
+    }
+
+    /// The same, with the object's text stepped over by `object`, which is told the event's type if
+    /// that was seen before.
+    pub(super) fn parse_with(
+        text: &'e str,
+        now: Timestamp,
+        random: impl FnOnce() -> u128,
+        object: impl FnMut(&mut Cursor<'e>, Option<&str>) -> Result<(), ScanError>,
+    ) -> Result<Event<'e>, EventError> {
+        RawEnvelope::scan(text, object)?.check(now, random)
+    }
+}
+
+impl<'e> RawEnvelope<'e> {
+    fn scan(
+        text: &'e str,
+        mut step_over: impl FnMut(&mut Cursor<'e>, Option<&str>) -> Result<(), ScanError>,
+    ) -> Result<RawEnvelope<'e>, EventError> {
+        let mut cursor = Cursor::new(text);
+        let mut raw = RawEnvelope::default();
+        if cursor.next_token() != Some(b'{') {
+            cursor.skip(0)?;
+            cursor.end()?;
+            return Err(EventError::NotAnObject);
+        }
+        let mut more = cursor.enter(b'{', b'}')?;
+        while more {
+            match &*unescape_key(cursor.key_bytes()?) {
+                b"event_type" => raw.event_type = Some(cursor.value(1)?),
+                b"event_id" => raw.event_id = Some(cursor.value(1)?),
+                b"event_timestamp" => raw.event_timestamp = Some(cursor.value(1)?),
+                b"account_id" => raw.account_id = Some(cursor.value(1)?),
+                b"principal" => raw.principal = Some(cursor.value(1)?),
+                b"object" => {
+                    cursor.next_token();
+                    let start = cursor.position();
+                    step_over(&mut cursor, raw.event_type.and_then(string_value).as_deref())?;
+                    raw.object = Some(cursor.since(start));
+                }
+                _ => cursor.skip(1)?,
+            }
+            more = cursor.more(b'}')?;
+        }
+        cursor.end()?;
+        Ok(raw)
+    }
+
+    fn check(self, now: Timestamp, random: impl FnOnce() -> u128) -> Result<Event<'e>, EventError> {
+        let event_type = required_string("event_type", self.event_type)?;
+        let object = self.object.ok_or(EventError::Missing("object"))?;
         if !object.starts_with('{') {
             return Err(EventError::WrongType { key: "object", expected: "an object" });
         }
-        let account_id = raw.account_id.filter(|json| *json != "null");
+        let account_id = self.account_id.filter(|json| *json != "null");
         if account_id.is_some_and(|json| !json.starts_with('"')) {
             return Err(EventError::WrongType { key: "account_id", expected: "a string" });
         }
-        if raw.principal.is_some_and(|json| !json.starts_with('{') && json != "null") {
+        if self.principal.is_some_and(|json| !json.starts_with('{') && json != "null") {
             return Err(EventError::WrongType { key: "principal", expected: "an object or null" });
         }
-        let (time, event_timestamp) = match raw.event_timestamp.filter(|json| *json != "null") {
+        let (time, event_timestamp) = match self.event_timestamp.filter(|json| *json != "null") {
             None => {
                 let now = now.whole_seconds();
                 (now, Cow::Owned(format!("\"{now}\"")))
@@ -150,7 +199,7 @@ impl<'e> Event<'e> {
                 (time, Cow::Borrowed(json))
             }
         };
-        let event_id = match raw.event_id.filter(|json| *json != "null") {
+        let event_id = match self.event_id.filter(|json| *json != "null") {
             None => Cow::Owned(format!("\"{}\"", ksuid("ev", time, random()))),
             Some(json) => {
                 let id = required_string("event_id", Some(json))?;
@@ -160,37 +209,8 @@ impl<'e> Event<'e> {
                 Cow::Borrowed(json)
             }
         };
-        let principal = raw.principal;
+        let principal = self.principal;
         Ok(Event { event_type, event_id, event_timestamp, time, account_id, principal, object })
-    }
-}
-
-impl<'e> RawEnvelope<'e> {
-    fn scan(text: &'e str) -> Result<RawEnvelope<'e>, EventError> {
-        let mut cursor = Cursor::new(text);
-        let mut raw = RawEnvelope::default();
-        if cursor.next_token() != Some(b'{') {
-            cursor.value(0)?;
-            cursor.end()?;
-            return Err(EventError::NotAnObject);
-        }
-        let mut more = cursor.enter(b'{', b'}')?;
-        while more {
-            let key = super::scan::unescape(cursor.key()?);
-            let value = Some(cursor.value(1)?);
-            match &*key {
-                "event_type" => raw.event_type = value,
-                "event_id" => raw.event_id = value,
-                "event_timestamp" => raw.event_timestamp = value,
-                "account_id" => raw.account_id = value,
-                "principal" => raw.principal = value,
-                "object" => raw.object = value,
-                _ => {}
-            }
-            more = cursor.more(b'}')?;
-        }
-        cursor.end()?;
-        Ok(raw)
     }
 }
 

@@ -3,8 +3,9 @@
 //! A slot is a numbered place for one path's value, left as the text the sender wrote. Nothing is
 //! decoded here and no tree is built.
 
-use super::envelope::Event;
-use super::scan::{Cursor, ScanError, unescape};
+use super::envelope::{Event, EventError};
+use super::scan::{Cursor, MAX_DEPTH, ScanError, unescape_key};
+use super::time::Timestamp;
 
 /// The number of a slot in a [`SlotPlan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,11 +92,14 @@ impl SlotPlan {
 
     /// Fills `slots` from an event. What was in `slots` before is gone.
     pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
-        slots.clear();
-        slots.resize(self.len(), Slot::Absent);
-        if !self.object.is_unused() {
-            self.object.extract(event.object, slots);
-        }
+        self.clear(slots);
+        let walked = self.object.walk(&mut Cursor::new(event.object), 1, slots);
+        debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
+        self.extract_envelope(event, slots);
+    }
+
+    /// Fills those of `slots` that lie in the envelope.
+    pub fn extract_envelope<'e>(&self, event: &'e Event<'e>, slots: &mut [Slot<'e>]) {
         for (name, node) in &self.envelope.children {
             let json = match name.as_str() {
                 "event_id" => Some(&*event.event_id),
@@ -105,28 +109,55 @@ impl SlotPlan {
                 _ => None,
             };
             if let Some(json) = json {
-                node.extract(json, slots);
+                let walked = node.walk(&mut Cursor::new(json), 1, slots);
+                debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
             }
         }
     }
+
+    fn clear(&self, slots: &mut Slots<'_>) {
+        slots.clear();
+        slots.resize(self.len(), Slot::Absent);
+    }
+}
+
+/// Reads and checks one event as [`Event::parse`] does, and fills the slots of its object in the
+/// same pass, by the plan that `plan_of` has for its type.
+///
+/// That takes the event's type to stand before its object, as every emitter writes it; else the
+/// object is walked a second time. Slots of the envelope are left to
+/// [`SlotPlan::extract_envelope`], since ids and times may be the daemon's own.
+///
+/// # Errors
+/// As [`Event::parse`].
+pub fn read_event<'e, 'p>(
+    text: &'e str,
+    now: Timestamp,
+    random: impl FnOnce() -> u128,
+    plan_of: impl Fn(&str) -> Option<&'p SlotPlan>,
+) -> Result<(Event<'e>, Slots<'e>), EventError> {
+    let mut slots = Slots::new();
+    let mut walked_by = None;
+    let event = Event::parse_with(text, now, random, |cursor, event_type| {
+        let Some(plan) = event_type.and_then(&plan_of) else { return cursor.skip(1) };
+        plan.clear(&mut slots);
+        walked_by = Some(plan);
+        plan.object.walk(cursor, 1, &mut slots)
+    })?;
+    if let Some(plan) = plan_of(&event.event_type)
+        && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
+    {
+        plan.clear(&mut slots);
+        let walked = plan.object.walk(&mut Cursor::new(event.object), 1, &mut slots);
+        debug_assert_eq!(walked, Ok(()), "the event has been checked");
+    }
+    Ok((event, slots))
 }
 
 impl Node {
-    fn is_unused(&self) -> bool {
-        self.slot.is_none() && self.children.is_empty()
-    }
-
-    fn extract<'e>(&self, json: &'e str, slots: &mut [Slot<'e>]) {
-        let walked = self.walk(&mut Cursor::new(json), 0, slots);
-        debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
-    }
-
-    fn child(&self, key: &str) -> Option<&Node> {
-        if key.contains('\\') {
-            let key = unescape(key);
-            return self.children.iter().find(|(name, _)| *name == key).map(|(_, node)| node);
-        }
-        self.children.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    fn child(&self, key: &[u8]) -> Option<&Node> {
+        let key = unescape_key(key);
+        self.children.iter().find(|(name, _)| name.as_bytes() == &*key).map(|(_, node)| node)
     }
 
     /// Sets every slot at or under this node.
@@ -146,7 +177,7 @@ impl Node {
         slots: &mut [Slot<'e>],
     ) -> Result<(), ScanError> {
         let first = cursor.next_token();
-        if self.children.is_empty() || first != Some(b'{') {
+        if self.children.is_empty() || first != Some(b'{') || depth >= MAX_DEPTH {
             let json = cursor.value(depth)?;
             let beneath = if json == "null" { Slot::Absent } else { Slot::Broken };
             self.fill(slots, beneath);
@@ -158,12 +189,10 @@ impl Node {
         let start = cursor.position();
         let mut more = cursor.enter(b'{', b'}')?;
         while more {
-            let key = cursor.key()?;
+            let key = cursor.key_bytes()?;
             match self.child(key) {
                 Some(node) => node.walk(cursor, depth + 1, slots)?,
-                None => {
-                    cursor.value(depth + 1)?;
-                }
+                None => cursor.skip(depth + 1)?,
             }
             more = cursor.more(b'}')?;
         }
@@ -244,6 +273,51 @@ mod tests {
         plan.extract(&event, &mut slots);
         assert_eq!(slots[subject.index()], Slot::Json("\"ada\""));
         assert_eq!(slots[account.index()], Slot::Absent);
+    }
+
+    /// The slot of `a.b` of an event read in one pass, where types `one` and `two` have plans.
+    fn read(text: &str) -> Result<String, String> {
+        let (mut one, mut two) = (SlotPlan::default(), SlotPlan::default());
+        let slot = one.slot(Root::Object, &["a", "b"]);
+        two.slot(Root::Object, &["c"]);
+        assert_eq!(two.slot(Root::Object, &["a", "b"]).index(), 1);
+        let plan_of = |name: &str| match name {
+            "one" => Some(&one),
+            "two" => Some(&two),
+            _ => None,
+        };
+        let (event, slots) =
+            read_event(text, Timestamp::MIN, || 0, plan_of).map_err(|error| error.to_string())?;
+        let at = if event.event_type == "two" { 1 } else { slot.index() };
+        Ok(format!("{} {:?}", event.object, slots.get(at)))
+    }
+
+    #[test]
+    fn one_pass_checks_an_event_and_fills_its_slots() {
+        let found = Ok(r#"{"a":{"b": 7}} Some(Json("7"))"#.to_owned());
+        for text in [
+            r#"{"event_type":"one","object":{"a":{"b": 7}}}"#,
+            r#"{"object":{"a":{"b": 7}},"event_type":"one"}"#,
+            r#"{"event_type":"two","object":{"a":{"b": 7}}}"#,
+            r#"{"event_type":"one","object":{"a":{"b": 7}},"event_type":"two"}"#,
+            r#"{"event_type":"one","object":{"a":{"b":1}},"object":{"a":{"b": 7}}}"#,
+            r#"{"event_type":"\u006fne","object":{"a":{"b": 7}}}"#,
+        ] {
+            assert_eq!(read(text), found, "{text}");
+        }
+        assert_eq!(read(r#"{"event_type":"none","object":{}}"#), Ok("{} None".to_owned()));
+    }
+
+    #[test]
+    fn one_pass_finds_the_mistakes_that_checking_finds() {
+        for object in [r#"{"a":{"b":01}}"#, r#"{"a":{"b":1}"#, r#"{"a" 1}"#, "[1]", "7"] {
+            let text = format!(r#"{{"event_type":"one","object":{object}}}"#);
+            let checked = Event::parse(&text, Timestamp::MIN, || 0);
+            assert_eq!(read(&text), Err(checked.unwrap_err().to_string()));
+        }
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+        let text = format!(r#"{{"event_type":"one","object":{deep}}}"#);
+        assert!(read(&text).unwrap_err().contains("nested deeper than 128 levels"));
     }
 
     fn json() -> impl Strategy<Value = Value> {

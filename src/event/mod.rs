@@ -15,7 +15,7 @@ mod time;
 
 pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
-pub use extract::{Root, Slot, SlotId, SlotPlan, Slots};
+pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};
 pub use generate::Generator;
 pub use id::ksuid;
 pub use record::Record;

@@ -110,32 +110,48 @@ impl<'e> Cursor<'e> {
     }
 
     /// Reads `"key" :` and gives the key's text without its quotes, escapes as written.
-    #[inline]
     pub fn key(&mut self) -> Scan<&'e str> {
+        self.next_token();
+        let start = self.at + 1;
+        let length = self.key_bytes()?.len();
+        Ok(&self.text[start..start + length])
+    }
+
+    /// The same as bytes, which is all that a comparison needs.
+    #[inline]
+    pub fn key_bytes(&mut self) -> Scan<&'e [u8]> {
         if self.next_token() != Some(b'"') {
             return self.fail("expected a key in double quotes");
         }
-        let key = self.string()?;
+        let start = self.at + 1;
+        self.string()?;
+        let key = &self.text.as_bytes()[start..self.at - 1];
         self.expect(b':', "expected `:`")?;
-        Ok(&key[1..key.len() - 1])
+        Ok(key)
     }
 
     /// Steps over one value of any kind and gives its text. `depth` is how many arrays and objects
     /// stand around it.
     #[inline]
     pub fn value(&mut self, depth: usize) -> Scan<&'e str> {
-        let first = self.next_token();
+        self.next_token();
         let start = self.at;
-        match first {
-            Some(b'"') => return self.string(),
-            Some(b'{' | b'[') => self.container(depth)?,
-            Some(b'-' | b'0'..=b'9') => self.number()?,
-            Some(b't') => self.literal("true")?,
-            Some(b'f') => self.literal("false")?,
-            Some(b'n') => self.literal("null")?,
-            _ => return self.fail("expected a value"),
-        }
+        self.skip(depth)?;
         Ok(&self.text[start..self.at])
+    }
+
+    /// Steps over one value of any kind.
+    #[inline]
+    pub fn skip(&mut self, depth: usize) -> Scan<()> {
+        match self.next_token() {
+            Some(b'"') => self.string(),
+            Some(b'{' | b'[') => self.container(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal("true"),
+            Some(b'f') => self.literal("false"),
+            Some(b'n') => self.literal("null"),
+            _ => self.fail("expected a value"),
+        }
     }
 
     fn container(&mut self, depth: usize) -> Scan<()> {
@@ -145,14 +161,14 @@ impl<'e> Cursor<'e> {
         if self.peek() == Some(b'{') {
             let mut more = self.enter(b'{', b'}')?;
             while more {
-                self.key()?;
-                self.value(depth + 1)?;
+                self.key_bytes()?;
+                self.skip(depth + 1)?;
                 more = self.more(b'}')?;
             }
         } else {
             let mut more = self.enter(b'[', b']')?;
             while more {
-                self.value(depth + 1)?;
+                self.skip(depth + 1)?;
                 more = self.more(b']')?;
             }
         }
@@ -198,17 +214,16 @@ impl<'e> Cursor<'e> {
         Ok(())
     }
 
-    /// Reads a string with the cursor at its opening quote; gives its text with the quotes.
+    /// Steps over a string with the cursor at its opening quote.
     #[inline]
-    fn string(&mut self) -> Scan<&'e str> {
-        let start = self.at;
+    fn string(&mut self) -> Scan<()> {
         self.at += 1;
         loop {
             self.at = next_special(self.text.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(&self.text[start..self.at]);
+                    return Ok(());
                 }
                 Some(b'\\') => self.escape()?,
                 Some(_) => return self.fail("control characters in a string must be escaped"),
@@ -305,6 +320,18 @@ pub fn unescape(inside: &str) -> Cow<'_, str> {
         rest = &rest[plain..];
     }
     Cow::Owned(out)
+}
+
+/// The bytes that a key stands for; borrows where there is no escape.
+#[must_use]
+pub fn unescape_key(key: &[u8]) -> Cow<'_, [u8]> {
+    if !key.contains(&b'\\') {
+        return Cow::Borrowed(key);
+    }
+    match str::from_utf8(key).map(unescape) {
+        Ok(Cow::Owned(decoded)) => Cow::Owned(decoded.into_bytes()),
+        _ => Cow::Borrowed(key),
+    }
 }
 
 /// The string that a JSON text stands for, if it is a string.

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::event::{Catalog, Cursor, Event, ScanError, Timestamp};
+use crate::event::{Cursor, Event, ScanError, Slots, Timestamp, read_event};
+use crate::pipeline::Dispatcher;
 
 /// Most events in one body. Keeps the answer to a body of nothing but mistakes in bounds.
 pub(super) const MAX_EVENTS: usize = 100_000;
@@ -41,7 +42,7 @@ pub(super) struct Framed<'b> {
 
 /// What an event may be.
 pub(super) struct Rules<'r> {
-    pub catalog: &'r Catalog,
+    pub dispatcher: &'r Dispatcher,
     /// Largest event in bytes.
     pub max_event: usize,
     /// The time of events that bring none.
@@ -163,7 +164,10 @@ impl<'b> Framed<'b> {
     }
 
     /// Reads the events; bad ones are added to the rejections, which end in the body's order.
-    pub(super) fn events(&self, rules: &Rules<'_>) -> (Vec<Event<'_>>, Vec<Rejection>) {
+    pub(super) fn events(
+        &self,
+        rules: &Rules<'_>,
+    ) -> (Vec<(Event<'_>, Slots<'_>)>, Vec<Rejection>) {
         let mut events = Vec::with_capacity(self.texts.len());
         let mut rejected = self.rejected.clone();
         for (index, text) in &self.texts {
@@ -178,7 +182,7 @@ impl<'b> Framed<'b> {
 }
 
 impl Rules<'_> {
-    fn check<'e>(&self, text: &'e str) -> Result<Event<'e>, (&'static str, String)> {
+    fn check<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), (&'static str, String)> {
         if text.len() > self.max_event {
             let message = format!(
                 "the event has {} bytes, at most {} are allowed",
@@ -187,24 +191,28 @@ impl Rules<'_> {
             );
             return Err(("ERR_SLUICEGATE_1007", message));
         }
-        let event = Event::parse(text, self.now, rand::random)
+        let plan_of = |name: &str| self.dispatcher.plan_of(name);
+        let (event, slots) = read_event(text, self.now, rand::random, plan_of)
             .map_err(|error| (error.code(), error.to_string()))?;
-        if self.catalog.get(&event.event_type).is_none() {
+        let catalog = self.dispatcher.catalog();
+        if catalog.get(&event.event_type).is_none() {
             let shown: String = event.event_type.chars().take(128).collect();
             let mut message = format!("unknown event type `{shown}`");
-            if let Some(nearest) = self.catalog.nearest_type(&shown) {
+            if let Some(nearest) = catalog.nearest_type(&shown) {
                 message.push_str(&format!(", did you mean `{nearest}`?"));
             }
             return Err(("ERR_NGROK_238", message));
         }
-        Ok(event)
+        Ok((event, slots))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Class, EventType};
+    use crate::event::{Catalog, Class, EventType};
+    use crate::pipeline::Stats;
+    use crate::resources::Resources;
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();
@@ -221,10 +229,11 @@ mod tests {
     /// The accepted objects, and the rejections as `index: message`.
     fn take(body: &[u8], framing: Framing) -> (Vec<String>, Vec<String>) {
         let framed = Framed::split(body, framing).unwrap();
-        let rules = Rules { catalog: &catalog(), max_event: 200, now: Timestamp::MIN };
+        let dispatcher = Dispatcher::new(&Resources::new(catalog()), &Stats::default());
+        let rules = Rules { dispatcher: &dispatcher, max_event: 200, now: Timestamp::MIN };
         let (events, rejected) = framed.events(&rules);
         let rejected = rejected.iter().map(|it| format!("{}: {}", it.index, it.message)).collect();
-        (events.iter().map(|event| event.object.to_owned()).collect(), rejected)
+        (events.iter().map(|(event, _)| event.object.to_owned()).collect(), rejected)
     }
 
     fn event(object: &str) -> String {

@@ -180,11 +180,7 @@ impl Ingest {
         })?;
         let guard = self.pipeline.dispatcher().await;
         let dispatcher = guard.as_ref().ok_or_else(stopping)?;
-        let rules = Rules {
-            catalog: dispatcher.catalog(),
-            max_event: self.settings.max_event,
-            now: Timestamp::now(),
-        };
+        let rules = Rules { dispatcher, max_event: self.settings.max_event, now: Timestamp::now() };
         let (events, rejected) = framed.events(&rules);
         let dispatched = dispatcher.dispatch(&events);
         self.pipeline.keep(dispatched, events.len(), rejected.len()).await.map_err(|full| {

@@ -73,18 +73,27 @@ impl Dispatcher {
         &self.catalog
     }
 
-    /// Matches events against all subscriptions and makes a record of each match, in order.
+    /// The slots that events of a type are to be read into, if any subscription takes them.
     #[must_use]
-    pub fn dispatch(&self, events: &[Event<'_>]) -> Dispatched {
+    pub fn plan_of(&self, event_type: &str) -> Option<&SlotPlan> {
+        self.routes.get(event_type).map(|of_type| &of_type.plan)
+    }
+
+    /// Matches events against all subscriptions and makes a record of each match, in order. Each
+    /// event comes with its slots, read by [`Dispatcher::plan_of`].
+    #[must_use]
+    pub fn dispatch(&self, events: &[(Event<'_>, Slots<'_>)]) -> Dispatched {
         let mut entries = Vec::new();
         let mut tallies: HashMap<&str, Vec<Tally>> = HashMap::new();
         let mut slots = Slots::new();
         let mut body = Vec::new();
-        for event in events {
+        for (event, of_object) in events {
             let Some((name, of_type)) = self.routes.get_key_value(&*event.event_type) else {
                 continue;
             };
-            of_type.plan.extract(event, &mut slots);
+            slots.clear();
+            slots.extend_from_slice(of_object);
+            of_type.plan.extract_envelope(event, &mut slots);
             let tallies = tallies
                 .entry(name)
                 .or_insert_with(|| of_type.routes.iter().map(|_| Tally::default()).collect());

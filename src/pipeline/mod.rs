@@ -25,12 +25,10 @@ use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink};
 
 use delivery::{Delivery, Orders, Outlet};
-use health::Health;
-use stats::Stats;
-
 pub use dispatch::{Dispatched, Dispatcher};
+use health::Health;
 pub use health::{Condition, State};
-pub use stats::SubscriptionCounts;
+pub use stats::{Stats, SubscriptionCounts};
 pub use test_event::{TestOutcome, send_test_event};
 pub use trial::{Stages, Trial};
 

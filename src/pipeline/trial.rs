@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::dispatch::Dispatcher;
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
-use crate::event::{Event, Slot, SlotPlan, Slots};
+use crate::event::{Event, EventError, Slot, SlotPlan, Slots, Timestamp, read_event};
 use crate::filter::{EvalError, Program};
 use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscription};
 
@@ -39,9 +39,18 @@ impl Trial {
         Ok(Trial { dispatcher, stats: stats.subscription(&id) })
     }
 
+    /// Reads one event as ingest does. Events of other types have no slots.
+    ///
+    /// # Errors
+    /// When the text is no event.
+    pub fn read<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), EventError> {
+        let plan_of = |name: &str| self.dispatcher.plan_of(name);
+        read_event(text, Timestamp::now(), rand::random, plan_of)
+    }
+
     /// What would be delivered for an event, if it matches. Events of other types do not.
     #[must_use]
-    pub fn matches(&self, event: &Event<'_>) -> Option<Bytes> {
+    pub fn matches(&self, event: &(Event<'_>, Slots<'_>)) -> Option<Bytes> {
         let mut dispatched = self.dispatcher.dispatch(std::slice::from_ref(event));
         let entry = dispatched.entries.pop();
         dispatched.count();
@@ -73,7 +82,15 @@ impl Stages {
         Stages { plan, filter, projection }
     }
 
-    /// Fills the slots from an event.
+    /// Reads one event as ingest does: checked, and its object's slots filled, in one pass.
+    ///
+    /// # Errors
+    /// When the text is no event.
+    pub fn read<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), EventError> {
+        read_event(text, Timestamp::MIN, rand::random, |_| Some(&self.plan))
+    }
+
+    /// Fills the slots from an event that was read before.
     pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
         self.plan.extract(event, slots);
     }
