@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::id::ksuid;
-use super::scan::{Cursor, ScanError, string_value, unescape_key};
+use super::scan::{Cursor, ScanError, string_value};
 use super::time::Timestamp;
 
 /// Longest event id, in bytes after decoding: the longest Kinesis partition key that is sure to fit
@@ -154,7 +154,7 @@ impl<'e> RawEnvelope<'e> {
         }
         let mut more = cursor.enter(b'{', b'}')?;
         while more {
-            match &*unescape_key(cursor.key_bytes()?) {
+            match &*cursor.key_bytes()? {
                 b"event_type" => raw.event_type = Some(cursor.value(1)?),
                 b"event_id" => raw.event_id = Some(cursor.value(1)?),
                 b"event_timestamp" => raw.event_timestamp = Some(cursor.value(1)?),

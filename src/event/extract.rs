@@ -4,7 +4,7 @@
 //! decoded here and no tree is built.
 
 use super::envelope::{Event, EventError};
-use super::scan::{Cursor, MAX_DEPTH, ScanError, unescape_key};
+use super::scan::{Cursor, MAX_DEPTH, ScanError};
 use super::time::Timestamp;
 
 /// The number of a slot in a [`SlotPlan`].
@@ -156,8 +156,7 @@ pub fn read_event<'e, 'p>(
 
 impl Node {
     fn child(&self, key: &[u8]) -> Option<&Node> {
-        let key = unescape_key(key);
-        self.children.iter().find(|(name, _)| name.as_bytes() == &*key).map(|(_, node)| node)
+        self.children.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| node)
     }
 
     /// Sets every slot at or under this node.
@@ -190,7 +189,7 @@ impl Node {
         let mut more = cursor.enter(b'{', b'}')?;
         while more {
             let key = cursor.key_bytes()?;
-            match self.child(key) {
+            match self.child(&key) {
                 Some(node) => node.walk(cursor, depth + 1, slots)?,
                 None => cursor.skip(depth + 1)?,
             }

@@ -111,23 +111,30 @@ impl<'e> Cursor<'e> {
 
     /// Reads `"key" :` and gives the key's text without its quotes, escapes as written.
     pub fn key(&mut self) -> Scan<&'e str> {
-        self.next_token();
-        let start = self.at + 1;
-        let length = self.key_bytes()?.len();
-        Ok(&self.text[start..start + length])
-    }
-
-    /// The same as bytes, which is all that a comparison needs.
-    #[inline]
-    pub fn key_bytes(&mut self) -> Scan<&'e [u8]> {
         if self.next_token() != Some(b'"') {
             return self.fail("expected a key in double quotes");
         }
         let start = self.at + 1;
         self.string()?;
-        let key = &self.text.as_bytes()[start..self.at - 1];
+        let key = &self.text[start..self.at - 1];
         self.expect(b':', "expected `:`")?;
         Ok(key)
+    }
+
+    /// Reads `"key" :` and gives what the key stands for, as bytes: all that a comparison needs.
+    #[inline]
+    pub fn key_bytes(&mut self) -> Scan<Cow<'e, [u8]>> {
+        if self.next_token() != Some(b'"') {
+            return self.fail("expected a key in double quotes");
+        }
+        let start = self.at + 1;
+        let escaped = self.string()?;
+        let end = self.at - 1;
+        self.expect(b':', "expected `:`")?;
+        if escaped {
+            return Ok(Cow::Owned(unescape(&self.text[start..end]).into_owned().into_bytes()));
+        }
+        Ok(Cow::Borrowed(&self.text.as_bytes()[start..end]))
     }
 
     /// Steps over one value of any kind and gives its text. `depth` is how many arrays and objects
@@ -144,7 +151,7 @@ impl<'e> Cursor<'e> {
     #[inline]
     pub fn skip(&mut self, depth: usize) -> Scan<()> {
         match self.next_token() {
-            Some(b'"') => self.string(),
+            Some(b'"') => self.string().map(|_| ()),
             Some(b'{' | b'[') => self.container(depth),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.literal("true"),
@@ -214,18 +221,22 @@ impl<'e> Cursor<'e> {
         Ok(())
     }
 
-    /// Steps over a string with the cursor at its opening quote.
+    /// Steps over a string with the cursor at its opening quote; tells whether it has escapes.
     #[inline]
-    fn string(&mut self) -> Scan<()> {
+    fn string(&mut self) -> Scan<bool> {
         self.at += 1;
+        let mut escaped = false;
         loop {
             self.at = next_special(self.text.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(escaped);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
                 Some(_) => return self.fail("control characters in a string must be escaped"),
                 None => return self.fail("expected `\"` to end the string"),
             }
@@ -250,23 +261,14 @@ impl<'e> Cursor<'e> {
 }
 
 /// The first byte from `at` on that a string cannot hold as it is: a quote, a backslash or a control
-/// character; the length of `bytes` if there is none. Eight bytes a step.
+/// character; the length of `bytes` if there is none. A block a step.
 #[inline]
 pub(super) fn next_special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    // Exact for the lowest byte that is zero, which is the one asked for.
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = zero_bytes(word ^ (ONES * u64::from(b'"')));
-        let backslash = zero_bytes(word ^ (ONES * u64::from(b'\\')));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let found = quote | backslash | control;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
+    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        if let Some(found) = special_in_block(block) {
+            return at + found;
         }
-        at += 8;
+        at += block.len();
     }
     while let Some(&byte) = bytes.get(at) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {
@@ -275,6 +277,21 @@ pub(super) fn next_special(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// The first special byte of a block, by arithmetic on eight bytes at once.
+#[inline]
+fn special_in_block(block: &[u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*block);
+    // A byte below the one subtracted borrows into its high bit. Exact for the lowest special byte,
+    // which is the one asked for; bytes above 0x7f are never special.
+    let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    let control = word.wrapping_sub(ONES * 0x20);
+    let found = (quote | backslash | control) & !word & HIGHS;
+    (found != 0).then(|| (found.trailing_zeros() / 8) as usize)
 }
 
 /// Reads `\uXXXX`, or a surrogate pair of two, at the start of `bytes`: the character and the
@@ -320,18 +337,6 @@ pub fn unescape(inside: &str) -> Cow<'_, str> {
         rest = &rest[plain..];
     }
     Cow::Owned(out)
-}
-
-/// The bytes that a key stands for; borrows where there is no escape.
-#[must_use]
-pub fn unescape_key(key: &[u8]) -> Cow<'_, [u8]> {
-    if !key.contains(&b'\\') {
-        return Cow::Borrowed(key);
-    }
-    match str::from_utf8(key).map(unescape) {
-        Ok(Cow::Owned(decoded)) => Cow::Owned(decoded.into_bytes()),
-        _ => Cow::Borrowed(key),
-    }
 }
 
 /// The string that a JSON text stands for, if it is a string.
