@@ -5,6 +5,7 @@ mod bench;
 mod catalog;
 mod check;
 mod client;
+mod dead_letters;
 mod demo;
 mod filter;
 mod generate;
@@ -46,6 +47,9 @@ enum Command {
     Check(check::Check),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
+    /// Look at what could not be delivered, send it again, or throw it away
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
     /// Check and try filters
     #[command(subcommand)]
     Filter(filter::Filter),
@@ -133,6 +137,7 @@ fn run_command(command: Command) -> Outcome {
         Command::Run(run) => block_on(run.run())?,
         Command::Check(check) => check.run(),
         Command::TestEvent(test_event) => test_event.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Filter(filter) => filter.run(),
         Command::Generate(generate) => generate.run(),
         Command::Catalog(catalog) => catalog.run(),

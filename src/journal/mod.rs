@@ -23,8 +23,8 @@ use std::time::Duration;
 use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
 
-pub use dead_letters::DeadLetter;
 use dead_letters::DeadLetters;
+pub use dead_letters::{DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters};
 use memory::Memory;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.

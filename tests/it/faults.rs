@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
-use crate::support::generate;
+use crate::support::{generate, output_of, sluicegate};
 
 fn settings(fake: &FakeKinesis) -> String {
     format!(
@@ -117,4 +117,53 @@ fn a_record_that_no_service_would_take_becomes_a_dead_letter_with_its_reason() {
     assert_eq!((&letter["destination"], &letter["event_id"]), (&"faulty".into(), &"large".into()));
     assert!(letter["reason"].as_str().unwrap().contains("kinesis takes at most"), "{letter}");
     assert!(letters.contains(&large), "the record is kept as it was");
+}
+
+#[test]
+fn dead_letters_are_listed_sent_again_and_thrown_away_beside_the_daemon() {
+    let fake = FakeKinesis::start(Mood::Well);
+    let limits = "ingest: { http: { listen: '127.0.0.1:0', max_event: 4MiB } }\n";
+    let daemon = Daemon::start(&format!("{limits}{}", settings(&fake)));
+    let large = |id: &str| {
+        format!(
+            r#"{{"event_id":"{id}","event_type":"http_request_complete.v0","event_timestamp":"2025-09-04T10:11:14Z","object":{{"x":"{}"}}}}"#,
+            "x".repeat(2 << 20)
+        )
+    };
+    daemon.send(&[large("one")]);
+    daemon.send(&[large("two")]);
+    daemon.wait_until_delivered();
+    let elsewhere = daemon.path("elsewhere.yaml");
+    let (data, out) = (daemon.path("data"), daemon.path("redriven.ndjson"));
+    let text = format!(
+        "data_dir: {}\ndestinations: [{{ id: faulty, target: {{ file: {{ path: {} }} }} }}]\n",
+        data.display(),
+        out.display()
+    );
+    std::fs::write(&elsewhere, text).unwrap();
+    let run = |arguments: &[&str]| {
+        let file = ["-c", elsewhere.to_str().unwrap()];
+        output_of(&[&["dead-letters"], arguments, &file].concat(), "")
+    };
+    let list: serde_json::Value = serde_json::from_str(&run(&["list", "-o", "json"])).unwrap();
+    assert_eq!((&list[0]["event_id"], &list[1]["event_id"]), (&"one".into(), &"two".into()));
+    assert!(run(&["show", list[0]["id"].as_str().unwrap()]).contains("kinesis takes at most"));
+    assert_eq!(run(&["list", "--reason", "no such"]), "");
+    let chosen = ["redrive", "--destination", "faulty", "--newer-than", "1h"];
+    let dry = run(&[&chosen[..], &["--dry-run"]].concat());
+    assert_eq!(dry, "2 letters would be sent to faulty\n");
+    assert_eq!(run(&chosen), "2 letters delivered to faulty\n");
+    let arrived = std::fs::read_to_string(&out).unwrap();
+    assert_eq!(arrived, format!("{}\n{}\n", large("one"), large("two")));
+    daemon.send(&[large("three")]);
+    daemon.wait_until_delivered();
+    assert_eq!(
+        run(&["list"]).lines().count(),
+        1,
+        "what was delivered is gone, what is new is there"
+    );
+    let refused = sluicegate(&["dead-letters", "purge", "-c", elsewhere.to_str().unwrap()], "");
+    assert_eq!(refused.status.code(), Some(1), "nothing is chosen");
+    assert_eq!(run(&["purge", "--all"]), "1 letters thrown away\n");
+    assert_eq!(run(&["list"]), "");
 }

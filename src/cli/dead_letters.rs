@@ -1,0 +1,290 @@
+//! `sluicegate dead-letters`: look at what could not be delivered, send it again, or throw it away.
+//! Works beside a running daemon and without one.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Failure, Outcome, OutputFormat, block_on, load};
+use crate::config::{self, Config};
+use crate::event::Timestamp;
+use crate::journal::{StoredLetter, forget_dead_letters, read_dead_letters};
+use crate::pipeline::redrive;
+use crate::sinks::{Ack, LogOutput};
+
+/// Letters sent in one go, so that memory stays small however many there are.
+const REDRIVE_AT_ONCE: usize = 1_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLetters {
+    /// List letters: when, where to, why
+    List(List),
+    /// Print one letter whole
+    Show(Show),
+    /// Send letters to their destinations again; those that are taken are gone
+    Redrive(Change),
+    /// Throw letters away
+    Purge(Change),
+}
+
+#[derive(Debug, Args)]
+struct Chosen {
+    /// The settings file, which says where the data is
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only letters for this destination
+    #[arg(long, value_name = "ID")]
+    destination: Option<String>,
+    /// Only letters whose reason has this text in it
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only letters older than this, such as 7d
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    older_than: Option<Duration>,
+    /// Only letters younger than this, such as 1h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    newer_than: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The letter's id, as `list` prints it
+    id: String,
+    /// The settings file, which says where the data is
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Change {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Take all letters, which must be said where no other choice is made
+    #[arg(long)]
+    all: bool,
+    /// Only tell what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "not a duration such as 7d".to_owned())
+}
+
+impl DeadLetters {
+    pub(super) fn run(self) -> Outcome {
+        match self {
+            DeadLetters::List(list) => list.run(),
+            DeadLetters::Show(show) => show.run(),
+            DeadLetters::Redrive(change) => change.redrive(),
+            DeadLetters::Purge(change) => change.purge(),
+        }
+    }
+}
+
+impl Chosen {
+    fn is_any(&self) -> bool {
+        let by_text = self.destination.is_some() || self.reason.is_some();
+        by_text || self.older_than.is_some() || self.newer_than.is_some()
+    }
+
+    fn takes(&self, letter: &StoredLetter, now: Timestamp) -> bool {
+        let age =
+            Duration::from_secs(u64::try_from(now.seconds - letter.time.seconds).unwrap_or(0));
+        self.destination.as_ref().is_none_or(|id| *id == letter.destination)
+            && self.reason.as_ref().is_none_or(|text| letter.reason.contains(text))
+            && self.older_than.is_none_or(|limit| age > limit)
+            && self.newer_than.is_none_or(|limit| age < limit)
+    }
+
+    /// Calls `each` with the chosen letters.
+    fn read(
+        &self,
+        config: &Config,
+        mut each: impl FnMut(StoredLetter) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let damaged = read_dead_letters(&config.journal.directory, |letter| {
+            if self.takes(&letter, now) { each(letter) } else { Ok(()) }
+        })?;
+        if damaged > 0 {
+            writeln!(io::stderr(), "{damaged} lines are damaged and were passed over")?;
+        }
+        Ok(())
+    }
+}
+
+impl List {
+    fn run(self) -> Outcome {
+        let config = load(self.chosen.config.as_deref())?;
+        let mut out = io::stdout().lock();
+        let mut letters = Vec::new();
+        self.chosen.read(&config, |letter| match self.output {
+            OutputFormat::Table => writeln!(
+                out,
+                "{}  {}  {}  {}  after {} tries: {}",
+                letter.id,
+                letter.time.whole_seconds(),
+                letter.destination,
+                letter.record.event_id,
+                letter.attempts,
+                letter.reason
+            ),
+            OutputFormat::Json => {
+                letters.push(to_json(&letter));
+                Ok(())
+            }
+        })?;
+        if self.output == OutputFormat::Json {
+            writeln!(out, "{}", json!(letters))?;
+        }
+        Ok(())
+    }
+}
+
+fn to_json(letter: &StoredLetter) -> Value {
+    json!({
+        "id": letter.id,
+        "time": letter.time.to_string(),
+        "destination": letter.destination,
+        "event_id": &*letter.record.event_id,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+    })
+}
+
+impl Show {
+    fn run(self) -> Outcome {
+        let config = load(self.config.as_deref())?;
+        let mut found = None;
+        read_dead_letters(&config.journal.directory, |letter| {
+            if letter.id == self.id {
+                found = Some(letter);
+            }
+            Ok(())
+        })?;
+        let Some(letter) = found else {
+            return Err(Failure::Work(format!("no letter `{}`", self.id)));
+        };
+        let mut out = io::stdout().lock();
+        writeln!(out, "id           {}", letter.id)?;
+        writeln!(out, "time         {}", letter.time)?;
+        writeln!(out, "destination  {}", letter.destination)?;
+        writeln!(out, "attempts     {}", letter.attempts)?;
+        writeln!(out, "reason       {}", letter.reason)?;
+        writeln!(out, "record       {}", String::from_utf8_lossy(&letter.record.body))?;
+        Ok(())
+    }
+}
+
+impl Change {
+    fn check(&self) -> Result<Config, Failure> {
+        if !self.all && !self.chosen.is_any() {
+            let message = "choose letters (see --help), or say --all";
+            return Err(Failure::Work(message.to_owned()));
+        }
+        load(self.chosen.config.as_deref())
+    }
+
+    fn purge(self) -> Outcome {
+        let config = self.check()?;
+        let mut ids = Vec::new();
+        self.chosen.read(&config, |letter| {
+            ids.push(letter.id);
+            Ok(())
+        })?;
+        let verb = if self.dry_run { "would be thrown away" } else { "thrown away" };
+        if !self.dry_run {
+            forget_dead_letters(&config.journal.directory, &ids)?;
+        }
+        Ok(writeln!(io::stdout().lock(), "{} letters {verb}", ids.len())?)
+    }
+
+    fn redrive(self) -> Outcome {
+        let config = self.check()?;
+        let mut waiting: BTreeMap<String, Vec<StoredLetter>> = BTreeMap::new();
+        let mut results = BTreeMap::new();
+        self.chosen.read(&config, |letter| {
+            let letters = waiting.entry(letter.destination.clone()).or_default();
+            letters.push(letter);
+            if letters.len() == REDRIVE_AT_ONCE {
+                let letters = std::mem::take(letters);
+                self.send(&config, letters, &mut results).map_err(io::Error::other)?;
+            }
+            Ok(())
+        })?;
+        for letters in waiting.into_values() {
+            self.send(&config, letters, &mut results).map_err(Failure::Work)?;
+        }
+        let mut out = io::stdout().lock();
+        let mut failed = 0;
+        for (what, count) in &results {
+            writeln!(out, "{count} letters {what}")?;
+            failed += if what.starts_with("delivered") || self.dry_run { 0 } else { *count };
+        }
+        if results.is_empty() {
+            writeln!(out, "0 letters")?;
+        }
+        if failed > 0 {
+            return Err(Failure::Work(format!("{failed} letters were not taken and are kept")));
+        }
+        Ok(())
+    }
+
+    /// Sends letters of one destination and counts what became of them.
+    fn send(
+        &self,
+        config: &Config,
+        letters: Vec<StoredLetter>,
+        results: &mut BTreeMap<String, u64>,
+    ) -> Result<(), String> {
+        let Some(id) = letters.first().map(|letter| letter.destination.clone()) else {
+            return Ok(());
+        };
+        let count = letters.len() as u64;
+        let all = config.resources.destinations();
+        let Some(destination) = all.iter().find(|it| it.id.as_str() == id) else {
+            *results.entry(format!("kept: no destination `{id}` any more")).or_default() += count;
+            return Ok(());
+        };
+        if self.dry_run {
+            *results.entry(format!("would be sent to {id}")).or_default() += count;
+            return Ok(());
+        }
+        let records: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.record)).collect();
+        let acks = block_on(async {
+            let sink = destination.target.open(LogOutput::Stdout).await;
+            Ok::<_, String>(
+                redrive(destination, &sink.map_err(|error| error.to_string())?, &records).await,
+            )
+        });
+        let acks = acks.map_err(|_| "the async runtime cannot start".to_owned())??;
+        let mut delivered = Vec::new();
+        for (letter, ack) in letters.into_iter().zip(acks) {
+            let what = match ack {
+                Ack::Delivered => {
+                    delivered.push(letter.id);
+                    format!("delivered to {id}")
+                }
+                Ack::Retry(fault) => format!("kept: {id} failed: {}", fault.message),
+                Ack::Rejected(reason) => format!("kept: {id} rejected them: {reason}"),
+            };
+            *results.entry(what).or_default() += 1;
+        }
+        forget_dead_letters(&config.journal.directory, &delivered).map_err(|it| it.to_string())
+    }
+}
