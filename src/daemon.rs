@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::http::{CannotListen, Listener};
-use crate::journal::Journal;
+use crate::journal::{Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
 use crate::{api, ingest};
@@ -191,8 +191,8 @@ impl Daemon {
     }
 
     /// Stops accepting, answers what is in progress, delivers what is pending for as long as the
-    /// settings allow, and tells how many records are left.
-    pub async fn stop(self) -> u64 {
+    /// settings allow, and tells what became of it.
+    pub async fn stop(self) -> Ended {
         let pending = self
             .pipeline
             .status()
@@ -205,11 +205,23 @@ impl Daemon {
         self.ingest.stop().await;
         let left = self.pipeline.drain(self.config.drain_limit).await;
         self.api.stop().await;
-        match left {
-            0 => info!("stopped: nothing is pending"),
-            left => error!(left, "stopped at the deadline: records that were in memory are lost"),
+        match (left, self.config.journal.durability) {
+            (0, _) => {
+                info!("stopped: nothing is pending");
+                Ended::Clean
+            }
+            (left, Durability::Disk) => {
+                warn!(
+                    left,
+                    "stopped at the deadline: the rest waits in the journal for the next start"
+                );
+                Ended::Kept(left)
+            }
+            (left, Durability::Memory) => {
+                error!(left, "stopped at the deadline: records that were in memory are lost");
+                Ended::Lost(left)
+            }
         }
-        left
     }
 }
 
@@ -227,8 +239,10 @@ async fn upkeep(metrics: PrometheusHandle) {
 pub enum Ended {
     /// Everything accepted was delivered.
     Clean,
-    /// Records were left when the time to drain was over.
-    Left(u64),
+    /// This many records were left when the time to drain was over; the next start delivers them.
+    Kept(u64),
+    /// This many records were left and went with the process's memory.
+    Lost(u64),
     /// A second signal cut the drain short.
     Cut,
 }
@@ -284,7 +298,7 @@ pub async fn run_until_signalled(
         }
     }
     tokio::select! {
-        left = daemon.stop() => if left == 0 { Ended::Clean } else { Ended::Left(left) },
+        ended = daemon.stop() => ended,
         () = signals.stop() => Ended::Cut,
     }
 }

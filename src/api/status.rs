@@ -27,6 +27,8 @@ pub(super) fn to_json(status: &Status) -> Value {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,
             "segments": status.journal.segments,
+            "damaged": status.journal.damaged,
+            "error": status.journal.error,
         },
     })
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::client::Client;
 use super::{Failure, Outcome, generate};
 use crate::config::{self, Config, Document, Format};
-use crate::daemon::{Daemon, Signals};
+use crate::daemon::{Daemon, Ended, Signals};
 use crate::event::{Catalog, Generator};
 use crate::sinks::LogOutput;
 use crate::telemetry;
@@ -80,8 +80,12 @@ impl Demo {
         say("stopping: what was accepted is delivered first")?;
         let status = daemon.status();
         match daemon.stop().await {
-            0 => say(&format!("done: {} events accepted, every match delivered", status.accepted)),
-            left => Err(Failure::work(format!("{left} records were not delivered"))),
+            Ended::Clean | Ended::Cut => {
+                say(&format!("done: {} events accepted, every match delivered", status.accepted))
+            }
+            Ended::Kept(left) | Ended::Lost(left) => {
+                Err(Failure::work(format!("{left} records were not delivered")))
+            }
         }
     }
 

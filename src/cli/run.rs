@@ -32,8 +32,8 @@ impl Run {
         let daemon =
             Daemon::start(config, metrics, LogOutput::Stdout).await.map_err(Failure::work)?;
         match run_until_signalled(daemon, signals, || self.reload()).await {
-            Ended::Clean => Ok(()),
-            Ended::Left(records) => {
+            Ended::Clean | Ended::Kept(_) => Ok(()),
+            Ended::Lost(records) => {
                 Err(Failure::work(format!("{records} records were not delivered and are lost")))
             }
             Ended::Cut => {

@@ -23,6 +23,10 @@ pub const SCHEMA: &str = include_str!("schema.json");
 /// Where the daemon keeps its data unless told otherwise.
 const DEFAULT_DATA_DIR: &str = "./sluicegate-data";
 
+/// How much the journal holds on disk unless told otherwise: an hour of an outage at a few thousand
+/// records a second, and less than any disk of today.
+const DEFAULT_DISK_BYTES: u64 = 10 << 30;
+
 /// How much the journal holds in memory unless told otherwise: minutes of an outage at a few
 /// thousand records a second, and a small part of any machine's memory.
 const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
@@ -144,30 +148,25 @@ fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
 }
 
 fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<journal::Settings> {
-    // Known words that this version cannot honour are told apart from unknown ones.
-    let durability = section
-        .optional("durability")
-        .word(&[("memory", Some(Durability::Memory)), ("disk", None)]);
-    if durability == Some(None) {
-        section.push(
-            Mistake::at(
-                section.place_of("durability"),
-                "this version keeps records in memory only",
-            )
-            .help("write `durability: memory`; what is pending is lost if the process dies"),
-        );
-    }
+    let words = [("disk", Durability::Disk), ("memory", Durability::Memory)];
+    let durability = section.optional("durability").word(&words).unwrap_or(Durability::Disk);
     let max_bytes = section.optional("max_bytes").size(MIN_JOURNAL_BYTES..=u64::MAX);
     let retention = section.optional("retention").duration(Duration::ZERO..=Duration::MAX);
-    if retention.is_some_and(|retention| retention > Duration::ZERO) {
+    let retention = retention.unwrap_or(Duration::ZERO);
+    let default_bytes = match durability {
+        Durability::Disk => DEFAULT_DISK_BYTES,
+        Durability::Memory => DEFAULT_MEMORY_BYTES,
+    };
+    if durability == Durability::Memory && retention > Duration::ZERO {
         section.push(
             Mistake::at(section.place_of("retention"), "delivered records are not kept in memory")
-                .help("write `retention: 0s` or leave it out"),
+                .help("write `durability: disk`, or leave `retention` out"),
         );
     }
     Some(journal::Settings {
-        durability: durability.flatten().unwrap_or(Durability::Memory),
-        max_bytes: usize::try_from(max_bytes.unwrap_or(DEFAULT_MEMORY_BYTES)).unwrap_or(usize::MAX),
+        durability,
+        max_bytes: usize::try_from(max_bytes.unwrap_or(default_bytes)).unwrap_or(usize::MAX),
+        retention,
         directory: PathBuf::from(data_dir).join("journal"),
     })
 }

@@ -2,21 +2,24 @@
 //!
 //! Records go in with [`Journal::append`], all of a body or none; each destination takes them out
 //! through its [`Cursor`] and settles each one for good. Nobody outside this room knows where
-//! records are held. Now they are held in memory (`durability: memory`): bounded by bytes, and gone
-//! with the process, which `/status` says; a journal on disk will stand behind the same interface.
+//! records are held: in a log on disk (`durability: disk`), so that what was accepted is delivered
+//! whatever dies, or in memory (`durability: memory`), gone with the process, which `/status` says.
 //!
 //! Promises:
 //! - one append serves all destinations of its records, and either all of it is taken or none;
 //! - a record is held until every destination has settled it, and counted all that time;
 //! - what is held never passes `max_bytes` by more than one body that found the journal empty;
+//! - two journals never use one folder at a time;
 //! - for each destination, at every moment: appended = delivered + dead-lettered + dropped + pending.
 
 mod dead_letters;
+mod disk;
 mod memory;
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +28,7 @@ use crate::resources::{Overflow, ResourceId};
 
 use dead_letters::DeadLetters;
 pub use dead_letters::{DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters};
+use disk::{Disk, Options};
 use memory::Memory;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.
@@ -33,6 +37,8 @@ const RECORD_OVERHEAD: usize = 192;
 /// Where accepted records are kept until they are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// On disk, synced before an append returns: there after any crash.
+    Disk,
     /// In this process's memory: gone when it dies.
     Memory,
 }
@@ -40,6 +46,7 @@ pub enum Durability {
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Durability::Disk => f.write_str("disk"),
             Durability::Memory => f.write_str("memory"),
         }
     }
@@ -50,9 +57,13 @@ impl fmt::Display for Durability {
 pub struct Settings {
     /// Where records are kept.
     pub durability: Durability,
-    /// Most bytes of records held for all destinations together.
+    /// Most bytes of pending records held for all destinations together; on disk, of the files that
+    /// hold any.
     pub max_bytes: usize,
-    /// The folder for what must outlive the process (dead letters).
+    /// How long files of the log are kept after everything in them was settled and nothing more was
+    /// appended to them. Means nothing in memory.
+    pub retention: Duration,
+    /// The folder for what must outlive the process.
     pub directory: PathBuf,
 }
 
@@ -107,18 +118,20 @@ pub struct Account {
     pub delivered: u64,
     /// Records that no service will ever take.
     pub dead_lettered: u64,
-    /// Records given up to make room (`overflow: drop_oldest`).
+    /// Records given up to make room (`overflow: drop_oldest`), or lost because the disk was damaged,
+    /// which is logged as an error.
     pub dropped: u64,
     /// Records that wait or are on their way.
     pub pending_records: u64,
     /// The bytes of these.
     pub pending_bytes: u64,
-    /// How long the oldest of these has been pending.
+    /// How long the oldest of these has been pending; on disk, if none is on its way, no less than
+    /// that.
     pub oldest_pending: Duration,
 }
 
 /// What the journal as a whole holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Where records are kept.
     pub durability: Durability,
@@ -126,71 +139,154 @@ pub struct Status {
     pub bytes: u64,
     /// Files of the log; none in memory.
     pub segments: u64,
+    /// Damaged places found in the log since the process began.
+    pub damaged: u64,
+    /// What keeps the journal from working now, for people.
+    pub error: Option<String>,
 }
 
 /// The log. Cheap to clone; all clones are one journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    memory: Arc<Memory>,
+    store: Arc<Store>,
     dead_letters: Arc<DeadLetters>,
+    /// Held as long as any clone lives.
+    _lock: Arc<File>,
+}
+
+/// Where records are held. Kept behind one pointer, so the size of a form is no matter.
+#[derive(Debug)]
+enum Store {
+    Disk(Disk),
+    Memory(Memory),
 }
 
 impl Journal {
-    /// Opens the journal, making its folder if need be.
+    /// Opens the journal, making its folder if need be, and recovers what an earlier process left.
     ///
     /// # Errors
-    /// When the folder cannot be made or written to.
+    /// When the folder cannot be made, read or written to, when another process uses it, or when a
+    /// later version of this program wrote what is in it.
     pub fn open(settings: &Settings) -> io::Result<Journal> {
-        let Durability::Memory = settings.durability;
         let dead_letters = DeadLetters::open(&settings.directory)?;
+        let lock = lock(&settings.directory)?;
+        let max_bytes = settings.max_bytes;
+        let store = match settings.durability {
+            Durability::Disk => {
+                let options = Options::new(max_bytes as u64, settings.retention);
+                Store::Disk(Disk::open(&settings.directory, &options)?)
+            }
+            Durability::Memory => Store::Memory(Memory::new(max_bytes)),
+        };
         Ok(Journal {
-            memory: Arc::new(Memory::new(settings.max_bytes)),
+            store: Arc::new(store),
             dead_letters: Arc::new(dead_letters),
+            _lock: Arc::new(lock),
         })
     }
 
     /// Keeps the entries for all their destinations, in order.
     ///
     /// # Errors
-    /// [`Full`] when there is no room; then nothing was kept.
+    /// [`Full`] when there is no room, or the disk takes nothing; then nothing was kept.
     pub async fn append(&self, entries: Vec<Entry>) -> Result<(), Full> {
-        self.memory.append(entries)
+        match &*self.store {
+            Store::Disk(disk) => disk.append(entries).await,
+            Store::Memory(memory) => memory.append(entries),
+        }
     }
 
     /// The cursor of a destination. There must be at most one at a time; what was read through an
     /// earlier one and not settled is read again.
     #[must_use]
     pub fn cursor(&self, destination: &ResourceId, overflow: Overflow) -> Cursor {
-        self.memory.attach(destination, overflow);
-        Cursor { journal: self.clone(), destination: destination.clone() }
+        let reader = match &*self.store {
+            Store::Disk(disk) => Some(disk.attach(destination, overflow)),
+            Store::Memory(memory) => {
+                memory.attach(destination, overflow);
+                None
+            }
+        };
+        Cursor { journal: self.clone(), destination: destination.clone(), reader }
     }
 
     /// Sets what gives way for a destination when the journal is full.
     pub fn set_overflow(&self, destination: &ResourceId, overflow: Overflow) {
-        self.memory.set_overflow(destination, overflow);
+        match &*self.store {
+            Store::Disk(disk) => disk.set_overflow(destination, overflow),
+            Store::Memory(memory) => memory.set_overflow(destination, overflow),
+        }
     }
 
     /// A destination's account, if it has ever had a cursor or a record.
     #[must_use]
     pub fn account(&self, destination: &ResourceId) -> Option<Account> {
-        self.memory.account(destination)
+        match &*self.store {
+            Store::Disk(disk) => disk.account(destination),
+            Store::Memory(memory) => memory.account(destination),
+        }
     }
 
-    /// Waits until nothing is pending for any destination.
+    /// Waits until nothing is pending for any destination that has a cursor.
     pub async fn drained(&self) {
-        self.memory.drained().await;
+        match &*self.store {
+            Store::Disk(disk) => disk.drained().await,
+            Store::Memory(memory) => memory.drained().await,
+        }
     }
 
     /// Records pending for all destinations together.
     #[must_use]
     pub fn pending_records(&self) -> u64 {
-        self.memory.pending_records()
+        match &*self.store {
+            Store::Disk(disk) => disk.pending_records(),
+            Store::Memory(memory) => memory.pending_records(),
+        }
+    }
+
+    /// Destinations without a cursor that records of an earlier run wait for, and how many. They
+    /// wait until the destination comes back.
+    #[must_use]
+    pub fn unread(&self) -> Vec<(ResourceId, u64)> {
+        match &*self.store {
+            Store::Disk(disk) => disk.unread(),
+            Store::Memory(_) => Vec::new(),
+        }
+    }
+
+    /// Saves now what is otherwise saved every second: which records are settled.
+    pub async fn checkpoint(&self) {
+        if let Store::Disk(disk) = &*self.store {
+            disk.checkpoint().await;
+        }
     }
 
     /// What the journal holds.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status { durability: Durability::Memory, bytes: self.memory.bytes(), segments: 0 }
+        match &*self.store {
+            Store::Disk(disk) => disk.status(),
+            Store::Memory(memory) => Status {
+                durability: Durability::Memory,
+                bytes: memory.bytes(),
+                segments: 0,
+                damaged: 0,
+                error: None,
+            },
+        }
+    }
+}
+
+/// Takes a folder for this process alone. The system gives it back when the process ends, however.
+fn lock(directory: &Path) -> io::Result<File> {
+    let file = File::create(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "another process uses it; give each daemon a `data_dir` of its own",
+        )),
     }
 }
 
@@ -199,6 +295,8 @@ impl Journal {
 pub struct Cursor {
     journal: Journal,
     destination: ResourceId,
+    /// What the disk form reads through.
+    reader: Option<disk::Reader>,
 }
 
 impl Cursor {
@@ -206,12 +304,24 @@ impl Cursor {
     /// bytes than `max_bytes` unless the first alone has more. Safe to cancel: nothing is taken
     /// before it returns.
     pub async fn read(&mut self, max_records: usize, max_bytes: usize) -> Vec<Pending> {
-        self.journal.memory.read(&self.destination, max_records, max_bytes).await
+        match (&*self.journal.store, &mut self.reader) {
+            (Store::Disk(disk), Some(reader)) => {
+                disk.read(&self.destination, reader, (max_records, max_bytes)).await
+            }
+            (Store::Memory(memory), _) => {
+                memory.read(&self.destination, max_records, max_bytes).await
+            }
+            // A cursor of the disk form always has a reader.
+            (Store::Disk(_), None) => std::future::pending().await,
+        }
     }
 
     /// Ends a record's way to this destination.
     pub fn settle(&mut self, position: u64, outcome: Outcome) {
-        self.journal.memory.settle(&self.destination, position, outcome);
+        match &*self.journal.store {
+            Store::Disk(disk) => disk.settle(&self.destination, position, outcome),
+            Store::Memory(memory) => memory.settle(&self.destination, position, outcome),
+        }
     }
 
     /// Puts records that this destination's service will never take among the dead letters, safely
@@ -230,5 +340,13 @@ impl Cursor {
             self.settle(position, Outcome::DeadLettered);
         }
         Ok(())
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        if let (Store::Disk(disk), Some(reader)) = (&*self.journal.store, &self.reader) {
+            disk.detach(&self.destination, reader);
+        }
     }
 }

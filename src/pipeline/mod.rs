@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::journal::{self, Account, Full, Journal};
 use crate::resources::{Destination, ResourceId, Resources};
@@ -129,6 +129,9 @@ impl Pipeline {
             deliveries: Mutex::default(),
         };
         pipeline.apply(resources).await?;
+        for (destination, records) in pipeline.journal.unread() {
+            warn!(%destination, records, "no longer configured, but records of an earlier run wait for it: they are kept until it comes back");
+        }
         Ok(pipeline)
     }
 
@@ -246,6 +249,7 @@ impl Pipeline {
             }
         }
         let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
+        self.journal.checkpoint().await;
         self.journal.pending_records()
     }
 

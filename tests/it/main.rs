@@ -17,6 +17,7 @@ mod command_line;
 mod delivery;
 mod faults;
 mod ingest;
+mod journal;
 mod operations;
 mod reload;
 mod settings;

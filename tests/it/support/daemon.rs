@@ -44,20 +44,7 @@ impl Daemon {
     pub(crate) fn start_with(settings: &str, environment: &[(&str, &str)]) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         write_settings(folder.path(), settings);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
-            .args(["--log-format", "json", "run", "-c"])
-            .arg(settings_path(folder.path()))
-            .current_dir(folder.path())
-            .env_remove("SLUICEGATE_LOG")
-            .env("AWS_ACCESS_KEY_ID", "testing")
-            .env("AWS_SECRET_ACCESS_KEY", "testing")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command(folder.path(), environment).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let output = std::thread::spawn(move || {
             let mut text = String::new();
@@ -85,6 +72,15 @@ impl Daemon {
         let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
         let (ingest, api) = (address("ingest"), address("api"));
         Daemon { child, ingest, api, folder, log, output: Some(output) }
+    }
+
+    /// Starts a daemon that is to end at once with an error, and gives what it says.
+    pub(crate) fn fail_to_start(settings: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        write_settings(folder.path(), settings);
+        let output = command(folder.path(), &[]).output().unwrap();
+        assert!(!output.status.success(), "it started");
+        String::from_utf8(output.stderr).unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -195,6 +191,23 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn command(folder: &Path, environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command
+        .args(["--log-format", "json", "run", "-c"])
+        .arg(settings_path(folder))
+        .current_dir(folder)
+        .env_remove("SLUICEGATE_LOG")
+        .env("AWS_ACCESS_KEY_ID", "testing")
+        .env("AWS_SECRET_ACCESS_KEY", "testing")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 fn settings_path(folder: &Path) -> PathBuf {

@@ -50,6 +50,24 @@ pub(crate) fn request(
     parse(&bytes)
 }
 
+/// Posts events to a daemon that may die meanwhile; tells whether it said that it has them.
+pub(crate) fn try_post(address: SocketAddr, body: &str) -> bool {
+    let post = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
+        let mut answer = Vec::new();
+        let _cut = stream.read_to_end(&mut answer);
+        Ok(answer)
+    };
+    post().is_ok_and(|answer| answer.starts_with(b"HTTP/1.1 200"))
+}
+
 fn parse(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

@@ -1,0 +1,57 @@
+//! The seam through which tests make the disk fail. Outside tests it holds nothing and costs a
+//! comparison.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the disk is to do wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing.
+    #[default]
+    None,
+    /// Writes take this many bytes and then find the disk full.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+    FullAfter(usize),
+    /// Everything is written and nothing can be synced.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+    NoSync,
+}
+
+/// A shared switch; the default one cannot be turned.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults(Option<Arc<Mutex<Fault>>>);
+
+impl Faults {
+    #[cfg(test)]
+    pub(super) fn switchable() -> Faults {
+        Faults(Some(Arc::default()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set(&self, fault: Fault) {
+        if let Some(shared) = &self.0 {
+            *shared.lock().unwrap() = fault;
+        }
+    }
+
+    fn now(&self) -> Fault {
+        let shared = self.0.as_ref();
+        shared.map_or(Fault::None, |it| *it.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many of the next write's bytes the disk takes before it fails; `None` for all.
+    pub(super) fn write_limit(&self) -> Option<usize> {
+        match self.now() {
+            Fault::FullAfter(bytes) => Some(bytes),
+            Fault::None | Fault::NoSync => None,
+        }
+    }
+
+    pub(super) fn before_sync(&self) -> io::Result<()> {
+        match self.now() {
+            Fault::NoSync => Err(io::Error::other("injected: sync failed")),
+            Fault::None | Fault::FullAfter(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Frames: how one record lies in a segment. Bytes in, bytes out; no files.
+//!
+//! Little endian. The checksum covers everything from the length on.
+//!
+//! ```text
+//!  0  4  marker FF 53 47 FE
+//!  4  4  CRC-32C of bytes 8 to the frame's end
+//!  8  4  length of the whole frame
+//! 12  2  number of destinations
+//! 14  2  length of the event's id
+//! 16  4  length of the destinations
+//! 20  4  the event's time: nanoseconds after the second
+//! 24  8  the event's time: seconds since 1970, signed
+//! 32  8  time appended: milliseconds since 1970
+//! 40  …  destinations, each 1 byte length and its id
+//!     …  the event's id, UTF-8
+//!     …  the record's body, to the frame's end
+//! ```
+//!
+//! FF and FE occur nowhere in UTF-8, so no id and no body can hold a marker: whoever looks for the
+//! next frame behind a damaged one is not misled by what senders wrote.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Record, Timestamp};
+use crate::journal::Entry;
+use crate::resources::ResourceId;
+
+/// What every frame begins with.
+pub(super) const MARKER: [u8; 4] = [0xff, b'S', b'G', 0xfe];
+
+/// Bytes before the destinations.
+pub(super) const HEAD: usize = 40;
+
+/// How many bytes an entry's frame has.
+pub(super) fn length(entry: &Entry) -> usize {
+    let destinations: usize = entry.destinations.iter().map(|it| 1 + it.as_str().len()).sum();
+    HEAD + destinations + entry.record.event_id.len() + entry.record.body.len()
+}
+
+/// Appends an entry's frame.
+///
+/// The lengths fit their fields: an id of an event has at most 256 bytes, one of a destination 64,
+/// there are at most 1,000 destinations, and a body is at most one event (1 GiB).
+pub(super) fn encode(entry: &Entry, appended: u64, out: &mut Vec<u8>) {
+    let start = out.len();
+    let record = &entry.record;
+    let destinations: usize = entry.destinations.iter().map(|it| 1 + it.as_str().len()).sum();
+    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&(length(entry) as u32).to_le_bytes());
+    out.extend_from_slice(&(entry.destinations.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(record.event_id.len() as u16).to_le_bytes());
+    out.extend_from_slice(&(destinations as u32).to_le_bytes());
+    out.extend_from_slice(&record.time.nanos.to_le_bytes());
+    out.extend_from_slice(&record.time.seconds.to_le_bytes());
+    out.extend_from_slice(&appended.to_le_bytes());
+    for destination in entry.destinations.iter() {
+        out.push(destination.as_str().len() as u8);
+        out.extend_from_slice(destination.as_str().as_bytes());
+    }
+    out.extend_from_slice(record.event_id.as_bytes());
+    out.extend_from_slice(&record.body);
+    let checksum = crc32c::crc32c(&out[start + 8..]);
+    out[start + 4..start + 8].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// The length that a frame's first twelve bytes claim, if they can be a frame's.
+pub(super) fn claimed_length(head: &[u8]) -> Option<usize> {
+    let length = u32::from_le_bytes(field(head, 8)?) as usize;
+    (head.starts_with(&MARKER) && length >= HEAD).then_some(length)
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+/// A whole frame whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    bytes: &'a [u8],
+    destinations: &'a [u8],
+    event_id: &'a str,
+    body: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Takes bytes for a frame; `None` if they are anything else.
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let checksum = u32::from_le_bytes(field(bytes, 4)?);
+        if claimed_length(bytes)? != bytes.len() || crc32c::crc32c(bytes.get(8..)?) != checksum {
+            return None;
+        }
+        Frame::verified(bytes)
+    }
+
+    /// The same for bytes whose length and checksum were compared already.
+    pub(super) fn verified(bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let destinations_end = HEAD.checked_add(u32::from_le_bytes(field(bytes, 16)?) as usize)?;
+        let id_end = destinations_end + usize::from(u16::from_le_bytes(field(bytes, 14)?));
+        Some(Frame {
+            bytes,
+            destinations: bytes.get(HEAD..destinations_end)?,
+            event_id: std::str::from_utf8(bytes.get(destinations_end..id_end)?).ok()?,
+            body: bytes.get(id_end..)?,
+        })
+    }
+
+    /// Bytes of the whole frame.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// When it was appended, in milliseconds since 1970.
+    pub(super) fn appended(&self) -> u64 {
+        field(self.bytes, 32).map_or(0, u64::from_le_bytes)
+    }
+
+    /// The list of destinations as it lies in the frame; the same bytes are the same list.
+    pub(super) fn destination_bytes(&self) -> &'a [u8] {
+        self.destinations
+    }
+
+    pub(super) fn is_for(&self, destination: &ResourceId) -> bool {
+        names(self.destinations).any(|name| name == destination.as_str().as_bytes())
+    }
+
+    /// What a destination is to receive.
+    pub(super) fn record(&self) -> Arc<Record> {
+        let nanos = field(self.bytes, 20).map_or(0, u32::from_le_bytes);
+        let seconds = field(self.bytes, 24).map_or(0, i64::from_le_bytes);
+        Arc::new(Record {
+            event_id: self.event_id.into(),
+            time: Timestamp { seconds, nanos },
+            body: Bytes::copy_from_slice(self.body),
+        })
+    }
+}
+
+/// The ids in a frame's list of destinations.
+pub(super) fn names(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = list.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+        list = rest;
+        Some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(id: &str, body: &str, destinations: &[&str]) -> Entry {
+        let record = Record {
+            event_id: id.into(),
+            time: Timestamp { seconds: -5, nanos: 999_999_999 },
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        let destinations = destinations.iter().map(|name| ResourceId::new(name).unwrap()).collect();
+        Entry { record: Arc::new(record), destinations }
+    }
+
+    fn encoded(entry: &Entry) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(entry, 1_700_000_000_123, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_gives_back_what_went_in() {
+        let entry = entry("ev_ö", "{\"n\":1}", &["a", "logs.eu-1"]);
+        let bytes = encoded(&entry);
+        assert_eq!(bytes.len(), length(&entry));
+        let frame = Frame::parse(&bytes).unwrap();
+        assert_eq!(frame.record(), entry.record);
+        assert_eq!(frame.appended(), 1_700_000_000_123);
+        let names: Vec<_> = names(frame.destination_bytes()).collect();
+        assert_eq!(names, [&b"a"[..], b"logs.eu-1"]);
+        assert!(frame.is_for(&ResourceId::new("a").unwrap()));
+        assert!(!frame.is_for(&ResourceId::new("logs").unwrap()));
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let bytes = encoded(&entry("id", "{}", &["ab"]));
+        assert_eq!(bytes[..4], [0xff, b'S', b'G', 0xfe]);
+        assert_eq!(bytes[8..20], [47, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 0]);
+        assert_eq!(bytes[40..], *b"\x02abid{}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_with_any_bit_flipped_or_cut_short_is_no_frame(
+            body in "[a-z]{0,64}", at in any::<prop::sample::Index>(), bit in 0..8u8,
+        ) {
+            let bytes = encoded(&entry("id", &body, &["a"]));
+            let at = at.index(bytes.len());
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            prop_assert!(Frame::parse(&flipped).is_none());
+            prop_assert!(Frame::parse(&bytes[..at]).is_none());
+        }
+    }
+}

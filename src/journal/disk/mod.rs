@@ -1,0 +1,436 @@
+//! The log on disk (`durability: disk`): what was appended is there after any crash.
+//!
+//! In the journal's folder:
+//!
+//! ```text
+//! lock                      held by the daemon that uses the folder
+//! 00000000000000000000.log  a segment: 32 bytes of header (see `segment`), then frames (see `frame`)
+//! 00000000000067109120.log  the next one; a name is the position of the file's first byte in the log
+//! cursors                   the checkpoint (see `checkpoint`)
+//! dead-letters.ndjson
+//! ```
+//!
+//! Who does what: an *append* is encoded by its sender's task, queued within bounds, and answered by
+//! the writer thread after one write and one `fdatasync` for all that are queued. A *read* takes
+//! records from memory while its destination keeps up, and else looks through a part of a segment on
+//! a blocking thread. The *keeper* thread saves the cursors every second and deletes what nobody
+//! needs. Recovery is told in `recovery`.
+//!
+//! Numbers:
+//! - a segment is sealed at a sixteenth of `max_bytes`, between 64 KiB and 64 MiB; an append is never
+//!   split, so a segment passes this by at most one group of appends;
+//! - `max_bytes` counts whole segments that hold pending records; deleting lags a second behind;
+//! - in memory: 32 MiB of newest records, 64 MiB of queued appends, what is on its way to each
+//!   destination, and some words for each segment and destination; nothing for what waits;
+//! - a crash repeats at most what was delivered in the last second before it, and what was on its
+//!   way; it loses nothing that an append has returned for. Records of an append that has *not*
+//!   returned may be kept in part.
+//!
+//! If the disk fails, appends are refused (and cut back) until it works again, and `/status` says so.
+
+mod checkpoint;
+mod faults;
+mod frame;
+mod reader;
+mod recent;
+mod recovery;
+mod scanner;
+mod segment;
+mod state;
+mod writer;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::task;
+use tracing::info;
+
+use super::{Account, Entry, Full, Outcome, Pending};
+use crate::event::Timestamp;
+use crate::resources::{Overflow, ResourceId};
+
+use faults::Faults;
+use state::{Found, Limits, Next, Part, State, Trouble};
+use writer::{Job, Writer};
+
+/// What a refused sender is told to wait; see the memory form.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Longest time an append waits for the disk before its sender is told to come back. A disk that
+/// takes longer hangs; what it takes in the end is delivered, perhaps twice.
+const APPEND_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes of appends that are queued for the writer at a time; more wait. Some groups' worth.
+const QUEUED_BYTES: usize = 64 << 20;
+
+/// The queue is counted in units of this many bytes; an append takes at least one.
+const QUEUE_UNIT: usize = 16 << 10;
+
+/// How long a reader waits after the disk could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// What differs between the daemon and its tests.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    pub max_bytes: u64,
+    /// How long settled segments are kept, after their last append.
+    pub retention: Duration,
+    segment_bytes: u64,
+    cache_bytes: usize,
+    checkpoint_every: Duration,
+    faults: Faults,
+}
+
+impl Options {
+    pub(super) fn new(max_bytes: u64, retention: Duration) -> Options {
+        Options {
+            max_bytes,
+            retention,
+            segment_bytes: (max_bytes / 16).clamp(64 << 10, 64 << 20),
+            cache_bytes: 32 << 20,
+            checkpoint_every: Duration::from_secs(1),
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// The log, its writer and its keeper. They end, and the cursors are saved, when it is dropped.
+pub(super) struct Disk {
+    shared: Arc<Shared>,
+    max_bytes: u64,
+    queue: Arc<Semaphore>,
+    jobs: Option<SyncSender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// What the log's threads share.
+struct Shared {
+    directory: PathBuf,
+    retention: Duration,
+    state: Mutex<State>,
+    settled: Notify,
+    ends: AtomicBool,
+    /// The text of the last checkpoint; held while one is made.
+    last_checkpoint: Mutex<String>,
+}
+
+/// One destination's reading: its number, and what is being read from disk for it.
+#[derive(Debug)]
+pub(super) struct Reader {
+    number: u64,
+    reading: Option<(Part, task::JoinHandle<io::Result<Found>>)>,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").field("directory", &self.shared.directory).finish_non_exhaustive()
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = Timestamp::now();
+    u64::try_from(now.seconds).unwrap_or(0) * 1_000 + u64::from(now.nanos / 1_000_000)
+}
+
+impl Disk {
+    /// Opens the log in a folder that exists, and recovers what is there.
+    ///
+    /// # Errors
+    /// When files cannot be read, or a later version wrote them.
+    pub(super) fn open(directory: &Path, options: &Options) -> io::Result<Disk> {
+        let state = recovery::recover(directory, options.cache_bytes)?;
+        let pending: u64 = state.queues.iter().map(|queue| queue.account.pending_records).sum();
+        if !state.segments.is_empty() {
+            let segments = state.segments.len();
+            info!(segments, pending, damaged = state.damaged, "opened the journal");
+        }
+        let shared = Arc::new(Shared {
+            directory: directory.to_owned(),
+            retention: options.retention,
+            state: Mutex::new(state),
+            settled: Notify::new(),
+            ends: AtomicBool::new(false),
+            last_checkpoint: Mutex::default(),
+        });
+        let (jobs, queued) = sync_channel(QUEUED_BYTES / QUEUE_UNIT);
+        let writer = Writer::new(Arc::clone(&shared), options);
+        let keeping = Arc::clone(&shared);
+        let every = options.checkpoint_every;
+        Ok(Disk {
+            shared,
+            max_bytes: options.max_bytes,
+            queue: Arc::new(Semaphore::new(QUEUED_BYTES / QUEUE_UNIT)),
+            jobs: Some(jobs),
+            writer: Some(named("journal-writer", move || writer.run(&queued))?),
+            keeper: Some(named("journal-keeper", move || keeping.keep(every))?),
+        })
+    }
+
+    pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<(), Full> {
+        let appended = tokio::time::timeout(APPEND_PATIENCE, self.try_append(entries)).await;
+        match appended {
+            Ok(Some(())) => Ok(()),
+            Ok(None) | Err(_) => Err(Full { retry_after: RETRY_AFTER }),
+        }
+    }
+
+    async fn try_append(&self, entries: Vec<Entry>) -> Option<()> {
+        let needed: usize = entries.iter().map(frame::length).sum();
+        let units = needed.min(QUEUED_BYTES).div_ceil(QUEUE_UNIT).max(1);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.queue).acquire_many_owned(units).await.ok()?;
+        let (answer, answered) = oneshot::channel();
+        let appended = now_ms();
+        self.reserve(needed as u64)?;
+        let mut bytes = Vec::with_capacity(needed);
+        for entry in &entries {
+            frame::encode(entry, appended, &mut bytes);
+        }
+        let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
+        let job = Job { bytes, entries, appended, answer, _permit: permit };
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
+        if !sent {
+            self.shared.state().reserved -= needed as u64;
+            return None;
+        }
+        answered.await.unwrap_or(false).then_some(())
+    }
+
+    /// Makes room for an append, or wakes the keeper that may.
+    fn reserve(&self, needed: u64) -> Option<()> {
+        let mut state = self.shared.state();
+        let dropped =
+            |state: &State| -> u64 { state.queues.iter().map(|queue| queue.account.dropped).sum() };
+        let before = dropped(&state);
+        let fits = state.make_room(needed, self.max_bytes);
+        if dropped(&state) != before {
+            self.shared.settled.notify_waiters();
+            if let Some(keeper) = &self.keeper {
+                keeper.thread().unpark();
+            }
+        }
+        fits.then(|| state.reserved += needed)
+    }
+
+    /// Makes a destination's queue ready for a new reader.
+    pub(super) fn attach(&self, destination: &ResourceId, overflow: Overflow) -> Reader {
+        let number = self.shared.state().attach(destination, overflow);
+        Reader { number, reading: None }
+    }
+
+    pub(super) fn detach(&self, destination: &ResourceId, reader: &Reader) {
+        self.shared.state().detach(destination, reader.number);
+        self.shared.settled.notify_waiters();
+    }
+
+    pub(super) fn set_overflow(&self, destination: &ResourceId, overflow: Overflow) {
+        self.shared.state().set_overflow(destination, overflow);
+    }
+
+    pub(super) async fn read(
+        &self,
+        destination: &ResourceId,
+        reader: &mut Reader,
+        limits: (usize, usize),
+    ) -> Vec<Pending> {
+        let limits = Limits { records: limits.0, bytes: limits.1 };
+        loop {
+            if let Some((part, reading)) = &mut reader.reading {
+                let found = reading.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+                let part = *part;
+                reader.reading = None;
+                match self.accept(destination, part, found, limits) {
+                    Ok(taken) if taken.is_empty() => {}
+                    Ok(taken) => return taken,
+                    Err(()) => tokio::time::sleep(READ_AGAIN).await,
+                }
+            }
+            match self.next(destination, reader.number, limits) {
+                None => std::future::pending::<()>().await,
+                Some(Next::Records(taken)) => return taken,
+                Some(Next::Nothing(arrived)) => arrived.notified().await,
+                Some(Next::OnDisk(part)) => {
+                    let (shared, id) = (Arc::clone(&self.shared), destination.clone());
+                    let reading = task::spawn_blocking(move || {
+                        reader::read(&shared.directory, &id, part, limits)
+                    });
+                    reader.reading = Some((part, reading));
+                }
+            }
+        }
+    }
+
+    /// What a reader is to do next; `None` if another has taken its place.
+    fn next(&self, destination: &ResourceId, reader: u64, limits: Limits) -> Option<Next> {
+        let mut state = self.shared.state();
+        let number = state.queue(destination);
+        state.queues[number].is_read_by(reader).then(|| state.next(number, limits))
+    }
+
+    fn accept(
+        &self,
+        destination: &ResourceId,
+        part: Part,
+        found: io::Result<Found>,
+        limits: Limits,
+    ) -> Result<Vec<Pending>, ()> {
+        let mut state = self.shared.state();
+        let number = state.queue(destination);
+        match found {
+            Ok(found) => {
+                state.set_trouble(Trouble::Reading, None);
+                Ok(state.accept(number, part, found, limits))
+            }
+            Err(cause) => {
+                let path = segment::path(&self.shared.directory, part.base);
+                let message = format!(
+                    "{} cannot be read, what waits there is tried again: {cause}",
+                    path.display()
+                );
+                state.set_trouble(Trouble::Reading, Some(message));
+                Err(())
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, destination: &ResourceId, position: u64, outcome: Outcome) {
+        self.shared.state().settle(destination, position, outcome);
+        self.shared.settled.notify_waiters();
+    }
+
+    pub(super) fn account(&self, destination: &ResourceId) -> Option<Account> {
+        let state = self.shared.state();
+        let number = state.known(destination)?;
+        let age = |appended| Duration::from_millis(now_ms().saturating_sub(appended));
+        let oldest_pending = state.oldest_pending(number).map_or(Duration::ZERO, age);
+        Some(Account { oldest_pending, ..state.queues[number].account })
+    }
+
+    pub(super) async fn drained(&self) {
+        loop {
+            let settled = self.shared.settled.notified();
+            tokio::pin!(settled);
+            // Enabled before the count is read, so that no settling in between goes unnoticed.
+            settled.as_mut().enable();
+            if self.shared.state().pending_for_readers() == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    pub(super) fn pending_records(&self) -> u64 {
+        let state = self.shared.state();
+        state.queues.iter().map(|queue| queue.account.pending_records).sum()
+    }
+
+    /// Destinations that nobody reads for although records wait for them, and how many.
+    pub(super) fn unread(&self) -> Vec<(ResourceId, u64)> {
+        let state = self.shared.state();
+        let unread = state.queues.iter().filter(|it| !it.has_reader());
+        unread
+            .map(|it| (it.id.clone(), it.account.pending_records))
+            .filter(|(_, records)| *records > 0)
+            .collect()
+    }
+
+    pub(super) fn status(&self) -> super::Status {
+        let state = self.shared.state();
+        super::Status {
+            durability: super::Durability::Disk,
+            bytes: state.bytes(),
+            segments: state.segments.len() as u64,
+            damaged: state.damaged,
+            error: state.trouble(),
+        }
+    }
+
+    /// Saves the cursors now.
+    pub(super) async fn checkpoint(&self) {
+        let shared = Arc::clone(&self.shared);
+        // The only error is a panic over there, which was logged.
+        let _panicked = task::spawn_blocking(move || shared.checkpoint()).await;
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.shared.ends.store(true, Ordering::Release);
+        if let Some(keeper) = &self.keeper {
+            keeper.thread().unpark();
+        }
+        for thread in [self.writer.take(), self.keeper.take()].into_iter().flatten() {
+            // The only error is a panic over there, which was logged.
+            let _panicked = thread.join();
+        }
+        self.shared.checkpoint();
+    }
+}
+
+impl Shared {
+    /// The state stays consistent even if a holder of the lock panicked: each change to it is made
+    /// whole before anything that can fail.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, every: Duration) {
+        while !self.ends.load(Ordering::Acquire) {
+            thread::park_timeout(every);
+            self.checkpoint();
+        }
+    }
+
+    /// Saves the cursors if they moved, then deletes what nobody needs any more.
+    fn checkpoint(&self) {
+        let mut last = self.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, obsolete) = {
+            let state = self.state();
+            let settled = state.settled_segments();
+            (checkpoint::to_text(&state, &settled), state.obsolete(now_ms(), self.retention))
+        };
+        let saved = if *last == text { Ok(()) } else { checkpoint::write(&self.directory, &text) };
+        let full = saved.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
+        if saved.is_ok() {
+            *last = text;
+        }
+        // A full disk may be full of what is to be deleted. Deleted without a checkpoint, settled
+        // records would be counted as lost after a crash, but none would be.
+        let deleted = if saved.is_ok() || full { self.delete(&obsolete) } else { Ok(()) };
+        let message = saved.and(deleted).err().map(|cause| {
+            let folder = self.directory.display();
+            format!("the cursors in {folder} cannot be saved, a crash now would repeat deliveries: {cause}")
+        });
+        self.state().set_trouble(Trouble::Keeping, message);
+    }
+
+    fn delete(&self, bases: &[u64]) -> io::Result<()> {
+        for &base in bases {
+            match fs::remove_file(segment::path(&self.directory, base)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => self.state().segments.retain(|segment| segment.base != base),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}

@@ -1,0 +1,336 @@
+//! The log against a model: random actions, with crashes in the middle of writes.
+//!
+//! A crash is a copy of the folder: as it is (everything that an append returned for was synced),
+//! with an unfinished append behind it, cut anywhere and perhaps with a byte flipped, with or without
+//! the last checkpoint. The log must then hold all that was kept and not settled, may repeat what was
+//! settled since the checkpoint, and must never make anything up. Failing cases print their seed;
+//! `PROPTEST_CASES` sets how many are tried.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::faults::Fault;
+use super::tests::{entry, folder, id, options};
+use super::*;
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+#[derive(Clone, Debug)]
+enum Action {
+    /// Records of these sizes for these destinations (bits).
+    Append {
+        sizes: Vec<usize>,
+        to: u8,
+    },
+    /// The same on a disk that fails.
+    AppendInVain {
+        size: usize,
+        fault: Fault,
+    },
+    Read {
+        at: usize,
+        records: usize,
+    },
+    Settle {
+        at: usize,
+        which: Vec<Index>,
+    },
+    /// A new reader takes the place of the old one.
+    Attach(usize),
+    Checkpoint,
+    Crash(Crash),
+}
+
+#[derive(Clone, Debug)]
+struct Crash {
+    /// Bytes of an append that was not finished, in thousandths of it.
+    unfinished: Option<usize>,
+    flip: Option<Index>,
+    checkpoint_lost: bool,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let sizes = || proptest::collection::vec(0..900usize, 1..4);
+    let fault = prop_oneof![(0..900usize).prop_map(Fault::FullAfter), Just(Fault::NoSync)];
+    let crash =
+        (proptest::option::of(0..1_000usize), proptest::option::of(any::<Index>()), any::<bool>());
+    let crash = crash.prop_map(|(unfinished, flip, checkpoint_lost)| {
+        Action::Crash(Crash { unfinished, flip, checkpoint_lost })
+    });
+    prop_oneof![
+        8 => (sizes(), 1..8u8).prop_map(|(sizes, to)| Action::Append { sizes, to }),
+        1 => (0..900usize, fault).prop_map(|(size, fault)| Action::AppendInVain { size, fault }),
+        6 => (0..3usize, 1..6usize).prop_map(|(at, records)| Action::Read { at, records }),
+        6 => (0..3usize, proptest::collection::vec(any::<Index>(), 0..4))
+            .prop_map(|(at, which)| Action::Settle { at, which }),
+        1 => (0..3usize).prop_map(Action::Attach),
+        3 => Just(Action::Checkpoint),
+        2 => crash,
+    ]
+}
+
+/// What a destination must have, told as simply as possible.
+#[derive(Default)]
+struct Queue {
+    reader: Option<Reader>,
+    /// Kept and not settled.
+    owed: BTreeSet<u64>,
+    /// Settled, but perhaps not so after a crash.
+    settled_since_checkpoint: BTreeSet<u64>,
+    /// Every record that may come: what was kept, and what a crash cut off in the middle.
+    possible: BTreeSet<u64>,
+    /// Read through the present reader and not settled, with positions.
+    on_its_way: BTreeMap<u64, u64>,
+    read: BTreeSet<u64>,
+}
+
+struct Model {
+    runtime: Runtime,
+    folder: TempDir,
+    faults: Faults,
+    cache_bytes: usize,
+    disk: Option<Disk>,
+    queues: [Queue; 3],
+    events: u64,
+}
+
+impl Model {
+    fn new(cache_bytes: usize) -> Model {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let mut model = Model {
+            runtime: builder.enable_time().build().unwrap(),
+            folder: folder(),
+            faults: Faults::switchable(),
+            cache_bytes,
+            disk: None,
+            queues: Default::default(),
+            events: 0,
+        };
+        model.open();
+        model
+    }
+
+    fn open(&mut self) {
+        let options = Options {
+            segment_bytes: 3_000,
+            cache_bytes: self.cache_bytes,
+            faults: self.faults.clone(),
+            ..options()
+        };
+        let disk = Disk::open(self.folder.path(), &options).unwrap();
+        for (queue, name) in self.queues.iter_mut().zip(NAMES) {
+            queue.reader = Some(disk.attach(&id(name), Overflow::Block));
+            queue.on_its_way.clear();
+            queue.read.clear();
+        }
+        self.disk = Some(disk);
+    }
+
+    fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
+    }
+
+    fn entries(&mut self, sizes: &[usize], to: u8) -> (Vec<Entry>, Vec<u64>, Vec<usize>) {
+        let to: Vec<usize> = (0..3).filter(|bit| to & (1 << bit) != 0).collect();
+        let names: Vec<&str> = to.iter().map(|at| NAMES[*at]).collect();
+        let events: Vec<u64> = (self.events..).take(sizes.len()).collect();
+        self.events += events.len() as u64;
+        let entries = events.iter().zip(sizes).map(|(event, size)| entry(*event, *size, &names));
+        (entries.collect(), events, to)
+    }
+
+    fn run(&mut self, action: Action) -> Result<(), TestCaseError> {
+        match action {
+            Action::Append { sizes, to } => {
+                let (entries, events, to) = self.entries(&sizes, to);
+                prop_assert!(self.runtime.block_on(self.disk().append(entries)).is_ok());
+                prop_assert_eq!(self.disk().status().error, None::<String>);
+                for at in to {
+                    self.queues[at].owed.extend(&events);
+                    self.queues[at].possible.extend(&events);
+                }
+            }
+            Action::AppendInVain { size, fault } => {
+                let (entries, ..) = self.entries(&[size], 7);
+                // A fault that leaves room for all of it is none.
+                let fits = matches!(fault, Fault::FullAfter(limit) if limit > size);
+                if !fits {
+                    self.faults.set(fault);
+                    prop_assert!(self.runtime.block_on(self.disk().append(entries)).is_err());
+                    self.faults.set(Fault::None);
+                }
+            }
+            Action::Read { at, records } => self.read(at, records)?,
+            Action::Settle { at, which } => self.settle(at, &which),
+            Action::Attach(at) => {
+                let reader = self.disk().attach(&id(NAMES[at]), Overflow::Block);
+                let queue = &mut self.queues[at];
+                queue.reader = Some(reader);
+                for event in std::mem::take(&mut queue.on_its_way).keys() {
+                    queue.read.remove(event);
+                }
+            }
+            Action::Checkpoint => {
+                self.disk().shared.checkpoint();
+                for queue in &mut self.queues {
+                    queue.settled_since_checkpoint.clear();
+                }
+            }
+            Action::Crash(crash) => self.crash(&crash)?,
+        }
+        self.check_books()
+    }
+
+    /// Reads and demands that it is what is owed and was not read yet, in order.
+    fn read(&mut self, at: usize, records: usize) -> Result<(), TestCaseError> {
+        let queue = &mut self.queues[at];
+        let waiting: Vec<u64> =
+            queue.owed.iter().filter(|it| !queue.read.contains(it)).copied().collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let disk = self.disk.as_ref().unwrap();
+        let reader = queue.reader.as_mut().unwrap();
+        let name = id(NAMES[at]);
+        let reading = async {
+            let read = disk.read(&name, reader, (records, usize::MAX));
+            tokio::time::timeout(Duration::from_secs(10), read).await
+        };
+        let read = self.runtime.block_on(reading);
+        let read = read.map_err(|_| TestCaseError::fail(format!("{waiting:?} never came")))?;
+        prop_assert!(read.len() <= records);
+        let events: Vec<u64> = read.iter().map(|it| it.record.event_id.parse().unwrap()).collect();
+        prop_assert_eq!(&events[..], &waiting[..events.len()]);
+        queue.read.extend(&events);
+        queue.on_its_way.extend(events.into_iter().zip(read.iter().map(|it| it.position)));
+        Ok(())
+    }
+
+    fn settle(&mut self, at: usize, which: &[Index]) {
+        for index in which {
+            let queue = &mut self.queues[at];
+            if queue.on_its_way.is_empty() {
+                return;
+            }
+            let event = *queue.on_its_way.keys().nth(index.index(queue.on_its_way.len())).unwrap();
+            let position = queue.on_its_way.remove(&event).unwrap();
+            queue.owed.remove(&event);
+            queue.settled_since_checkpoint.insert(event);
+            self.disk().settle(&id(NAMES[at]), position, Outcome::Delivered);
+        }
+    }
+
+    fn crash(&mut self, crash: &Crash) -> Result<(), TestCaseError> {
+        let copy = folder();
+        for file in fs::read_dir(self.folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+        drop(self.disk.take());
+        self.folder = copy;
+        if let Some(thousandths) = crash.unfinished {
+            self.leave_unfinished(thousandths, crash.flip);
+        }
+        if crash.checkpoint_lost {
+            let _absent = fs::remove_file(self.folder.path().join("cursors"));
+        }
+        self.open();
+        for (at, name) in NAMES.into_iter().enumerate() {
+            self.take_stock(at, name, crash.checkpoint_lost)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a part of an append behind the last segment, as a crash in the middle of it would.
+    fn leave_unfinished(&mut self, thousandths: usize, flip: Option<Index>) {
+        let (entries, events, to) = self.entries(&[300, 10, 500], 7);
+        let Some(last) = segment::list(self.folder.path()).unwrap().pop() else { return };
+        let mut bytes = Vec::new();
+        for entry in &entries {
+            frame::encode(entry, 1, &mut bytes);
+        }
+        bytes.truncate(bytes.len() * thousandths / 1_000);
+        if let Some(flip) = flip.filter(|_| !bytes.is_empty()) {
+            let at = flip.index(bytes.len());
+            bytes[at] ^= 1;
+        }
+        let path = segment::path(self.folder.path(), last);
+        let mut all = fs::read(&path).unwrap();
+        all.extend(bytes);
+        fs::write(&path, all).unwrap();
+        for at in to {
+            self.queues[at].possible.extend(&events);
+        }
+    }
+
+    /// Reads all that the reopened log has for a destination, compares, and starts anew from there.
+    fn take_stock(
+        &mut self,
+        at: usize,
+        name: &str,
+        checkpoint_lost: bool,
+    ) -> Result<(), TestCaseError> {
+        let pending = self.disk().account(&id(name)).unwrap().pending_records;
+        let mut there = Vec::new();
+        let disk = self.disk.as_ref().unwrap();
+        let queue = &mut self.queues[at];
+        let mut reader = disk.attach(&id(name), Overflow::Block);
+        let name = id(name);
+        while (there.len() as u64) < pending {
+            let read = disk.read(&name, &mut reader, (7, usize::MAX));
+            let read = async { tokio::time::timeout(Duration::from_secs(10), read).await };
+            let read = self.runtime.block_on(read);
+            let read = read.map_err(|_| TestCaseError::fail(format!("only {there:?} came")))?;
+            there.extend(read.iter().map(|it| it.record.event_id.parse::<u64>().unwrap()));
+        }
+        prop_assert!(there.is_sorted(), "{:?}", there);
+        let there: BTreeSet<u64> = there.into_iter().collect();
+        prop_assert_eq!(there.len() as u64, pending, "nothing comes twice");
+        let lost: Vec<_> = queue.owed.difference(&there).collect();
+        prop_assert!(lost.is_empty(), "lost {:?}", lost);
+        let invented: Vec<_> = there.difference(&queue.possible).collect();
+        prop_assert!(invented.is_empty(), "invented {:?}", invented);
+        if !checkpoint_lost {
+            let kept = queue.owed.union(&queue.settled_since_checkpoint).copied().collect();
+            let repeated: BTreeSet<u64> = there.difference(&kept).copied().collect();
+            let unfinished = self.events.saturating_sub(3);
+            prop_assert!(
+                repeated.iter().all(|event| *event >= unfinished),
+                "delivered again without need: {:?}",
+                repeated
+            );
+        }
+        queue.owed = there;
+        queue.settled_since_checkpoint.clear();
+        queue.reader = Some(disk.attach(&name, Overflow::Block));
+        Ok(())
+    }
+
+    fn check_books(&self) -> Result<(), TestCaseError> {
+        for (queue, name) in self.queues.iter().zip(NAMES) {
+            let account = self.disk().account(&id(name)).unwrap();
+            prop_assert_eq!(account.pending_records, queue.owed.len() as u64);
+            prop_assert_eq!(account.dropped, 0, "nothing is ever lost");
+            prop_assert_eq!(account.appended, account.delivered + account.pending_records);
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_all_that_was_kept_comes_and_nothing_else(
+        actions in proptest::collection::vec(action(), 1..50),
+        cache_bytes in prop_oneof![Just(0usize), Just(3_000), Just(1 << 20)],
+    ) {
+        let mut model = Model::new(cache_bytes);
+        for action in actions {
+            model.run(action)?;
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Recovery: from what lies on disk to the books of [`State`].
+//!
+//! 1. Read the checkpoint; without one every record in the log is pending.
+//! 2. List the segments; refuse a newer format.
+//! 3. Scan each segment that the checkpoint does not call settled. A frame is pending for a
+//!    destination if it lies at or after its cursor or is among its unsettled ones. Damage is skipped,
+//!    counted and logged.
+//! 4. Cut what follows the last whole frame of the last segment: nobody was told that it is kept.
+//! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
+//!    to damage and counts as dropped.
+//!
+//! Appends go to a new segment afterwards, so an old end is never written again.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use tracing::{error, warn};
+
+use super::checkpoint::{self, Checkpoint};
+use super::frame;
+use super::scanner::{Scanner, Step};
+use super::segment::{self, HEADER, Header};
+use super::state::{Segment, State};
+use crate::resources::ResourceId;
+
+/// Opens what lies in a folder.
+///
+/// # Errors
+/// When files cannot be read, or a later version wrote them.
+pub(super) fn recover(directory: &Path, cache_bytes: usize) -> io::Result<State> {
+    let checkpoint = checkpoint::read(directory)?.unwrap_or_default();
+    let mut recovery = Recovery::new(&checkpoint, cache_bytes);
+    let bases = segment::list(directory)?;
+    for &base in &bases {
+        let is_last = bases.last() == Some(&base);
+        recovery.open_segment(directory, base, &checkpoint, is_last)?;
+    }
+    Ok(recovery.finish(&checkpoint))
+}
+
+struct Recovery {
+    state: State,
+    /// By a frame's list of destinations: the numbers of their queues.
+    lists: HashMap<Vec<u8>, Vec<usize>>,
+    /// By a queue's number: pending records that the checkpoint knows of.
+    expected: Vec<u64>,
+    /// Those of them that were found.
+    found: Vec<u64>,
+}
+
+impl Recovery {
+    fn new(checkpoint: &Checkpoint, cache_bytes: usize) -> Recovery {
+        let mut state = State::new(cache_bytes, checkpoint.head);
+        let mut expected = Vec::new();
+        for saved in &checkpoint.cursors {
+            let number = state.queue(&saved.id);
+            let queue = &mut state.queues[number];
+            queue.account = saved.account;
+            queue.redo_until = saved.next;
+            let gone =
+                saved.account.delivered + saved.account.dead_lettered + saved.account.dropped;
+            expected.push(saved.account.appended.saturating_sub(gone));
+        }
+        let found = vec![0; expected.len()];
+        Recovery { state, lists: HashMap::new(), expected, found }
+    }
+
+    fn open_segment(
+        &mut self,
+        directory: &Path,
+        base: u64,
+        checkpoint: &Checkpoint,
+        is_last: bool,
+    ) -> io::Result<()> {
+        let path = segment::path(directory, base);
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let last_append = u64::try_from(modified.as_millis()).unwrap_or(u64::MAX);
+        let start = start_of_frames(&file, base)?;
+        let segment = Segment::new(base, metadata.len(), last_append);
+        self.state.segments.push_back(segment);
+        if !checkpoint.settled_segments.contains(&base) {
+            if start == 0 {
+                warn!(segment = base, "the header of a segment of the journal is damaged");
+            }
+            let scanner = Scanner::new(file, start, metadata.len());
+            if let Some(end) = self.scan(scanner, base, checkpoint)?.filter(|_| is_last) {
+                warn!(segment = base, bytes = metadata.len() - end, "cut an unfinished end");
+                let file = OpenOptions::new().write(true).open(&path)?;
+                file.set_len(end)?;
+                file.sync_all()?;
+                if let Some(last) = self.state.segments.back_mut() {
+                    last.len = end;
+                }
+            }
+        }
+        let end = self.state.segments.back().map_or(0, Segment::end);
+        self.state.head = self.state.head.max(end);
+        Ok(())
+    }
+
+    /// Counts a segment's frames; tells where the last one ends if something else follows.
+    fn scan(
+        &mut self,
+        mut scanner: Scanner,
+        base: u64,
+        checkpoint: &Checkpoint,
+    ) -> io::Result<Option<u64>> {
+        let mut damaged_end = None;
+        while let Some(step) = scanner.next()? {
+            match step {
+                Step::Frame(offset, frame) => {
+                    let bytes = frame.len() as u64;
+                    let (appended, list) = (frame.appended(), frame.destination_bytes());
+                    self.count(base + offset, bytes, appended, list, checkpoint);
+                }
+                Step::Damaged { offset, at_end: true, .. } => damaged_end = Some(offset),
+                Step::Damaged { offset, bytes, at_end: false } => {
+                    error!(
+                        segment = base,
+                        offset, bytes, "the journal is damaged: skipped to the next whole record"
+                    );
+                    self.state.note_damage(base + offset);
+                }
+            }
+        }
+        Ok(damaged_end)
+    }
+
+    fn count(
+        &mut self,
+        position: u64,
+        bytes: u64,
+        appended: u64,
+        list: &[u8],
+        checkpoint: &Checkpoint,
+    ) {
+        if !self.lists.contains_key(list) {
+            let ids = frame::names(list).filter_map(|name| std::str::from_utf8(name).ok());
+            let ids = ids.filter_map(|name| ResourceId::new(name).ok());
+            let mut numbers: Vec<usize> = ids.map(|id| self.state.queue(&id)).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            self.lists.insert(list.to_vec(), numbers);
+        }
+        for &number in self.lists.get(list).into_iter().flatten() {
+            let queue = &mut self.state.queues[number];
+            if position < queue.redo_until {
+                let saved = checkpoint.cursors.get(number);
+                if !saved.is_some_and(|saved| saved.unsettled.contains(&position)) {
+                    continue;
+                }
+                queue.redo.insert(position);
+            }
+            if let Some(found) = self.found.get_mut(number).filter(|_| position < checkpoint.head) {
+                *found += 1;
+            }
+            queue.add(position, bytes);
+            if let Some(segment) = self.state.segments.back_mut() {
+                segment.add(number, bytes, appended);
+            }
+        }
+    }
+
+    fn finish(mut self, checkpoint: &Checkpoint) -> State {
+        let head = self.state.head;
+        for (number, queue) in self.state.queues.iter_mut().enumerate() {
+            let expected = self.expected.get(number).copied().unwrap_or(0);
+            let lost = expected.saturating_sub(self.found.get(number).copied().unwrap_or(0));
+            if lost > 0 {
+                error!(destination = %queue.id, records = lost, "the journal is damaged: records are lost");
+            }
+            let account = &mut queue.account;
+            account.dropped += lost;
+            account.appended = account.delivered
+                + account.dead_lettered
+                + account.dropped
+                + account.pending_records;
+            if account.pending_records == 0 {
+                queue.next = head;
+            }
+        }
+        self.state.start_cache(head.max(checkpoint.head));
+        self.state
+    }
+}
+
+/// Where a segment's frames begin: after its header, or at once if that is damaged.
+fn start_of_frames(file: &File, base: u64) -> io::Result<u64> {
+    let mut bytes = [0; HEADER as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match Header::parse(&bytes[..filled]) {
+        Header::Known => Ok(HEADER),
+        Header::Damaged => Ok(0),
+        Header::Newer(version) => {
+            let message = format!(
+                "its segment `{base:020}.log` has format version {version}, which this program does not know; start the version that wrote it"
+            );
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+    }
+}

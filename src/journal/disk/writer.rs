@@ -1,0 +1,170 @@
+//! The one thread that appends: it takes what many senders have handed in, writes it with one write
+//! and one sync, and answers them all.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::faults::Faults;
+use super::recent::Item;
+use super::segment::{Active, HEADER};
+use super::state::{Segment, Trouble};
+use super::{Options, Shared, now_ms};
+use crate::journal::Entry;
+
+/// How long a group waits for senders that were in the last one. They come again within tens of
+/// microseconds if they come at all; a sync takes about a millisecond.
+const GROUP_WAIT: Duration = Duration::from_micros(500);
+
+/// A group of this many bytes waits no longer: past it a sync's cost is lost in that of writing.
+const GROUP_ENOUGH: usize = 1 << 20;
+
+/// A group takes in nothing more once it has this many bytes, so that nobody waits for long writes
+/// of others: some milliseconds on any disk of today.
+const GROUP_MOST: usize = 4 << 20;
+
+/// One sender's append.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The frames of all entries, one after the other.
+    pub bytes: Vec<u8>,
+    /// The entries, each with the length of its frame.
+    pub entries: Vec<(u64, Entry)>,
+    pub appended: u64,
+    pub answer: oneshot::Sender<bool>,
+    /// Its share of what may be queued; given back when the job ends.
+    pub _permit: OwnedSemaphorePermit,
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    directory: PathBuf,
+    segment_bytes: u64,
+    faults: Faults,
+    active: Option<Active>,
+    /// Where the next segment may begin: past every position that was ever used.
+    position: u64,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, options: &Options) -> Writer {
+        let position = shared.state().head;
+        Writer {
+            directory: shared.directory.clone(),
+            shared,
+            segment_bytes: options.segment_bytes,
+            faults: options.faults.clone(),
+            active: None,
+            position,
+        }
+    }
+
+    /// Runs until nobody can hand in anything any more.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        let mut last_group = 0;
+        while let Ok(first) = jobs.recv() {
+            let group = gather(first, jobs, last_group);
+            last_group = group.len();
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, group: Vec<Job>) {
+        let bytes: u64 = group.iter().map(|job| job.bytes.len() as u64).sum();
+        let written = self.append(&group);
+        let mut answers = Vec::with_capacity(group.len());
+        {
+            let mut state = self.shared.state();
+            state.reserved -= bytes;
+            state.disk_full =
+                written.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
+            match &written {
+                Ok(start) => {
+                    let mut position = *start;
+                    for job in group {
+                        let appended = job.appended;
+                        let item = |(bytes, entry): (u64, Entry)| {
+                            let at = position;
+                            position += bytes;
+                            let Entry { record, destinations } = entry;
+                            Item { position: at, bytes, appended, record, destinations }
+                        };
+                        state.push(job.entries.into_iter().map(item).collect());
+                        answers.push(job.answer);
+                    }
+                    state.set_trouble(Trouble::Appending, None);
+                }
+                Err(cause) => {
+                    let message = format!(
+                        "the journal in {} cannot be written, senders are told to come back later: {cause}",
+                        self.directory.display()
+                    );
+                    state.set_trouble(Trouble::Appending, Some(message));
+                    answers.extend(group.into_iter().map(|job| job.answer));
+                }
+            }
+        }
+        for answer in answers {
+            // A sender that has gone does not wait for its answer.
+            let _gone = answer.send(written.is_ok());
+        }
+    }
+
+    /// Puts a group safely on disk; tells the position of its first frame.
+    fn append(&mut self, group: &[Job]) -> io::Result<u64> {
+        let seal = std::mem::take(&mut self.shared.state().seal);
+        if let Some(active) = self.active.take_if(|it| seal || it.len() >= self.segment_bytes) {
+            self.position = self.position.max(active.end());
+        }
+        let active = match &mut self.active {
+            Some(active) => active,
+            None => {
+                let now = now_ms();
+                let begun =
+                    Active::begin(&self.directory, self.position, now, self.faults.clone())?;
+                let segment = Segment::new(self.position, HEADER, now);
+                self.shared.state().begin(segment);
+                self.active.insert(begun)
+            }
+        };
+        let start = active.end();
+        let pieces: Vec<&[u8]> = group.iter().map(|job| &*job.bytes).collect();
+        if let Err(error) = active.append(&pieces) {
+            if !error.usable {
+                // Positions that may be on disk with other contents are not used again.
+                let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+                self.position = start + bytes;
+                self.active = None;
+            }
+            return Err(error.cause);
+        }
+        Ok(start)
+    }
+}
+
+/// Takes what is queued, and waits a little for those who were in the last group.
+fn gather(first: Job, jobs: &Receiver<Job>, last_group: usize) -> Vec<Job> {
+    let deadline = Instant::now() + GROUP_WAIT;
+    let mut bytes = first.bytes.len();
+    let mut group = vec![first];
+    while bytes < GROUP_MOST {
+        let patient = group.len() < last_group && bytes < GROUP_ENOUGH;
+        let left = if patient {
+            deadline.saturating_duration_since(Instant::now())
+        } else {
+            Duration::ZERO
+        };
+        match jobs.recv_timeout(left) {
+            Ok(job) => {
+                bytes += job.bytes.len();
+                group.push(job);
+            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    group
+}

@@ -1,0 +1,247 @@
+//! The journal on disk: what was accepted arrives, whatever dies when.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{Daemon, pause};
+use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::{generate, http};
+
+fn settings(fake: &FakeKinesis, journal: &str) -> String {
+    format!(
+        r#"
+data_dir: DATA
+journal: {{ durability: disk{journal} }}
+stop: {{ drain_limit: 1s }}
+destinations:
+  - id: stream
+    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{}" }} }}
+    batch: {{ linger: 10ms }}
+  - {{ id: copy, target: {{ file: {{ path: "DATA/copy.ndjson" }} }}, batch: {{ linger: 10ms }} }}
+subscriptions:
+  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [stream, copy] }}
+"#,
+        fake.address
+    )
+}
+
+/// Settings whose data outlives a daemon.
+fn in_folder(folder: &Path, settings: &str) -> String {
+    settings.replace("DATA", folder.to_str().unwrap())
+}
+
+fn arrived(fake: &FakeKinesis) -> BTreeSet<String> {
+    fake.records().into_keys().collect()
+}
+
+fn arrived_in_file(folder: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(folder.join("copy.ndjson")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeKinesis::start(Mood::Failing);
+    let settings = in_folder(folder.path(), &settings(&fake, ""));
+    let events = generate("http_request_complete.v0", 2_000, 31);
+    let daemon = Daemon::start(&settings);
+    daemon.send(&events[..1_500]);
+    daemon.wait_for("one is through", |it| it["destinations"][1]["delivered"] == 1_500);
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(ended.log.contains("the rest waits in the journal"), "{}", ended.log);
+    let daemon = Daemon::start(&settings);
+    let stream = daemon.destination("stream");
+    assert_eq!((&stream["pending_records"], &stream["delivered"]), (&1_500.into(), &0.into()));
+    let copy = daemon.destination("copy");
+    assert_eq!((&copy["pending_records"], &copy["delivered"]), (&0.into(), &1_500.into()));
+    fake.set(Mood::Well);
+    daemon.send(&events[1_500..]);
+    daemon.wait_until_delivered();
+    let ended = daemon.stop();
+    assert!(ended.log.contains("nothing is pending"), "{}", ended.log);
+    let daemon = Daemon::start(&settings);
+    for id in ["stream", "copy"] {
+        let destination = daemon.destination(id);
+        assert_eq!(destination["delivered"], 2_000, "{destination}");
+        assert_eq!(destination["dropped"], 0, "{destination}");
+        assert_eq!(destination["pending_records"], 0, "{destination}");
+    }
+    assert_eq!(daemon.status()["journal"]["durability"], "disk");
+    let sent: BTreeSet<_> = events.into_iter().collect();
+    assert_eq!(arrived(&fake), sent);
+    assert_eq!(arrived_in_file(folder.path()), sent);
+}
+
+#[test]
+fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
+    const KILLS: u64 = 12;
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeKinesis::start(Mood::Well);
+    // Small segments, so that many are sealed and deleted between kills.
+    let settings = in_folder(folder.path(), &settings(&fake, ", max_bytes: 32MiB"));
+    let events = generate("http_request_complete.v0", 60_000, 32);
+    let accepted = Mutex::new(Vec::new());
+    let ended = AtomicBool::new(false);
+    let ingest = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for sender in 0..4 {
+            let (events, accepted, ended, ingest) = (&events, &accepted, &ended, &ingest);
+            scope.spawn(move || {
+                for body in events.chunks(20).skip(sender).step_by(4) {
+                    if ended.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let address: Option<std::net::SocketAddr> = *ingest.lock().unwrap();
+                    let taken = address.is_some_and(|it| http::try_post(it, &body.join("\n")));
+                    if taken {
+                        accepted.lock().unwrap().extend_from_slice(body);
+                    } else {
+                        pause();
+                    }
+                }
+            });
+        }
+        // Stops the senders if a check below fails.
+        let _end = OnDrop(|| ended.store(true, Ordering::Relaxed));
+        for kill in 0..KILLS {
+            let daemon = Daemon::start(&settings);
+            *ingest.lock().unwrap() = Some(daemon.ingest);
+            let moods = [Mood::Well, Mood::Throttling, Mood::CuttingAfter, Mood::Failing];
+            let alive = Duration::from_millis(300 + kill * 977 % 1_300);
+            fake.set(moods[kill as usize % moods.len()]);
+            std::thread::sleep(alive / 2);
+            fake.set(Mood::Throttling);
+            std::thread::sleep(alive / 2);
+            daemon.signal("KILL");
+            daemon.wait();
+        }
+    });
+    fake.set(Mood::Well);
+    let daemon = Daemon::start(&settings);
+    let status = daemon.wait_until_delivered();
+    let accepted: BTreeSet<String> = accepted.into_inner().unwrap().into_iter().collect();
+    assert!(accepted.len() > 1_000, "only {} were accepted", accepted.len());
+    let in_file = arrived_in_file(folder.path());
+    let in_stream = arrived(&fake);
+    let lost = |there: &BTreeSet<String>| accepted.difference(there).count();
+    assert_eq!((lost(&in_stream), lost(&in_file)), (0, 0), "lost of {}", accepted.len());
+    let copies: u64 = fake.records().values().map(|times| u64::from(times - 1)).sum();
+    println!("{KILLS} kills, {} events accepted, {copies} copies", accepted.len());
+    for destination in status["destinations"].as_array().unwrap() {
+        assert_eq!(destination["dropped"], 0, "{destination}");
+    }
+    assert_eq!(status["journal"]["damaged"], 0);
+}
+
+/// Calls a function when it goes.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn two_daemons_never_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeKinesis::start(Mood::Well);
+    let settings = in_folder(folder.path(), &settings(&fake, ""));
+    let _first = Daemon::start(&settings);
+    let said = Daemon::fail_to_start(&settings);
+    assert!(said.contains("cannot be used: another process uses it"), "{said}");
+}
+
+#[test]
+fn records_of_a_removed_destination_wait_until_it_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeKinesis::start(Mood::Failing);
+    let both = in_folder(folder.path(), &settings(&fake, ""));
+    let daemon = Daemon::start(&both);
+    let events = generate("http_request_complete.v0", 50, 33);
+    daemon.send(&events);
+    daemon.wait_for("one is through", |it| it["destinations"][1]["delivered"] == 50);
+    daemon.stop();
+    let without: String = both
+        .replace("destinations: [stream, copy]", "destinations: [copy]")
+        .replace("- id: stream", "- id: other");
+    let daemon = Daemon::start(&without);
+    daemon.wait_for_log("records of an earlier run wait for it");
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    fake.set(Mood::Well);
+    let daemon = Daemon::start(&both);
+    daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), events.into_iter().collect());
+}
+
+#[test]
+fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
+    let Some(disk) = SmallDisk::mount() else {
+        println!("skipped: no small file system can be mounted here");
+        return;
+    };
+    let fake = FakeKinesis::start(Mood::Failing);
+    let settings = in_folder(&disk.folder, &settings(&fake, ", max_bytes: 64MiB"));
+    let settings = settings.replace(&format!("{}/copy.ndjson", disk.folder.display()), "/dev/null");
+    let daemon = Daemon::start(&settings);
+    let events = generate("http_request_complete.v0", 30_000, 34);
+    let mut bodies = events.chunks(500);
+    let mut accepted = BTreeSet::new();
+    let refused = loop {
+        let body = bodies.next().expect("the disk is smaller than this");
+        let answer = daemon.post("application/x-ndjson", body.join("\n"));
+        match answer.status {
+            200 => accepted.extend(body.iter().cloned()),
+            429 => break body,
+            _ => panic!("{answer:?}"),
+        }
+    };
+    let status = daemon.status();
+    let error = status["journal"]["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("cannot be written") && error.contains("No space left"), "{error}");
+    assert_eq!(daemon.log().matches("cannot be written").count(), 1, "said once");
+    assert_eq!(http::get(daemon.api, "/healthz").status, 200);
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    let began = Instant::now();
+    while daemon.post("application/x-ndjson", refused.join("\n")).status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{}", daemon.log());
+        pause();
+    }
+    accepted.extend(refused.iter().cloned());
+    let status = daemon.wait_until_delivered();
+    assert_eq!(status["journal"]["error"], serde_json::Value::Null);
+    assert_eq!(arrived(&fake), accepted);
+    assert!(daemon.log().contains("the journal works again"));
+}
+
+/// A file system of some megabytes, where the system lets us mount one.
+struct SmallDisk {
+    folder: std::path::PathBuf,
+    _inside: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> Option<SmallDisk> {
+        let inside = tempfile::tempdir().unwrap();
+        let folder = inside.path().join("small");
+        std::fs::create_dir(&folder).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&folder);
+        let mounted = mount.output().is_ok_and(|output| output.status.success());
+        mounted.then_some(SmallDisk { folder, _inside: inside })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
