@@ -289,14 +289,13 @@ impl State {
         if !fits(kept_bytes) {
             return false;
         }
-        for at in 0..self.segments.len() {
+        let free = kept.iter().enumerate().filter(|(_, kept)| !**kept).map(|(at, _)| at);
+        for at in free {
             if fits(self.bytes_with_next_append()) {
                 break;
             }
-            if !kept[at] {
-                self.give_up(at);
-            }
-            self.seal |= at + 1 == self.segments.len() && !kept[at];
+            self.give_up(at);
+            self.seal |= at + 1 == self.segments.len();
         }
         fits(self.bytes_with_next_append())
     }
