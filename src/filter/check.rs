@@ -6,17 +6,16 @@
 
 use std::sync::Arc;
 
-use crate::report::{Span, nearest};
+use crate::report::Span;
 
+use super::calls::Callee;
 use super::environment::Environment;
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
-use super::functions::Budget;
 use super::functions::regex::Pattern;
-use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES, MAX_REGEX_PROGRAM, MAX_REGEXES};
-use super::node::{Call, FoldNode, Node};
-use super::overloads::{Function, Style, function, function_names};
-use super::tree::{Comprehension, Expr, Fold, Kind, Literal};
+use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES};
+use super::node::{BindNode, FoldNode, Node};
+use super::tree::{Bind, Binding, Comprehension, Element, Entry, Expr, Fold, Kind, Literal};
 use super::types::{Substitution, Type};
 use super::value::{Key, Map, Text, Value};
 
@@ -26,12 +25,14 @@ pub(super) type Typed = (Node, Type);
 pub(super) struct Checker<'x> {
     pub(super) env: &'x Environment,
     pub(super) types: Substitution,
-    /// Variables of the comprehensions around the present node, the outermost first.
+    /// Variables of the macros around the present node, the outermost first.
     pub(super) locals: Vec<(String, Type)>,
     pub(super) fields: Vec<Field>,
     mistakes: Vec<Mistake>,
+    /// How many comprehensions stand around the present node.
+    folds: usize,
     /// Constant regular expressions with their text.
-    patterns: Vec<(String, Arc<Pattern>)>,
+    pub(super) patterns: Vec<(String, Arc<Pattern>)>,
 }
 
 impl<'x> Checker<'x> {
@@ -42,6 +43,7 @@ impl<'x> Checker<'x> {
             locals: Vec::new(),
             fields: Vec::new(),
             mistakes: Vec::new(),
+            folds: 0,
             patterns: Vec::new(),
         }
     }
@@ -82,7 +84,7 @@ impl<'x> Checker<'x> {
         (Node::Fails(error), Type::Dyn)
     }
 
-    fn refuse_type(&mut self, span: Span, message: String) -> Typed {
+    pub(super) fn refuse_type(&mut self, span: Span, message: String) -> Typed {
         self.refuse(Mistake::new(span, &*message), EvalError::Invalid(message.into()))
     }
 
@@ -91,8 +93,14 @@ impl<'x> Checker<'x> {
         match &expr.kind {
             Kind::Literal(literal) => self.literal(literal),
             Kind::Name { .. } | Kind::Select(_) => self.path(expr),
-            Kind::Call { function, name_span, target, arguments } => {
-                self.call(expr.span, (function, *name_span), target.as_deref(), arguments)
+            Kind::Call { function, name_span, target, arguments, absolute } => {
+                let callee = Callee {
+                    span: expr.span,
+                    name: function,
+                    name_span: *name_span,
+                    absolute: *absolute,
+                };
+                self.call(&callee, target.as_deref(), arguments)
             }
             Kind::And(items) => (Node::And(self.conditions("&&", items)), Type::Bool),
             Kind::Or(items) => (Node::Or(self.conditions("||", items)), Type::Bool),
@@ -100,6 +108,7 @@ impl<'x> Checker<'x> {
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
             Kind::Comprehension(fold) => self.comprehension(expr, fold),
+            Kind::Bind(bind) => self.bind(bind),
         }
     }
 
@@ -150,20 +159,24 @@ impl<'x> Checker<'x> {
         (Node::Ternary(Box::new([condition, then, otherwise])), result)
     }
 
-    fn list(&mut self, items: &[Expr]) -> Typed {
+    fn list(&mut self, items: &[Element<Expr>]) -> Typed {
         let mut item_type: Option<Type> = None;
         let mut nodes = Vec::with_capacity(items.len());
         for item in items {
-            let (node, found) = self.check(item);
+            let (node, found) = self.check(&item.value);
+            let found = self.given(item.optional, &item.value, found);
             item_type = Some(match item_type {
                 None => found,
                 Some(Type::Dyn) => Type::Dyn,
                 Some(known) => self.types.join(&known, &found),
             });
-            nodes.push(node);
+            nodes.push(Element { value: node, optional: item.optional });
         }
         let item_type = item_type.unwrap_or_else(|| Type::Variable(self.types.fresh(1)));
-        let constants: Option<Vec<_>> = nodes.iter().map(constant).collect();
+        let constants: Option<Vec<_>> = nodes
+            .iter()
+            .map(|item| if item.optional { None } else { constant(&item.value) })
+            .collect();
         let node = match constants {
             Some(values) => Node::Constant(Value::List(values.into())),
             None => Node::List(nodes),
@@ -171,29 +184,47 @@ impl<'x> Checker<'x> {
         (node, self.known(Type::list(item_type)))
     }
 
-    fn map(&mut self, entries: &[(Expr, Expr)]) -> Typed {
+    /// The type that an element or entry adds: of an optional one, what it may hold.
+    fn given(&mut self, optional: bool, expr: &Expr, found: Type) -> Type {
+        if !optional {
+            return found;
+        }
+        match self.types.resolve(&found) {
+            Type::Dyn | Type::Variable(_) => Type::Dyn,
+            found => match found.held() {
+                Some(held) => held.clone(),
+                None => {
+                    let message = format!("`?` takes an optional, found {found}");
+                    self.refuse_type(expr.span, message).1
+                }
+            },
+        }
+    }
+
+    fn map(&mut self, entries: &[Entry<Expr>]) -> Typed {
         let mut joined: Option<(Type, Type)> = None;
         let mut nodes = Vec::with_capacity(entries.len());
         let mut constants = Some(Vec::with_capacity(entries.len()));
-        for (key, value) in entries {
-            let (key_node, key_type) = self.check(key);
-            let (value_node, value_type) = self.check(value);
-            let key_type = self.key_type(key, &key_type);
+        for entry in entries {
+            let (key, key_type) = self.check(&entry.key);
+            let (value, value_type) = self.check(&entry.value);
+            let key_type = self.key_type(&entry.key, &key_type);
+            let value_type = self.given(entry.optional, &entry.value, value_type);
             joined = Some(match joined {
                 None => (key_type, value_type),
                 Some((keys, values)) => {
                     (self.types.join(&keys, &key_type), self.types.join(&values, &value_type))
                 }
             });
-            let entry = constant(&key_node).as_ref().and_then(Key::new).zip(constant(&value_node));
-            constants = match (constants, entry) {
-                (Some(mut all), Some(entry)) => {
-                    all.push(entry);
+            let pair = constant(&key).as_ref().and_then(Key::new).zip(constant(&value));
+            constants = match (constants, pair) {
+                (Some(mut all), Some(pair)) if !entry.optional => {
+                    all.push(pair);
                     Some(all)
                 }
                 _ => None,
             };
-            nodes.push((key_node, value_node));
+            nodes.push(Entry { key, value, optional: entry.optional });
         }
         let (keys, values) = joined.unwrap_or_else(|| {
             let first = self.types.fresh(2);
@@ -203,10 +234,10 @@ impl<'x> Checker<'x> {
         match constants.map(Map::new) {
             Some(Ok(map)) => (Node::Constant(Value::Map(map.into())), map_type),
             Some(Err(repeated)) => {
-                let at = entries.iter().zip(&nodes).rev().find(|(_, (key, _))| {
-                    constant(key).as_ref().and_then(Key::new).as_ref() == Some(&repeated)
+                let at = entries.iter().zip(&nodes).rev().find(|(_, node)| {
+                    constant(&node.key).as_ref().and_then(Key::new).as_ref() == Some(&repeated)
                 });
-                let span = at.map(|((key, _), _)| key.span).unwrap_or_default();
+                let span = at.map(|(entry, _)| entry.key.span).unwrap_or_default();
                 self.refuse_type(span, "this key stands in the map twice".to_owned())
             }
             None => (Node::Map(nodes), map_type),
@@ -228,200 +259,104 @@ impl<'x> Checker<'x> {
 
     fn comprehension(&mut self, expr: &Expr, fold: &Comprehension) -> Typed {
         let (range, range_type) = self.check(&fold.range);
-        let item = match self.types.resolve(&range_type) {
-            Type::List(item) => *item,
-            Type::Map(key, _) => *key,
-            Type::Dyn | Type::Variable(_) => Type::Dyn,
+        let pairs = fold.second.is_some();
+        let (first, second) = match self.types.resolve(&range_type) {
+            Type::List(item) if pairs => (Type::Int, *item),
+            Type::List(item) => (*item, Type::Dyn),
+            Type::Map(key, value) if fold.fold != Fold::SortBy => (*key, *value),
+            Type::Dyn | Type::Variable(_) => (Type::Dyn, Type::Dyn),
             other => {
                 let message = format!("`{}` needs a list or map, found {other}", fold.fold.name());
                 return self.refuse_type(fold.range.span, message);
             }
         };
-        if self.locals.len() >= MAX_COMPREHENSION_NESTING {
+        let outside = self.locals.len();
+        self.locals.push((fold.variable.clone(), self.known(first.clone())));
+        if let Some(name) = &fold.second {
+            self.locals.push((name.clone(), self.known(second)));
+        }
+        self.folds += 1;
+        let typed = if self.folds > MAX_COMPREHENSION_NESTING {
             let message = format!(
                 "more than {MAX_COMPREHENSION_NESTING} comprehensions inside each other, the limit of comprehension nesting"
             );
-            self.locals.push((fold.variable.clone(), item));
-            let refused = self.refuse(
+            self.refuse(
                 Mistake::new(expr.span, message),
                 EvalError::Limit(MAX_COMPREHENSION_NESTING, "comprehensions inside each other"),
-            );
-            self.locals.pop();
-            return refused;
-        }
-        self.locals.push((fold.variable.clone(), item.clone()));
+            )
+        } else {
+            self.fold(fold, range, first)
+        };
+        self.folds -= 1;
+        self.locals.truncate(outside);
+        typed
+    }
+
+    /// A comprehension whose variables are there; `first` is the type of the first.
+    fn fold(&mut self, fold: &Comprehension, range: Node, first: Type) -> Typed {
         let name = fold.fold.name();
         let condition = fold.condition.as_ref().map(|expr| self.condition(name, expr));
         let (body, result) = match fold.fold {
-            Fold::Map => {
-                let (body, body_type) = self.check(&fold.body);
-                (body, Type::list(body_type))
-            }
-            Fold::Filter => (self.condition(name, &fold.body), Type::list(item)),
+            Fold::Filter => (self.condition(name, &fold.body), Type::list(first)),
             Fold::All | Fold::Exists | Fold::ExistsOne => {
                 (self.condition(name, &fold.body), Type::Bool)
             }
+            Fold::Map | Fold::TransformList => {
+                let (body, found) = self.check(&fold.body);
+                (body, Type::list(found))
+            }
+            Fold::SortBy => (self.check(&fold.body).0, Type::list(first)),
+            Fold::TransformMap => {
+                let (body, found) = self.check(&fold.body);
+                (body, Type::map(first, found))
+            }
+            Fold::TransformMapEntry => {
+                let (body, found) = self.check(&fold.body);
+                match self.types.resolve(&found) {
+                    map @ (Type::Map(..) | Type::Dyn | Type::Variable(_)) => (body, map),
+                    other => {
+                        let message =
+                            format!("`{name}` makes entries `{{key: value}}`, not {other}");
+                        return self.refuse_type(fold.body.span, message);
+                    }
+                }
+            }
         };
-        self.locals.pop();
-        let node = FoldNode { fold: fold.fold, range, condition, body };
+        let pairs = fold.second.is_some();
+        let node = FoldNode { fold: fold.fold, pairs, range, condition, body };
         (Node::Comprehension(Box::new(node)), self.known(result))
     }
 
-    fn call(
-        &mut self,
-        span: Span,
-        (name, name_span): (&str, Span),
-        target: Option<&Expr>,
-        arguments: &[Expr],
-    ) -> Typed {
-        let Some(function) = function(name) else {
-            return self.unknown_function((name, name_span), target, arguments);
+    fn bind(&mut self, bind: &Bind) -> Typed {
+        let (value, found) = self.check(&bind.value);
+        let name = bind.how.name();
+        let local = match (bind.how, self.types.resolve(&found)) {
+            (Binding::Bind, found) => found,
+            (_, Type::Dyn | Type::Variable(_)) => Type::Dyn,
+            (_, found) => match found.held() {
+                Some(held) => held.clone(),
+                None => {
+                    let message = format!("`{name}` needs an optional, found {found}");
+                    return self.refuse_type(bind.value.span, message);
+                }
+            },
         };
-        let checked: Vec<Typed> =
-            target.into_iter().chain(arguments).map(|argument| self.check(argument)).collect();
-        let right_style = match function.style {
-            Style::Both => true,
-            Style::Global => target.is_none(),
-            Style::Receiver => target.is_some(),
+        self.locals.push((bind.variable.clone(), local));
+        let (body, found) = self.check(&bind.body);
+        self.locals.pop();
+        let found = self.types.resolve(&found);
+        let result = match (bind.how, found) {
+            (Binding::Bind, found) => found,
+            (Binding::OptMap, found) => Type::optional(found),
+            (Binding::OptFlatMap, Type::Dyn | Type::Variable(_)) => Type::Dyn,
+            (Binding::OptFlatMap, found) if found.held().is_some() => found,
+            (Binding::OptFlatMap, found) => {
+                let message = format!("`{name}` gives an optional, found {found}");
+                return self.refuse_type(bind.body.span, message);
+            }
         };
-        if !right_style {
-            let mut mistake = Mistake::new(name_span, format!("`{name}` is not called this way"));
-            mistake = match function.style {
-                Style::Receiver => mistake.help(format!("it is called on a value: `x.{name}(…)`")),
-                _ => mistake.help(format!("it is called as `{name}(…)`")),
-            };
-            return self.refuse(mistake, EvalError::UnknownName(name.into()));
-        }
-        let (nodes, types): (Vec<Node>, Vec<Type>) = checked.into_iter().unzip();
-        let Some(result) = self.overload(function, &types) else {
-            let message = self.no_overload(function.name, &types);
-            let mistake = Mistake::new(span, &*message);
-            let types: Vec<Type> = types.iter().map(|found| self.types.resolve(found)).collect();
-            let mistake = match overload_help(name, &types) {
-                Some(help) => mistake.help(help),
-                None => mistake,
-            };
-            return self.refuse(mistake, EvalError::Invalid(message.into()));
-        };
-        let result = self.known(result);
-        let types = types.iter().map(|found| self.types.resolve(found)).collect::<Vec<_>>();
-        let node = match member_of(name, &nodes, &types) {
-            Some((map, key, test)) => self.member(map, &key, test),
-            None => self.folded(span, function, nodes),
-        };
-        (node, result)
-    }
-
-    /// The type that a function gives for arguments of these types; none if it does not take them.
-    fn overload(&mut self, function: &Function, arguments: &[Type]) -> Option<Type> {
-        let mut result: Option<Type> = None;
-        for signature in &function.signatures {
-            if signature.parameters.len() != arguments.len() {
-                continue;
-            }
-            let before = self.types.mark();
-            let first = self.types.fresh(signature.variables);
-            let mut pairs = signature.parameters.iter().zip(arguments);
-            if !pairs
-                .all(|(parameter, argument)| self.types.unify(&parameter.raised(first), argument))
-            {
-                self.types.undo(before);
-                continue;
-            }
-            let this = self.types.resolve(&signature.result.raised(first));
-            // Several signatures fit where an argument is dyn; then so is a result they differ in.
-            result = Some(match result {
-                None => this,
-                Some(known) if known == this => known,
-                Some(_) => Type::Dyn,
-            });
-        }
-        result
-    }
-
-    fn no_overload(&self, name: &str, arguments: &[Type]) -> String {
-        let types: Vec<String> =
-            arguments.iter().map(|found| self.types.resolve(found).to_string()).collect();
-        match (name, types.as_slice()) {
-            ("==" | "!=" | "<" | "<=" | ">" | ">=", [a, b]) => {
-                format!("`{name}` cannot compare {a} with {b}")
-            }
-            ("in", [item, container]) => format!("`in` cannot look for {item} in {container}"),
-            ("[]", [container, key]) => format!("{container} has no index of type {key}"),
-            ("!_" | "-_", [operand]) => format!("`{}` cannot take {operand}", &name[..1]),
-            (_, [a, b]) if !name.starts_with(char::is_alphabetic) => {
-                format!("`{name}` cannot take {a} and {b}")
-            }
-            _ => format!("`{name}` cannot take ({})", types.join(", ")),
-        }
-    }
-
-    fn unknown_function(
-        &mut self,
-        (name, name_span): (&str, Span),
-        target: Option<&Expr>,
-        arguments: &[Expr],
-    ) -> Typed {
-        let mut mistake = Mistake::new(name_span, format!("unknown function `{name}`"));
-        let known = nearest(name, function_names().chain(MACROS));
-        if known == Some(name) {
-            mistake = mistake.help(format!("the macro `{name}` takes other arguments"));
-        } else if let Some(known) = known {
-            mistake = mistake.help(format!("did you mean `{known}`?"));
-        }
-        let refused = self.refuse(mistake, EvalError::UnknownName(name.into()));
-        // The arguments of what may be a misspelt macro name its variables: nothing to check there.
-        if target.is_none() {
-            for argument in arguments {
-                self.check(argument);
-            }
-        }
-        refused
-    }
-
-    /// The call, or its value if all arguments are constants.
-    fn folded(
-        &mut self,
-        span: Span,
-        function: &'static Function,
-        mut arguments: Vec<Node>,
-    ) -> Node {
-        if let ("matches", [_, Node::Constant(Value::String(pattern))]) =
-            (function.name, arguments.as_slice())
-        {
-            return match self.pattern(pattern) {
-                Ok(pattern) => Node::Matches(Box::new(arguments.swap_remove(0)), pattern),
-                Err(error) => self.refuse(Mistake::new(span, error.to_string()), error).0,
-            };
-        }
-        let constants: Option<Vec<_>> = arguments.iter().map(constant).collect();
-        let folded = constants.map(|constants| (function.run)(&constants, &mut Budget::new()));
-        match folded {
-            Some(Ok(value)) => Node::Constant(value),
-            Some(Err(error)) if matches!(function.name, "timestamp" | "duration") => {
-                self.refuse(Mistake::new(span, error.to_string()), error).0
-            }
-            // Other errors stay what they are: `false && 1 / 0 > 0` is false.
-            _ => {
-                Node::Call(Box::new(Call { function: function.name, run: function.run, arguments }))
-            }
-        }
-    }
-
-    /// A compiled constant pattern; equal ones are shared.
-    fn pattern(&mut self, pattern: &str) -> Result<Arc<Pattern>, EvalError> {
-        if let Some((_, known)) = self.patterns.iter().find(|(text, _)| text == pattern) {
-            return Ok(known.clone());
-        }
-        if self.patterns.len() == MAX_REGEXES {
-            let message = format!(
-                "more than {MAX_REGEXES} different regular expressions, the limit of one filter"
-            );
-            return Err(EvalError::Invalid(message.into()));
-        }
-        let compiled = Arc::new(Pattern::new(pattern, MAX_REGEX_PROGRAM)?);
-        self.patterns.push((pattern.to_owned(), compiled.clone()));
-        Ok(compiled)
+        let node = BindNode { how: bind.how, value, body };
+        (Node::Bind(Box::new(node)), self.known(result))
     }
 
     pub(super) fn local(&self, name: &str) -> Option<(usize, &Type)> {
@@ -445,44 +380,7 @@ impl<'x> Checker<'x> {
     }
 }
 
-/// `map["key"]` is `map.key`, and `"key" in map` is `has(map.key)`: the map, the key, and whether it
-/// is only asked for.
-fn member_of(name: &str, nodes: &[Node], types: &[Type]) -> Option<(Node, Text<'static>, bool)> {
-    let (map, key, test) = match (name, nodes, types) {
-        ("[]", [map, key], [Type::Map(..), _]) => (map, key, false),
-        ("in", [key, map], [_, Type::Map(..)]) => (map, key, true),
-        _ => return None,
-    };
-    match (map, key) {
-        (Node::Constant(_), _) => None,
-        (map, Node::Constant(Value::String(key))) => Some((map.clone(), key.clone(), test)),
-        _ => None,
-    }
-}
-
-/// What would mend common mismatches of types.
-fn overload_help(name: &str, types: &[Type]) -> Option<&'static str> {
-    let number = |found: &Type| matches!(found, Type::Int | Type::Uint | Type::Double);
-    match (name, types) {
-        ("in", [Type::String, Type::String]) => {
-            Some("a part of a text is found by `text.contains(part)`")
-        }
-        ("==" | "!=", [Type::Null, _] | [_, Type::Null]) => {
-            Some("absence is asked for with `has(…)`, not with null")
-        }
-        ("==" | "!=", [Type::List(_), _] | [_, Type::List(_)]) => {
-            Some("an item is looked for with `item in list`")
-        }
-        (_, [a, b]) if number(a) && number(b) => {
-            Some("number types do not mix: convert one with `int(…)`, `uint(…)` or `double(…)`")
-        }
-        _ => None,
-    }
-}
-
-const MACROS: [&str; 7] = ["has", "all", "exists", "exists_one", "existsOne", "map", "filter"];
-
-fn constant(node: &Node) -> Option<Value<'static>> {
+pub(super) fn constant(node: &Node) -> Option<Value<'static>> {
     match node {
         Node::Constant(value) => Some(value.clone()),
         _ => None,

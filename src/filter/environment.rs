@@ -13,6 +13,7 @@ use super::error::{EvalError, FilterError};
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
 use super::node::Node;
+use super::overloads::Signature;
 use super::parse::parse;
 use super::types::Type;
 use super::value::Value;
@@ -21,10 +22,22 @@ use super::value::Value;
 #[derive(Clone, Debug)]
 pub struct Environment {
     variables: BTreeMap<String, Type>,
+    functions: BTreeMap<String, Vec<Declaration>>,
     container: String,
     checked: bool,
     macros: bool,
     event_type: Option<Arc<EventType>>,
+}
+
+/// A function that is declared but has no implementation: calls are checked, and fail when they run.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// Its parameters, the receiver first; type variables number from 0.
+    pub parameters: Vec<Type>,
+    /// What it gives.
+    pub result: Type,
+    /// It is called on its first parameter.
+    pub receiver: bool,
 }
 
 /// An expression that was checked against an environment.
@@ -40,6 +53,7 @@ impl Default for Environment {
     fn default() -> Environment {
         Environment {
             variables: BTreeMap::new(),
+            functions: BTreeMap::new(),
             container: String::new(),
             checked: true,
             macros: true,
@@ -65,6 +79,13 @@ impl Environment {
     #[must_use]
     pub fn variable(mut self, name: &str, declared: Type) -> Environment {
         self.variables.insert(name.to_owned(), declared);
+        self
+    }
+
+    /// Declares an overload of a function; its name may have dots.
+    #[must_use]
+    pub fn function(mut self, name: &str, declared: Declaration) -> Environment {
+        self.functions.entry(name.to_owned()).or_default().push(declared);
         self
     }
 
@@ -111,6 +132,10 @@ impl Environment {
         self.variables.get(name)
     }
 
+    pub(super) fn declared_function(&self, name: &str) -> impl Iterator<Item = &Declaration> {
+        self.functions.get(name).into_iter().flatten()
+    }
+
     pub(super) fn variable_names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
@@ -142,6 +167,12 @@ impl Environment {
     /// The event type's name, which is what `event.event_type` is.
     pub(super) fn event_type_name(&self) -> &str {
         self.event_type.as_ref().map_or("", |event_type| &event_type.name)
+    }
+}
+
+impl Declaration {
+    pub(super) fn signature(&self) -> Signature {
+        Signature::new(self.parameters.clone(), self.result.clone())
     }
 }
 

@@ -39,6 +39,9 @@ pub const MAX_DYNAMIC_REGEX_PROGRAM: usize = 64 * 1024;
 /// Highest repetition count in a regular expression; it is RE2's.
 pub const MAX_REGEX_REPEAT: u32 = 1_000;
 
+/// Deepest nesting of groups in a regular expression: compiling it recurses.
+pub const MAX_REGEX_NESTING: u32 = 100;
+
 /// Most mistakes that are reported together: more do not help, and a broken filter may have
 /// thousands.
 pub const MAX_MISTAKES: usize = 16;
@@ -54,5 +57,11 @@ pub const MAX_RESULT: usize = 1024 * 1024;
 /// up an evaluation.
 pub const DYNAMIC_REGEX_ITERATIONS: u32 = 1_000;
 
-/// So many bytes of text searched, or 1/16 as many list items, cost as much as one iteration.
+/// So many bytes of text searched cost as much as one iteration.
 pub const BYTES_PER_ITERATION: usize = 1_024;
+
+/// So many items of lists compared cost as much as one iteration.
+pub const ITEMS_PER_ITERATION: usize = 64;
+
+/// Most digits after the point in `format`; it is the C++ runtime's. No double has more than 1,074.
+pub const MAX_FORMAT_PRECISION: usize = 1_000;

@@ -5,7 +5,7 @@
 use crate::report::Span;
 
 use super::error::Mistake;
-use super::tree::{Comprehension, Expr, Fold, Kind, Select};
+use super::tree::{Bind, Binding, Comprehension, Element, Expr, Fold, Kind, Literal, Select};
 
 /// What became of a call.
 pub(super) enum Expansion {
@@ -15,37 +15,116 @@ pub(super) enum Expansion {
     Call(Option<Expr>, Vec<Expr>),
 }
 
+/// All macros, for suggestions.
+pub(super) const MACROS: [&str; 14] = [
+    "has",
+    "all",
+    "exists",
+    "exists_one",
+    "existsOne",
+    "map",
+    "filter",
+    "sortBy",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+    "cel.bind",
+    "optMap",
+    "optFlatMap",
+];
+
+type Expanded = Result<Expansion, Mistake>;
+
 /// Expands `target.name(arguments)` or `name(arguments)` if it is a macro.
-pub(super) fn expand(
-    name: &str,
-    target: Option<Expr>,
-    mut arguments: Vec<Expr>,
-) -> Result<Expansion, Mistake> {
+pub(super) fn expand(name: &str, target: Option<Expr>, mut arguments: Vec<Expr>) -> Expanded {
     let Some(target) = target else {
         if name == "has" && arguments.len() == 1 {
             return arguments.remove(0).presence().map(Expansion::Macro);
         }
         return Ok(Expansion::Call(None, arguments));
     };
-    let fold = match (name, arguments.len()) {
-        ("all", 2) => Fold::All,
-        ("exists", 2) => Fold::Exists,
-        ("exists_one" | "existsOne", 2) => Fold::ExistsOne,
-        ("filter", 2) => Fold::Filter,
-        ("map", 2 | 3) => Fold::Map,
-        _ => return Ok(Expansion::Call(Some(target), arguments)),
+    match (name, arguments.len()) {
+        ("all", 2 | 3) => comprehension(Fold::All, target, arguments),
+        ("exists", 2 | 3) => comprehension(Fold::Exists, target, arguments),
+        ("exists_one" | "existsOne", 2 | 3) => comprehension(Fold::ExistsOne, target, arguments),
+        ("filter", 2) => comprehension(Fold::Filter, target, arguments),
+        ("map", 2 | 3) => comprehension(Fold::Map, target, arguments),
+        ("sortBy", 2) => comprehension(Fold::SortBy, target, arguments),
+        ("transformList", 3 | 4) => comprehension(Fold::TransformList, target, arguments),
+        ("transformMap", 3 | 4) => comprehension(Fold::TransformMap, target, arguments),
+        ("transformMapEntry", 3 | 4) => comprehension(Fold::TransformMapEntry, target, arguments),
+        ("optMap", 2) => optional(Binding::OptMap, target, arguments),
+        ("optFlatMap", 2) => optional(Binding::OptFlatMap, target, arguments),
+        ("bind", 3) if target.is_name("cel") => bind(target, arguments),
+        ("greatest" | "least", _) if target.is_name("math") => extreme(name, target, arguments),
+        _ => Ok(Expansion::Call(Some(target), arguments)),
+    }
+}
+
+/// The first arguments name the variables, the last is the body; a condition may stand between.
+fn comprehension(fold: Fold, range: Expr, mut arguments: Vec<Expr>) -> Expanded {
+    let two = match fold {
+        Fold::All | Fold::Exists | Fold::ExistsOne => arguments.len() == 3,
+        Fold::Filter | Fold::Map | Fold::SortBy => false,
+        Fold::TransformList | Fold::TransformMap | Fold::TransformMapEntry => true,
     };
-    let variable = variable(name, &arguments[0])?;
-    let mut rest = arguments.drain(1..);
-    // The lengths were matched above: one argument is left, or two for `map` with a condition.
-    let (condition, body) = match (rest.next(), rest.next()) {
-        (condition, Some(body)) => (condition, Some(body)),
-        (body, None) => (None, body),
+    let variables = arguments.iter().take(1 + usize::from(two));
+    let mut names = variables.map(|it| variable(fold.name(), it)).collect::<Result<Vec<_>, _>>()?;
+    let mut rest = arguments.split_off(names.len());
+    let second = if two { names.pop() } else { None };
+    let (Some(body), Some(variable)) = (rest.pop(), names.pop()) else {
+        return Ok(Expansion::Call(Some(range), rest));
     };
-    drop(rest);
-    let Some(body) = body else { return Ok(Expansion::Call(Some(target), arguments)) };
-    let comprehension = Comprehension { fold, range: target, variable, condition, body };
-    Ok(Expansion::Macro(Kind::Comprehension(Box::new(comprehension))))
+    if second.as_ref() == Some(&variable) {
+        let message = format!("`{}` needs two variables of different names", fold.name());
+        return Err(Mistake::new(body.span, message));
+    }
+    let condition = rest.pop();
+    let macro_call = Comprehension { fold, range, variable, second, condition, body };
+    Ok(Expansion::Macro(Kind::Comprehension(Box::new(macro_call))))
+}
+
+fn bind(target: Expr, mut arguments: Vec<Expr>) -> Expanded {
+    let (Some(body), Some(value), Some(name)) = (arguments.pop(), arguments.pop(), arguments.pop())
+    else {
+        return Ok(Expansion::Call(Some(target), arguments));
+    };
+    bound(Binding::Bind, (value, &name), body)
+}
+
+fn optional(how: Binding, value: Expr, mut arguments: Vec<Expr>) -> Expanded {
+    let (Some(body), Some(name)) = (arguments.pop(), arguments.pop()) else {
+        return Ok(Expansion::Call(Some(value), arguments));
+    };
+    bound(how, (value, &name), body)
+}
+
+fn bound(how: Binding, (value, name): (Expr, &Expr), body: Expr) -> Expanded {
+    let variable = variable(how.name(), name)?;
+    Ok(Expansion::Macro(Kind::Bind(Box::new(Bind { how, variable, value, body }))))
+}
+
+/// `math.greatest` and `math.least` take any number of arguments: three and more become a list.
+fn extreme(name: &str, target: Expr, mut arguments: Vec<Expr>) -> Expanded {
+    let not_a_number = |expr: &Expr| match &expr.kind {
+        Kind::Literal(literal) => {
+            !matches!(literal, Literal::Int(_) | Literal::Uint(_) | Literal::Double(_))
+        }
+        Kind::Map(_) => true,
+        Kind::List(items) => items.is_empty() || arguments.len() > 1,
+        _ => false,
+    };
+    if arguments.is_empty() || arguments.iter().any(not_a_number) {
+        let span = arguments.iter().find(|it| not_a_number(it)).map_or(target.span, |it| it.span);
+        return Err(Mistake::new(span, format!("`math.{name}` takes numbers or a list of them")));
+    }
+    if let ([first, .., last], 3..) = (arguments.as_slice(), arguments.len()) {
+        let span = first.span.to(last.span);
+        let element = |value| Element { value, optional: false };
+        let items = arguments.into_iter().map(element).collect();
+        arguments = vec![Expr::new(span, Kind::List(items))?];
+    }
+    Ok(Expansion::Call(Some(target), arguments))
 }
 
 fn variable(name: &str, argument: &Expr) -> Result<String, Mistake> {
@@ -59,10 +138,14 @@ fn variable(name: &str, argument: &Expr) -> Result<String, Mistake> {
 }
 
 impl Expr {
+    fn is_name(&self, wanted: &str) -> bool {
+        matches!(&self.kind, Kind::Name { name, .. } if name == wanted)
+    }
+
     /// The meaning of `has(self)`.
     fn presence(self) -> Result<Kind, Mistake> {
         match self.kind {
-            Kind::Select(select) if !select.test => {
+            Kind::Select(select) if !select.test && !select.optional => {
                 Ok(Kind::Select(Select { test: true, ..select }))
             }
             _ => Err(not_a_selection(self.span)),

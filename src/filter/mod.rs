@@ -35,10 +35,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calls;
 mod check;
 mod environment;
 mod error;
 mod eval;
+mod extensions;
 mod fields;
 mod functions;
 mod limits;
@@ -46,6 +48,7 @@ mod literals;
 mod macros;
 mod names;
 mod nesting;
+mod network;
 mod node;
 mod overloads;
 mod parse;
@@ -62,9 +65,10 @@ use std::sync::Arc;
 use crate::event::{EventType, SlotPlan};
 use crate::report::Span;
 
-pub use environment::{Environment, Expression};
+pub use environment::{Declaration, Environment, Expression};
 pub use error::{EvalError, FilterError, Mistake};
 pub use limits::MAX_SOURCE;
+pub use network::Cidr;
 pub use program::Program;
 pub use types::Type;
 pub use value::{Key, Map, Text, Value};

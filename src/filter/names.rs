@@ -9,14 +9,14 @@ use crate::report::{Span, nearest};
 use super::check::{Checker, Typed};
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
-use super::node::Node;
+use super::node::{Call, Node};
 use super::overloads::function;
 use super::tree::{Expr, Kind};
 use super::types::Type;
 use super::value::Value;
 
 /// The types that have a name in expressions, and their names as values.
-const TYPE_NAMES: [&str; 12] = [
+const TYPE_NAMES: [&str; 15] = [
     "bool",
     "int",
     "uint",
@@ -29,6 +29,9 @@ const TYPE_NAMES: [&str; 12] = [
     "type",
     "google.protobuf.Timestamp",
     "google.protobuf.Duration",
+    "optional_type",
+    "net.IP",
+    "net.CIDR",
 ];
 
 /// One `.field` after a variable or other operand.
@@ -37,6 +40,7 @@ struct Step<'t> {
     span: Span,
     quoted: bool,
     test: bool,
+    optional: bool,
 }
 
 /// An operand with the selections after it, in their order.
@@ -48,6 +52,7 @@ fn unfold(expr: &Expr) -> (&Expr, Vec<Step<'_>>) {
             span: select.field_span,
             quoted: select.quoted,
             test: select.test,
+            optional: select.optional,
         });
         // `has(a.b).c` selects from the result of `has`, not from `b`.
         operand = &select.operand;
@@ -91,8 +96,9 @@ impl Checker<'_> {
         if let (false, Some((depth, found))) = (absolute, self.local(name)) {
             return Ok(((Node::Local(depth), found.clone()), steps));
         }
-        // A step in backticks, or one that `has` asks about, is no part of a name.
-        let dotted = steps.iter().take_while(|step| !step.quoted && !step.test).count();
+        // A step in backticks, or one that `has` or `.?` asks about, is no part of a name.
+        let plain = |step: &&Step<'_>| !(step.quoted || step.test || step.optional);
+        let dotted = steps.iter().take_while(plain).count();
         for taken in (0..=dotted).rev() {
             let parts = steps[..taken].iter().map(|step| step.field);
             let whole: Vec<&str> = std::iter::once(name).chain(parts).collect();
@@ -140,7 +146,9 @@ impl Checker<'_> {
     fn steps(&mut self, from: Typed, steps: &[Step<'_>], from_span: Span) -> Result<Typed, Typed> {
         let (mut node, mut found) = from;
         for step in steps {
-            let result = match self.types.resolve(&found) {
+            let from = self.types.resolve(&found);
+            let optional = step.optional || from.held().is_some();
+            let result = match from.held().cloned().unwrap_or(from) {
                 Type::Map(_, value) => *value,
                 Type::Dyn | Type::Variable(_) => Type::Dyn,
                 other => {
@@ -153,8 +161,16 @@ impl Checker<'_> {
                     return Err(self.refuse(mistake, EvalError::Invalid(message.into())));
                 }
             };
-            node = self.member(node, step.field, step.test);
-            found = if step.test { self.known(Type::Bool) } else { result };
+            found = match (step.test, optional) {
+                (true, _) => self.known(Type::Bool),
+                (false, true) => self.known(Type::optional(result)),
+                (false, false) => result,
+            };
+            node = if step.optional {
+                Node::OptionalSelect(Box::new(node), step.field.into())
+            } else {
+                self.member(node, step.field, step.test)
+            };
         }
         Ok((node, found))
     }
@@ -167,7 +183,9 @@ impl Checker<'_> {
         steps: &[Step<'_>],
         root_span: Span,
     ) -> Typed {
+        let mut optional = false;
         for (at, step) in steps.iter().enumerate() {
+            optional |= step.optional;
             let parent = path.clone();
             if !path.is_empty() {
                 path.push('.');
@@ -176,7 +194,11 @@ impl Checker<'_> {
             match self.env.declared(root, &path) {
                 Declared::Field(declared) => {
                     let declared = declared.field_type.clone();
-                    let typed = self.field_node(root, &path, Some(declared), step.test);
+                    let typed = if optional && !step.test {
+                        self.optional_field(root, &path, declared)
+                    } else {
+                        self.field_node(root, &path, Some(declared), step.test)
+                    };
                     let span = root_span.to(step.span);
                     return match self.steps(typed, &steps[at + 1..], span) {
                         Ok(typed) | Err(typed) => typed,
@@ -217,6 +239,19 @@ impl Checker<'_> {
             type_name: type_name.into(),
         });
         if test { (Node::Presence(number), Type::Bool) } else { (Node::Field(number), found) }
+    }
+
+    /// The field as an optional: empty if the event has not got it.
+    fn optional_field(&mut self, root: Root, path: &str, declared: FieldType) -> Typed {
+        let (present, _) = self.field_node(root, path, Some(declared.clone()), true);
+        let (value, found) = self.field_node(root, path, Some(declared), false);
+        let found = if let Type::Nullable(inner) = found { *inner } else { found };
+        let none = Node::Constant(Value::Optional(None));
+        let node = match some(value) {
+            Some(held) => Node::Ternary(Box::new([present, held, none])),
+            None => none,
+        };
+        (node, Type::optional(found))
     }
 
     fn unknown_field(
@@ -269,4 +304,10 @@ impl Checker<'_> {
         };
         if path.is_empty() { name.to_owned() } else { format!("{name}.{path}") }
     }
+}
+
+/// `optional.of(value)`
+fn some(value: Node) -> Option<Node> {
+    let of = function("optional.of")?.first()?;
+    Some(Node::Call(Box::new(Call { function: of.name, run: of.run, arguments: vec![value] })))
 }

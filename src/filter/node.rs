@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::error::EvalError;
 use super::functions::Implementation;
+use super::functions::extract::Implementation as RegexImplementation;
 use super::functions::regex::Pattern;
-use super::tree::Fold;
+use super::tree::{Binding, Element, Entry, Fold};
 use super::value::Value;
 
 #[derive(Clone, Debug)]
@@ -16,7 +17,7 @@ pub(super) enum Node {
     Constant(Value<'static>),
     /// A variable of the environment that is bound at run time.
     Variable(Arc<str>),
-    /// A variable of a comprehension: how many comprehensions stand around its own.
+    /// A variable of a macro: how many such variables stand around it.
     Local(usize),
     /// The value of a field, by its number in the filter's list of fields.
     Field(usize),
@@ -24,6 +25,8 @@ pub(super) enum Node {
     Presence(usize),
     /// `operand.key` of a map.
     Select(Box<Node>, Arc<str>),
+    /// `operand.?key` of a map.
+    OptionalSelect(Box<Node>, Arc<str>),
     /// `has(operand.key)` of a map.
     HasKey(Box<Node>, Arc<str>),
     And(Vec<Node>),
@@ -32,9 +35,18 @@ pub(super) enum Node {
     Call(Box<Call>),
     /// `matches` with a constant pattern.
     Matches(Box<Node>, Arc<Pattern>),
-    List(Vec<Node>),
-    Map(Vec<(Node, Node)>),
+    /// `regex.replace` and its like with a constant pattern.
+    Regex(Box<RegexCall>),
+    /// `optional.or(other)`, and `optional.orValue(other)`, which gives what the optional holds.
+    OrElse {
+        optional: Box<Node>,
+        other: Box<Node>,
+        unwrap: bool,
+    },
+    List(Vec<Element<Node>>),
+    Map(Vec<Entry<Node>>),
     Comprehension(Box<FoldNode>),
+    Bind(Box<BindNode>),
     /// What always fails: an unknown name in an unchecked expression.
     Fails(EvalError),
 }
@@ -47,8 +59,25 @@ pub(super) struct Call {
 }
 
 #[derive(Clone, Debug)]
+pub(super) struct RegexCall {
+    pub run: RegexImplementation,
+    /// The arguments without the pattern.
+    pub arguments: Vec<Node>,
+    pub pattern: Arc<Pattern>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct BindNode {
+    pub how: Binding,
+    pub value: Node,
+    pub body: Node,
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct FoldNode {
     pub fold: Fold,
+    /// It has two variables: index and item, or key and value.
+    pub pairs: bool,
     pub range: Node,
     pub condition: Option<Node>,
     pub body: Node,

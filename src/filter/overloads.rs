@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::functions::{Implementation, arithmetic, containers, convert, strings, time};
+use super::extensions::EXTENSIONS;
+use super::functions::{Implementation, arithmetic, containers, convert, extract, strings, time};
 use super::types::{Type, split_types};
 
 /// How a function is called.
@@ -20,17 +21,28 @@ pub(super) enum Style {
     Both,
 }
 
-/// All functions of one name. The implementation tells the types of its arguments apart when it
-/// runs, because they may be `dyn` until then.
-struct Family {
-    name: &'static str,
-    style: Style,
-    run: Implementation,
-    /// Parameters and result.
-    signatures: &'static [(&'static str, &'static str)],
+impl Style {
+    /// Whether it is called so, with or without a receiver.
+    pub fn takes(self, receiver: bool) -> bool {
+        match self {
+            Global => !receiver,
+            Receiver => receiver,
+            Both => true,
+        }
+    }
 }
 
-const fn family(
+/// All functions of one name. The implementation tells the types of its arguments apart when it
+/// runs, because they may be `dyn` until then.
+pub(super) struct Family {
+    pub name: &'static str,
+    pub style: Style,
+    pub run: Implementation,
+    /// Parameters and result.
+    pub signatures: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const fn family(
     name: &'static str,
     style: Style,
     run: Implementation,
@@ -105,7 +117,28 @@ const FAMILIES: &[Family] = &[
         containers::contained,
         &[("A, list(A)", "bool"), ("A, map(A, B)", "bool")],
     ),
-    family("[]", Global, containers::index, &[("list(A), int", "A"), ("map(A, B), A", "B")]),
+    family(
+        "[]",
+        Global,
+        containers::index,
+        &[
+            ("list(A), int", "A"),
+            ("map(A, B), A", "B"),
+            ("optional(list(A)), int", "optional(A)"),
+            ("optional(map(A, B)), A", "optional(B)"),
+        ],
+    ),
+    family(
+        "[?]",
+        Global,
+        containers::optional_index,
+        &[
+            ("list(A), int", "optional(A)"),
+            ("map(A, B), A", "optional(B)"),
+            ("optional(list(A)), int", "optional(A)"),
+            ("optional(map(A, B)), A", "optional(B)"),
+        ],
+    ),
     family(
         "size",
         Both,
@@ -115,7 +148,7 @@ const FAMILIES: &[Family] = &[
     family("contains", Receiver, strings::contains, TEXT_TEST),
     family("startsWith", Receiver, strings::starts_with, TEXT_TEST),
     family("endsWith", Receiver, strings::ends_with, TEXT_TEST),
-    family("matches", Both, strings::matches, TEXT_TEST),
+    family("matches", Both, extract::matches, TEXT_TEST),
     family(
         "int",
         Global,
@@ -153,6 +186,8 @@ const FAMILIES: &[Family] = &[
             ("bytes", "string"),
             ("timestamp", "string"),
             ("duration", "string"),
+            ("net.IP", "string"),
+            ("net.CIDR", "string"),
         ],
     ),
     family("bytes", Global, convert::bytes, &[("bytes", "bytes"), ("string", "bytes")]),
@@ -194,41 +229,54 @@ pub(super) struct Function {
 pub(super) struct Signature {
     pub parameters: Vec<Type>,
     pub result: Type,
-    /// How many type variables there are in the parameters.
+    /// How many type variables there are.
     pub variables: usize,
 }
 
 impl Signature {
+    pub fn new(parameters: Vec<Type>, result: Type) -> Signature {
+        let types = parameters.iter().chain([&result]);
+        let variables = types.map(Type::variables).max().unwrap_or(0);
+        Signature { parameters, result, variables }
+    }
+
     fn read(parameters: &str, result: &str) -> Signature {
         let read = |text: &str| Type::parse(text).unwrap_or(Type::Dyn);
-        let parameters: Vec<Type> = split_types(parameters).into_iter().map(read).collect();
-        let variables = parameters.iter().map(Type::variables).max().unwrap_or(0);
-        Signature { parameters, result: read(result), variables }
+        Signature::new(split_types(parameters).into_iter().map(read).collect(), read(result))
     }
 }
 
-static FUNCTIONS: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
-    let function = |family: &Family| Function {
-        name: family.name,
-        style: family.style,
-        run: family.run,
-        signatures: family
+/// All families: those of the language, then those of its extensions.
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(EXTENSIONS)
+}
+
+static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Function>>> = LazyLock::new(|| {
+    let mut functions: HashMap<_, Vec<Function>> = HashMap::new();
+    for family in families() {
+        let signatures = family
             .signatures
             .iter()
             .map(|(parameters, result)| Signature::read(parameters, result))
-            .collect(),
-    };
-    FAMILIES.iter().map(|family| (family.name, function(family))).collect()
+            .collect();
+        functions.entry(family.name).or_default().push(Function {
+            name: family.name,
+            style: family.style,
+            run: family.run,
+            signatures,
+        });
+    }
+    functions
 });
 
-/// The function or operator of a name.
-pub(super) fn function(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.get(name)
+/// The functions or the operator of a name, one for each way of calling it.
+pub(super) fn function(name: &str) -> Option<&'static [Function]> {
+    FUNCTIONS.get(name).map(Vec::as_slice)
 }
 
 /// The names of all functions, without operators.
 pub(super) fn function_names() -> impl Iterator<Item = &'static str> {
-    FAMILIES.iter().map(|family| family.name).filter(|name| name.starts_with(char::is_alphabetic))
+    families().map(|family| family.name).filter(|name| name.starts_with(char::is_alphabetic))
 }
 
 #[cfg(test)]
@@ -236,14 +284,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_signature_is_well_written_and_every_name_stands_once() {
-        for family in FAMILIES {
+    fn every_signature_is_well_written_and_every_call_has_one_family() {
+        for family in families() {
             for (parameters, result) in family.signatures {
                 for text in split_types(parameters).into_iter().chain([*result]) {
                     assert!(Type::parse(text).is_some(), "{}: {text}", family.name);
                 }
             }
         }
-        assert_eq!(FUNCTIONS.len(), FAMILIES.len());
+        for (name, functions) in FUNCTIONS.iter() {
+            for receiver in [false, true] {
+                let fitting = functions.iter().filter(|it| it.style.takes(receiver)).count();
+                assert!(fitting <= 1, "{name}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 
 use pest::Parser as _;
 use pest::error::InputLocation;
-use pest::iterators::Pair;
+use pest::iterators::{Pair, Pairs};
 use pest_derive::Parser;
 
 use crate::report::Span;
@@ -15,7 +15,7 @@ use super::limits::{MAX_LITERAL_ITEMS, MAX_NODES, MAX_SOURCE};
 use super::literals;
 use super::macros::{Expansion, expand};
 use super::nesting::check_nesting;
-use super::tree::{Expr, Kind, Literal, Select};
+use super::tree::{Element, Entry, Expr, Kind, Literal, Select};
 
 #[derive(Parser)]
 #[grammar = "../filters/cel.pest"]
@@ -85,6 +85,13 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
     }
 }
 
+/// The name of a function where it is called.
+struct Callee {
+    name: String,
+    name_span: Span,
+    absolute: bool,
+}
+
 struct Builder {
     macros: bool,
     nodes: usize,
@@ -96,7 +103,8 @@ fn span_of(pair: &Pair<'_, Rule>) -> Span {
 }
 
 fn operator(span: Span, function: &str, arguments: Vec<Expr>) -> Kind {
-    Kind::Call { function: function.to_owned(), name_span: span, target: None, arguments }
+    let function = function.to_owned();
+    Kind::Call { function, name_span: span, target: None, arguments, absolute: false }
 }
 
 /// `left operator right`; chains of `&&` and of `||` are kept flat.
@@ -230,8 +238,11 @@ impl Builder {
             operand = match part.as_rule() {
                 Rule::select => self.select(operand, part)?,
                 Rule::index => {
-                    let index = self.expression(required(part)?)?;
-                    self.indexed(operand, index, span)?
+                    let (index, optional) = required(part)?;
+                    let index = self.expression(index)?;
+                    let span = operand.span.to(span);
+                    let name = if optional { "[?]" } else { "[]" };
+                    self.node(span, operator(span, name, vec![operand, index]))?
                 }
                 _ => {
                     let message = "messages cannot be built: events have no message types";
@@ -243,14 +254,9 @@ impl Builder {
         Ok(operand)
     }
 
-    fn indexed(&mut self, operand: Expr, index: Expr, brackets: Span) -> Built<Expr> {
-        let span = operand.span.to(brackets);
-        self.node(span, operator(span, "[]", vec![operand, index]))
-    }
-
     /// `.field` or `.function(arguments)`
     fn select(&mut self, operand: Expr, pair: Pair<'_, Rule>) -> Built<Expr> {
-        let mut parts = without_optional(pair)?.into_inner();
+        let (mut parts, optional) = optional_parts(pair);
         let Some(name) = parts.next() else {
             return Err(Mistake::new(operand.span, "expected a field"));
         };
@@ -259,33 +265,51 @@ impl Builder {
         let span = operand.span.to(field_span);
         let Some(arguments) = parts.next() else {
             let operand = Box::new(operand);
-            let select = Select { operand, field, field_span, quoted, test: false };
+            let select = Select { operand, field, field_span, quoted, test: false, optional };
             return self.node(span, Kind::Select(select));
         };
         if quoted {
             return Err(Mistake::new(field_span, "a function's name has no backticks"));
         }
+        if optional {
+            return Err(Mistake::new(
+                field_span,
+                "`.?` selects a field; a function is called by `.`",
+            ));
+        }
         let span = span.to(span_of(&arguments));
         let arguments = self.expressions(arguments)?;
-        self.call(span, (field, field_span), Some(operand), arguments)
+        self.call(
+            span,
+            Callee { name: field, name_span: field_span, absolute: false },
+            Some(operand),
+            arguments,
+        )
     }
 
     fn call(
         &mut self,
         span: Span,
-        (function, name_span): (String, Span),
+        callee: Callee,
         target: Option<Expr>,
         arguments: Vec<Expr>,
     ) -> Built<Expr> {
         let expansion = if self.macros {
-            expand(&function, target, arguments)?
+            expand(&callee.name, target, arguments)?
         } else {
             Expansion::Call(target, arguments)
         };
         let kind = match expansion {
             Expansion::Macro(kind) => kind,
             Expansion::Call(target, arguments) => {
-                Kind::Call { function, name_span, target: target.map(Box::new), arguments }
+                let Callee { name: function, name_span, absolute } = callee;
+                Kind::Call {
+                    function,
+                    name_span,
+                    target: target.map(Box::new),
+                    arguments,
+                    absolute,
+                }
             }
         };
         self.node(span, kind)
@@ -307,7 +331,10 @@ impl Builder {
             Rule::double => literal(literals::double(text, negative))?,
             Rule::string => literal(literals::string(text))?,
             Rule::bytes => literal(literals::bytes(text))?,
-            Rule::group => return self.expression(required(pair)?),
+            Rule::group => {
+                // The span keeps its brackets, so that the text of a span is an expression.
+                return Ok(self.expression(required(pair)?.0)?.spanning(span));
+            }
             Rule::list => Kind::List(self.list(pair)?),
             Rule::map => Kind::Map(self.map(pair)?),
             _ => return self.name(pair),
@@ -315,23 +342,25 @@ impl Builder {
         self.node(span, kind)
     }
 
-    fn list(&mut self, pair: Pair<'_, Rule>) -> Built<Vec<Expr>> {
+    fn list(&mut self, pair: Pair<'_, Rule>) -> Built<Vec<Element<Expr>>> {
         let span = span_of(&pair);
-        let items = pair
-            .into_inner()
-            .map(|element| self.expression(required(element)?))
-            .collect::<Built<Vec<_>>>()?;
+        let mut items = Vec::new();
+        for element in pair.into_inner() {
+            let (value, optional) = required(element)?;
+            items.push(Element { value: self.expression(value)?, optional });
+        }
         within_items(span, items.len())?;
         Ok(items)
     }
 
-    fn map(&mut self, pair: Pair<'_, Rule>) -> Built<Vec<(Expr, Expr)>> {
+    fn map(&mut self, pair: Pair<'_, Rule>) -> Built<Vec<Entry<Expr>>> {
         let span = span_of(&pair);
         let mut entries = Vec::new();
         for entry in pair.into_inner() {
-            let mut parts = without_optional(entry)?.into_inner();
+            let (mut parts, optional) = optional_parts(entry);
             if let (Some(key), Some(value)) = (parts.next(), parts.next()) {
-                entries.push((self.expression(key)?, self.expression(value)?));
+                let (key, value) = (self.expression(key)?, self.expression(value)?);
+                entries.push(Entry { key, value, optional });
             }
         }
         within_items(span, entries.len())?;
@@ -360,27 +389,26 @@ impl Builder {
         };
         let whole = span.to(span_of(&arguments));
         let arguments = self.expressions(arguments)?;
-        self.call(whole, (name, span), None, arguments)
+        self.call(whole, Callee { name, name_span: span, absolute }, None, arguments)
     }
 }
 
-/// The only part of an index, group or element.
-fn required(pair: Pair<'_, Rule>) -> Built<Pair<'_, Rule>> {
+/// The only part of an index, group or element, and whether it has the mark of optional syntax.
+fn required(pair: Pair<'_, Rule>) -> Built<(Pair<'_, Rule>, bool)> {
     let span = span_of(&pair);
-    let part = without_optional(pair)?.into_inner().next();
-    part.ok_or_else(|| Mistake::new(span, "expected an expression"))
+    let (mut parts, optional) = optional_parts(pair);
+    let part = parts.next().ok_or_else(|| Mistake::new(span, "expected an expression"))?;
+    Ok((part, optional))
 }
 
-/// Refuses the mark of optional syntax, which the grammar has and the checker does not yet.
-fn without_optional(pair: Pair<'_, Rule>) -> Built<Pair<'_, Rule>> {
-    match pair.clone().into_inner().next() {
-        Some(first) if first.as_rule() == Rule::optional => {
-            let message = "optional values (`.?`, `[?`, `?element`) are not available";
-            Err(Mistake::new(span_of(&first), message)
-                .help("ask first: `has(a.b)` for a field, `\"key\" in map` for a key"))
-        }
-        _ => Ok(pair),
+/// The parts after the mark of optional syntax, and whether it is there.
+fn optional_parts(pair: Pair<'_, Rule>) -> (Pairs<'_, Rule>, bool) {
+    let mut parts = pair.into_inner();
+    let optional = parts.peek().is_some_and(|first| first.as_rule() == Rule::optional);
+    if optional {
+        parts.next();
     }
+    (parts, optional)
 }
 
 fn within_items(span: Span, items: usize) -> Built<()> {

@@ -128,10 +128,10 @@ impl Program {
 
     /// The same by the general evaluator alone.
     #[cfg(test)]
-    pub(super) fn matches_generally(
-        &self,
-        expression: &Expression,
-        slots: &[Slot<'_>],
+    pub(super) fn matches_generally<'n>(
+        &'n self,
+        expression: &'n Expression,
+        slots: &'n [Slot<'_>],
     ) -> Result<bool, EvalError> {
         self.evaluation(slots).truth(&expression.node)
     }
@@ -256,8 +256,8 @@ struct Run<'n, 'e> {
     evaluation: Evaluation<'n, 'e>,
 }
 
-impl Run<'_, '_> {
-    fn test(&mut self, test: &Test) -> Result<bool, EvalError> {
+impl<'n> Run<'n, '_> {
+    fn test(&mut self, test: &'n Test) -> Result<bool, EvalError> {
         let slots = self.slots;
         Ok(match test {
             Test::Constant(bool) => *bool,
@@ -297,7 +297,7 @@ impl Run<'_, '_> {
         })
     }
 
-    fn connect(&mut self, tests: &[Test], deciding: bool) -> Result<bool, EvalError> {
+    fn connect(&mut self, tests: &'n [Test], deciding: bool) -> Result<bool, EvalError> {
         let mut error = None;
         for test in tests {
             match self.test(test) {

@@ -33,6 +33,8 @@ pub(super) enum Kind {
         name_span: Span,
         target: Option<Box<Expr>>,
         arguments: Vec<Expr>,
+        /// Written with a leading dot.
+        absolute: bool,
     },
     /// `a && b && …`
     And(Vec<Expr>),
@@ -40,9 +42,25 @@ pub(super) enum Kind {
     Or(Vec<Expr>),
     /// `condition ? then : otherwise`
     Ternary(Box<[Expr; 3]>),
-    List(Vec<Expr>),
-    Map(Vec<(Expr, Expr)>),
+    List(Vec<Element<Expr>>),
+    Map(Vec<Entry<Expr>>),
     Comprehension(Box<Comprehension>),
+    Bind(Box<Bind>),
+}
+
+/// An element of a list; one written `?element` is left out if it is an empty optional.
+#[derive(Clone, Debug)]
+pub(super) struct Element<T> {
+    pub value: T,
+    pub optional: bool,
+}
+
+/// An entry of a map; one written `?key: value` is left out if its value is an empty optional.
+#[derive(Clone, Debug)]
+pub(super) struct Entry<T> {
+    pub key: T,
+    pub value: T,
+    pub optional: bool,
 }
 
 /// `operand.field`.
@@ -55,6 +73,8 @@ pub(super) struct Select {
     pub quoted: bool,
     /// `has(operand.field)` asks whether the field is there.
     pub test: bool,
+    /// `operand.?field` gives an optional, empty if the field is not there.
+    pub optional: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,13 +88,16 @@ pub(super) enum Literal {
     Bytes(Vec<u8>),
 }
 
-/// A macro over the items of a list or the keys of a map.
+/// A macro over the items of a list or the entries of a map.
 #[derive(Clone, Debug)]
 pub(super) struct Comprehension {
     pub fold: Fold,
     pub range: Expr,
+    /// The item of a list or key of a map; with a second variable, the index or key.
     pub variable: String,
-    /// Of `map` with three arguments: which items to take.
+    /// The item of a list or value of a map.
+    pub second: Option<String>,
+    /// Of macros that make a list or map: which items to take.
     pub condition: Option<Expr>,
     pub body: Expr,
 }
@@ -87,6 +110,10 @@ pub(super) enum Fold {
     ExistsOne,
     Filter,
     Map,
+    SortBy,
+    TransformList,
+    TransformMap,
+    TransformMapEntry,
 }
 
 impl Fold {
@@ -97,6 +124,40 @@ impl Fold {
             Fold::ExistsOne => "exists_one",
             Fold::Filter => "filter",
             Fold::Map => "map",
+            Fold::SortBy => "sortBy",
+            Fold::TransformList => "transformList",
+            Fold::TransformMap => "transformMap",
+            Fold::TransformMapEntry => "transformMapEntry",
+        }
+    }
+}
+
+/// A macro that gives a value a name inside another expression.
+#[derive(Clone, Debug)]
+pub(super) struct Bind {
+    pub how: Binding,
+    pub variable: String,
+    pub value: Expr,
+    pub body: Expr,
+}
+
+/// What is bound, and what the body's value becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// `cel.bind(x, value, body)`
+    Bind,
+    /// `optional.optMap(x, body)`: an optional of the body if there is a value.
+    OptMap,
+    /// `optional.optFlatMap(x, body)`: the body, itself an optional, if there is a value.
+    OptFlatMap,
+}
+
+impl Binding {
+    pub fn name(self) -> &'static str {
+        match self {
+            Binding::Bind => "cel.bind",
+            Binding::OptMap => "optMap",
+            Binding::OptFlatMap => "optFlatMap",
         }
     }
 }
@@ -114,16 +175,19 @@ impl Expr {
             Kind::Call { target, arguments, .. } => {
                 tallest(arguments).max(target.as_ref().map_or(0, |target| target.height))
             }
-            Kind::And(items) | Kind::Or(items) | Kind::List(items) => tallest(items),
+            Kind::And(items) | Kind::Or(items) => tallest(items),
+            Kind::List(items) => items.iter().map(|item| item.value.height).max().unwrap_or(0),
             Kind::Ternary(parts) => tallest(&parts[..]),
             Kind::Map(entries) => {
-                entries.iter().map(|(key, value)| key.height.max(value.height)).max().unwrap_or(0)
+                let heights = entries.iter().map(|it| it.key.height.max(it.value.height));
+                heights.max().unwrap_or(0)
             }
             Kind::Comprehension(fold) => fold
                 .range
                 .height
                 .max(fold.body.height)
                 .max(fold.condition.as_ref().map_or(0, |condition| condition.height)),
+            Kind::Bind(bind) => bind.value.height.max(bind.body.height),
         };
         if height > MAX_TREE_DEPTH {
             let message = format!(
@@ -133,5 +197,10 @@ impl Expr {
                 .help("chains of `||` and `&&` and elements of a list count as one level"));
         }
         Ok(Expr { span, kind, height })
+    }
+
+    /// The same node, said to stand at another place.
+    pub fn spanning(self, span: Span) -> Expr {
+        Expr { span, ..self }
     }
 }

@@ -7,6 +7,9 @@ use std::fmt;
 
 use crate::event::{FieldType, Root};
 
+/// The name of the type of optional values.
+pub(super) const OPTIONAL: &str = "optional_type";
+
 /// A static type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -38,6 +41,8 @@ pub enum Type {
     Map(Box<Type>, Box<Type>),
     /// A scalar that may also be null.
     Nullable(Box<Type>),
+    /// A type known by its name only, such as `net.IP` or `optional_type(int)`.
+    Abstract(String, Vec<Type>),
     /// The event or a group of its fields; no value, only a way to fields.
     Group(Root, String),
     /// A type variable of a signature, such as `A` in `list(A)`; fresh ones have higher numbers.
@@ -82,6 +87,21 @@ impl Type {
         Type::Map(Box::new(key), Box::new(value))
     }
 
+    /// `optional_type(inner)`: a value that may be missing.
+    #[must_use]
+    pub fn optional(inner: Type) -> Type {
+        Type::Abstract(OPTIONAL.to_owned(), vec![inner])
+    }
+
+    /// What an optional value holds; none for other types.
+    #[must_use]
+    pub fn held(&self) -> Option<&Type> {
+        match self {
+            Type::Abstract(name, parameters) if name == OPTIONAL => parameters.first(),
+            _ => None,
+        }
+    }
+
     /// Reads a type as signatures write it: `int`, `list(A)`, `map(string, dyn)`, `nullable(int)`;
     /// a single capital letter is a type variable.
     #[must_use]
@@ -94,6 +114,7 @@ impl Type {
                 ("list", [item]) => Some(Type::list(Type::parse(item)?)),
                 ("map", [key, value]) => Some(Type::map(Type::parse(key)?, Type::parse(value)?)),
                 ("nullable", [inner]) => Some(Type::Nullable(Box::new(Type::parse(inner)?))),
+                ("optional", [inner]) => Some(Type::optional(Type::parse(inner)?)),
                 _ => None,
             };
         }
@@ -109,11 +130,21 @@ impl Type {
             "timestamp" => Type::Timestamp,
             "duration" => Type::Duration,
             "type" => Type::Type,
+            "net.IP" | "net.CIDR" => Type::Abstract(text.to_owned(), Vec::new()),
             _ => match text.as_bytes() {
                 [letter @ b'A'..=b'Z'] => Type::Variable(usize::from(letter - b'A')),
                 _ => return None,
             },
         })
+    }
+
+    /// Whether null may stand for a value of this type. Of types that are not declared nullable those
+    /// may be null that are messages in CEL's first home.
+    fn takes_null(&self) -> bool {
+        matches!(
+            self,
+            Type::Null | Type::Nullable(_) | Type::Timestamp | Type::Duration | Type::Abstract(..)
+        )
     }
 
     /// How many variables a signature with this type needs: one more than its highest.
@@ -122,6 +153,9 @@ impl Type {
             Type::Variable(number) => number + 1,
             Type::List(inner) | Type::Nullable(inner) => inner.variables(),
             Type::Map(key, value) => key.variables().max(value.variables()),
+            Type::Abstract(_, parameters) => {
+                parameters.iter().map(Type::variables).max().unwrap_or(0)
+            }
             _ => 0,
         }
     }
@@ -133,6 +167,9 @@ impl Type {
             Type::List(item) => Type::list(item.raised(by)),
             Type::Map(key, value) => Type::map(key.raised(by), value.raised(by)),
             Type::Nullable(inner) => Type::Nullable(Box::new(inner.raised(by))),
+            Type::Abstract(name, parameters) => {
+                Type::Abstract(name.clone(), parameters.iter().map(|it| it.raised(by)).collect())
+            }
             other => other.clone(),
         }
     }
@@ -175,6 +212,11 @@ impl fmt::Display for Type {
             Type::List(item) => write!(f, "list({item})"),
             Type::Map(key, value) => write!(f, "map({key}, {value})"),
             Type::Nullable(inner) => inner.fmt(f),
+            Type::Abstract(name, parameters) if parameters.is_empty() => f.write_str(name),
+            Type::Abstract(name, parameters) => {
+                let parameters: Vec<String> = parameters.iter().map(Type::to_string).collect();
+                write!(f, "{name}({})", parameters.join(", "))
+            }
             Type::Group(..) => f.write_str("group of fields"),
         }
     }
@@ -238,6 +280,9 @@ impl Substitution {
             Type::List(item) => Type::list(self.resolve(item)),
             Type::Map(key, value) => Type::map(self.resolve(key), self.resolve(value)),
             Type::Nullable(inner) => Type::Nullable(Box::new(self.resolve(inner))),
+            Type::Abstract(name, parameters) => {
+                Type::Abstract(name.clone(), parameters.iter().map(|it| self.resolve(it)).collect())
+            }
             other => other.clone(),
         }
     }
@@ -257,7 +302,7 @@ impl Substitution {
                 self.bind(self.last(*number), other)
             }
             (Type::Dyn, _) | (_, Type::Dyn) => true,
-            (Type::Nullable(_), Type::Null) | (Type::Null, Type::Nullable(_)) => true,
+            (Type::Null, other) | (other, Type::Null) => other.takes_null(),
             (Type::Nullable(a), Type::Nullable(b)) => self.unify(a, b),
             (Type::Nullable(inner), other) | (other, Type::Nullable(inner)) => {
                 self.unify(inner, other)
@@ -265,6 +310,11 @@ impl Substitution {
             (Type::List(a), Type::List(b)) => self.unify(a, b),
             (Type::Map(a_key, a_value), Type::Map(b_key, b_value)) => {
                 self.unify(a_key, b_key) && self.unify(a_value, b_value)
+            }
+            (Type::Abstract(a, a_of), Type::Abstract(b, b_of)) => {
+                a == b
+                    && a_of.len() == b_of.len()
+                    && a_of.iter().zip(b_of).all(|(a, b)| self.unify(a, b))
             }
             (a, b) => a == b,
         }
@@ -299,11 +349,15 @@ impl Substitution {
     fn is_more_general(&self, a: &Type, b: &Type) -> bool {
         match (self.top(a), self.top(b)) {
             (Type::Dyn, b) => *b != Type::Dyn,
+            (a, Type::Null) => *a != Type::Null,
             (Type::Nullable(_), Type::Nullable(_)) => false,
             (Type::Nullable(_), _) => true,
             (Type::List(a), Type::List(b)) => self.is_more_general(a, b),
             (Type::Map(a_key, a_value), Type::Map(b_key, b_value)) => {
                 self.is_more_general(a_key, b_key) || self.is_more_general(a_value, b_value)
+            }
+            (Type::Abstract(_, a), Type::Abstract(_, b)) => {
+                a.iter().zip(b).any(|(a, b)| self.is_more_general(a, b))
             }
             _ => false,
         }
@@ -325,6 +379,7 @@ fn mentions(of: &Type, number: usize) -> bool {
         Type::Variable(other) => *other == number,
         Type::List(inner) | Type::Nullable(inner) => mentions(inner, number),
         Type::Map(key, value) => mentions(key, number) || mentions(value, number),
+        Type::Abstract(_, parameters) => parameters.iter().any(|it| mentions(it, number)),
         _ => false,
     }
 }

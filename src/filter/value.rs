@@ -5,12 +5,14 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::event::Timestamp;
 
 use super::error::EvalError;
+use super::network::Cidr;
 
 /// A value; `'a` is the life of the event it came from.
 #[derive(Clone, Debug)]
@@ -39,6 +41,12 @@ pub enum Value<'a> {
     Duration(i64),
     /// A type, by its name.
     Type(&'static str),
+    /// A value that may be missing.
+    Optional(Option<Arc<Value<'a>>>),
+    /// An IP address; a mapped one is held as IPv4.
+    Ip(IpAddr),
+    /// A network of IP addresses.
+    Cidr(Cidr),
 }
 
 /// Text that is borrowed or cheaply shared.
@@ -77,6 +85,12 @@ impl<'a> Value<'a> {
         Value::String(Text::Shared(text.into()))
     }
 
+    /// An optional that holds a value.
+    #[must_use]
+    pub fn some(value: Value<'a>) -> Value<'a> {
+        Value::Optional(Some(Arc::new(value)))
+    }
+
     /// The name of the value's type, as `type(x)` gives it.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
@@ -93,6 +107,9 @@ impl<'a> Value<'a> {
             Value::Timestamp(_) => "google.protobuf.Timestamp",
             Value::Duration(_) => "google.protobuf.Duration",
             Value::Type(_) => "type",
+            Value::Optional(_) => "optional_type",
+            Value::Ip(_) => "net.IP",
+            Value::Cidr(_) => "net.CIDR",
         }
     }
 }
@@ -100,23 +117,60 @@ impl<'a> Value<'a> {
 /// CEL's `==`: values of different types are unequal, but numbers compare across types.
 #[must_use]
 pub fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
-    match (a, b) {
+    equal_within(a, b, &mut |_| true) == Some(true)
+}
+
+/// The same where the work must be bounded, since items may be shared and so be compared more often
+/// than there is memory for them: `may` is asked before each container with the number of its items,
+/// and where it says no there is no answer.
+pub(super) fn equal_within(
+    a: &Value<'_>,
+    b: &Value<'_>,
+    may: &mut impl FnMut(usize) -> bool,
+) -> Option<bool> {
+    Some(match (a, b) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
         (Value::String(a), Value::String(b)) => **a == **b,
         (Value::Bytes(a), Value::Bytes(b)) => a == b,
         (Value::List(a), Value::List(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b))
+            if a.len() != b.len() {
+                return Some(false);
+            }
+            if !may(a.len()) {
+                return None;
+            }
+            for (a, b) in a.iter().zip(b.iter()) {
+                if !equal_within(a, b, may)? {
+                    return Some(false);
+                }
+            }
+            true
         }
         (Value::Map(a), Value::Map(b)) => {
-            a.len() == b.len()
-                && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| equal(value, other)))
+            if a.len() != b.len() {
+                return Some(false);
+            }
+            if !may(a.len()) {
+                return None;
+            }
+            for (key, value) in a.iter() {
+                match b.get(key) {
+                    Some(other) if equal_within(value, other, may)? => {}
+                    _ => return Some(false),
+                }
+            }
+            true
         }
         (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::Type(a), Value::Type(b)) => a == b,
+        (Value::Optional(Some(a)), Value::Optional(Some(b))) => return equal_within(a, b, may),
+        (Value::Optional(a), Value::Optional(b)) => a.is_none() && b.is_none(),
+        (Value::Ip(a), Value::Ip(b)) => a == b,
+        (Value::Cidr(a), Value::Cidr(b)) => a == b,
         _ => compare_numbers(a, b).flatten() == Some(Ordering::Equal),
-    }
+    })
 }
 
 /// The order of two values; `None` if one is NaN.

@@ -13,6 +13,7 @@
 )]
 
 mod aws;
+mod cel_conformance;
 mod command_line;
 mod delivery;
 mod faults;

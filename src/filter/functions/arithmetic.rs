@@ -7,19 +7,19 @@ use std::sync::Arc;
 use crate::event::Timestamp;
 
 use super::super::error::EvalError;
-use super::super::value::{Text, Value, compare, equal};
+use super::super::value::{Text, Value, compare};
 use super::{Budget, Outcome, refuse};
 
-pub(in super::super) fn equals<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn equals<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
-        [a, b] => Ok(Value::Bool(equal(a, b))),
+        [a, b] => Ok(Value::Bool(budget.equal(a, b)?)),
         _ => refuse("==", arguments),
     }
 }
 
-pub(in super::super) fn differs<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn differs<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
-        [a, b] => Ok(Value::Bool(!equal(a, b))),
+        [a, b] => Ok(Value::Bool(!budget.equal(a, b)?)),
         _ => refuse("!=", arguments),
     }
 }

@@ -1,7 +1,9 @@
 //! Reading lists and maps: size, membership, index.
 
+use std::sync::Arc;
+
 use super::super::error::EvalError;
-use super::super::value::{Key, Value, equal};
+use super::super::value::{Key, Value, no_overload};
 use super::{Budget, Outcome, refuse};
 
 pub(in super::super) fn size<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
@@ -19,7 +21,12 @@ pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], budget: &mut Budg
     match arguments {
         [wanted, Value::List(items)] => {
             budget.search_list(items.len())?;
-            Ok(Value::Bool(items.iter().any(|item| equal(item, wanted))))
+            for item in items.iter() {
+                if budget.equal(item, wanted)? {
+                    return Ok(Value::Bool(true));
+                }
+            }
+            Ok(Value::Bool(false))
         }
         [wanted, Value::Map(map)] => {
             let found = Key::looked_up(wanted).is_some_and(|key| map.get(&key).is_some());
@@ -29,21 +36,39 @@ pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], budget: &mut Budg
     }
 }
 
-pub(in super::super) fn index<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    match arguments {
-        [Value::Map(map), key] => Key::looked_up(key)
-            .and_then(|key| map.get(&key).cloned())
-            .ok_or_else(|| EvalError::no_such_key(&key_text(key))),
-        [Value::List(items), index] => {
-            let at = match Key::looked_up(index) {
-                Some(Key::Int(index)) => index,
-                Some(Key::Uint(index)) => i64::try_from(index).unwrap_or(i64::MAX),
-                _ => return refuse("[]", arguments),
-            };
-            let item = usize::try_from(at).ok().and_then(|at| items.get(at));
-            item.cloned().ok_or(EvalError::NoSuchIndex(at))
+/// `container[key]`; of an optional container, an optional of what is there.
+pub(in super::super) fn index<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    let [container, key] = arguments else { return refuse("[]", arguments) };
+    if matches!(container, Value::Optional(_)) {
+        return optional_index(arguments, budget);
+    }
+    found(container, key)?.ok_or_else(|| match (container, Key::looked_up(key)) {
+        (Value::List(_), Some(Key::Int(index))) => EvalError::NoSuchIndex(index),
+        _ => EvalError::no_such_key(&key_text(key)),
+    })
+}
+
+/// `container[?key]`
+pub(in super::super) fn optional_index<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+    let [container, key] = arguments else { return refuse("[?]", arguments) };
+    let found = match container {
+        Value::Optional(None) => None,
+        Value::Optional(Some(held)) => found(held, key)?,
+        container => found(container, key)?,
+    };
+    Ok(Value::Optional(found.map(Arc::new)))
+}
+
+fn found<'a>(container: &Value<'a>, key: &Value<'a>) -> Result<Option<Value<'a>>, EvalError> {
+    match (container, Key::looked_up(key)) {
+        (Value::Map(map), key) => Ok(key.and_then(|key| map.get(&key).cloned())),
+        (Value::List(items), Some(Key::Int(index))) => {
+            Ok(usize::try_from(index).ok().and_then(|at| items.get(at)).cloned())
         }
-        _ => refuse("[]", arguments),
+        (Value::List(items), Some(Key::Uint(index))) => {
+            Ok(usize::try_from(index).ok().and_then(|at| items.get(at)).cloned())
+        }
+        _ => Err(no_overload("[]", &[container, key])),
     }
 }
 

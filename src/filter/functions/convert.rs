@@ -69,6 +69,8 @@ pub(in super::super) fn string<'a>(arguments: &[Value<'a>], budget: &mut Budget)
         }
         [Value::Timestamp(time)] => time.to_string(),
         [Value::Duration(span)] => duration_text(*span),
+        [Value::Ip(address)] => address.to_string(),
+        [Value::Cidr(network)] => network.to_string(),
         _ => return refuse("string", arguments),
     };
     budget.build(text.len())?;
@@ -76,7 +78,7 @@ pub(in super::super) fn string<'a>(arguments: &[Value<'a>], budget: &mut Budget)
 }
 
 /// The shortest text that reads back as the same number; an exponent where digits would be many.
-fn double_text(double: f64) -> String {
+pub(super) fn double_text(double: f64) -> String {
     if double == 0.0 || !double.is_finite() || (1e-6..1e21).contains(&double.abs()) {
         double.to_string()
     } else {

@@ -4,13 +4,22 @@
 pub(super) mod arithmetic;
 pub(super) mod containers;
 pub(super) mod convert;
+pub(super) mod encode;
+pub(super) mod extract;
+pub(super) mod extreme;
+pub(super) mod format;
+pub(super) mod lists;
+pub(super) mod math;
+pub(super) mod network;
+pub(super) mod optional;
 pub(super) mod regex;
 pub(super) mod strings;
+pub(super) mod text;
 pub(super) mod time;
 
 use super::error::EvalError;
-use super::limits::{BYTES_PER_ITERATION, MAX_ITERATIONS, MAX_RESULT};
-use super::value::{Value, no_overload};
+use super::limits::{BYTES_PER_ITERATION, ITEMS_PER_ITERATION, MAX_ITERATIONS, MAX_RESULT};
+use super::value::{Value, equal_within, no_overload};
 
 pub(super) type Outcome<'a> = Result<Value<'a>, EvalError>;
 
@@ -47,7 +56,20 @@ impl Budget {
 
     /// Spends the work of searching a list.
     pub fn search_list(&mut self, items: usize) -> Result<(), EvalError> {
-        self.search(items.saturating_mul(16))
+        self.search(items.saturating_mul(BYTES_PER_ITERATION / ITEMS_PER_ITERATION))
+    }
+
+    /// Whether two values are equal; items inside them cost as much as items searched.
+    pub fn equal(&mut self, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
+        let mut items = 0usize;
+        let left = (self.iterations as usize).saturating_mul(ITEMS_PER_ITERATION);
+        let equal = equal_within(a, b, &mut |more| {
+            // A container counts as one more item: many may be empty.
+            items = items.saturating_add(more + 1);
+            items <= left
+        });
+        self.search_list(items)?;
+        equal.ok_or(EvalError::Limit(MAX_ITERATIONS as usize, "iterations in one evaluation"))
     }
 
     /// Spends bytes of a result that is about to be built.

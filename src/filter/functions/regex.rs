@@ -7,10 +7,11 @@
 
 use std::fmt::Write as _;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::{CaptureMatches, Regex, RegexBuilder};
+use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
 
 use super::super::error::EvalError;
-use super::super::limits::{MAX_REGEX_PROGRAM, MAX_REGEX_REPEAT, MAX_SOURCE};
+use super::super::limits::{MAX_REGEX_NESTING, MAX_REGEX_PROGRAM, MAX_REGEX_REPEAT, MAX_SOURCE};
 
 /// A compiled regular expression.
 #[derive(Clone, Debug)]
@@ -28,7 +29,9 @@ impl Pattern {
             return Err(EvalError::Limit(MAX_SOURCE, "bytes of a regular expression"));
         }
         let translated = Translator::new(pattern).translate().map_err(|what| invalid(&what))?;
+        check_repetitions(&translated).map_err(|what| invalid(&what))?;
         RegexBuilder::new(&translated)
+            .nest_limit(MAX_REGEX_NESTING)
             .size_limit(max_program)
             .dfa_size_limit(MAX_REGEX_PROGRAM)
             .build()
@@ -49,6 +52,16 @@ impl Pattern {
     /// Whether the pattern matches somewhere in the text.
     pub fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text.as_bytes())
+    }
+
+    /// How many groups the pattern has, not counting the whole.
+    pub fn groups(&self) -> usize {
+        self.0.captures_len() - 1
+    }
+
+    /// The matches from left to right.
+    pub fn captures<'p, 't>(&'p self, text: &'t str) -> CaptureMatches<'p, 't> {
+        self.0.captures_iter(text.as_bytes())
     }
 }
 
@@ -71,16 +84,29 @@ const POSIX: [&str; 14] = [
     "space", "upper", "word", "xdigit",
 ];
 
+/// The general categories of Unicode by the names that RE2 knows; it knows no longer ones.
+const CATEGORIES: [&str; 37] = [
+    "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn", "N",
+    "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So",
+    "Z", "Zl", "Zp", "Zs", "Any",
+];
+
 type Step<T = ()> = Result<T, String>;
 
 struct Translator<'p> {
     rest: &'p str,
     out: String,
+    /// Of groups.
+    names: Vec<&'p str>,
 }
 
 impl<'p> Translator<'p> {
     fn new(pattern: &'p str) -> Translator<'p> {
-        Translator { rest: pattern, out: String::with_capacity(pattern.len() + 16) }
+        Translator {
+            rest: pattern,
+            out: String::with_capacity(pattern.len() + 16),
+            names: Vec::new(),
+        }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -161,20 +187,35 @@ impl<'p> Translator<'p> {
         if !self.skip("?") {
             return Ok(());
         }
-        self.out.push('?');
-        if self.rest.starts_with("P<") || self.rest.starts_with('<') {
-            return Ok(());
+        let named = self.rest.strip_prefix("P<").or_else(|| self.rest.strip_prefix('<'));
+        if let Some(named) = named {
+            return self.name(named);
         }
         let length = self.rest.find([':', ')']).ok_or("a group is not closed")?;
         let (flags, rest) = self.rest.split_at(length);
         if let Some(flag) = flags.chars().find(|flag| !"imsU-".contains(*flag)) {
             return Err(format!("unknown flag `{flag}`"));
         }
+        self.out.push('?');
         self.out.push_str(flags);
         self.rest = rest;
         if self.skip(":") {
             self.out.push(':');
         }
+        Ok(())
+    }
+
+    /// The name of a group, which must not repeat; groups are numbered, so that the name goes.
+    fn name(&mut self, named: &'p str) -> Step {
+        let (name, rest) = named.split_once('>').ok_or("a group's name is not closed")?;
+        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return Err(format!("bad group name `{name}`"));
+        }
+        if self.names.contains(&name) {
+            return Err(format!("group name `{name}` stands twice"));
+        }
+        self.names.push(name);
+        self.rest = rest;
         Ok(())
     }
 
@@ -191,10 +232,8 @@ impl<'p> Translator<'p> {
         if let Some(ranges) = perl_class(next) {
             self.next();
             let not = if next.is_ascii_uppercase() { "^" } else { "" };
-            self.out.push_str("(?-i:[");
-            self.out.push_str(not);
-            self.out.push_str(ranges);
-            self.out.push_str("])");
+            // With `(?i)` RE2 folds the class too: `(?i)\w` takes the Kelvin sign.
+            let _ = write!(self.out, "[{not}{ranges}]");
             return Ok(());
         }
         match next {
@@ -207,6 +246,10 @@ impl<'p> Translator<'p> {
                 let _ = write!(self.out, "\\{next}");
             }
             'p' | 'P' => self.unicode_class()?,
+            'C' => {
+                self.next();
+                self.out.push_str("(?s-u:.)");
+            }
             _ => {
                 let char = self.escaped_char()?;
                 self.literal(char);
@@ -235,10 +278,16 @@ impl<'p> Translator<'p> {
             }
             None => name,
         };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(format!("unknown Unicode class `{name}`"));
-        }
-        let _ = write!(self.out, "\\{}{{{name}}}", if negative { 'P' } else { 'p' });
+        let is_script = name.len() > 2
+            && name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+        let class = match name {
+            "Any" => "any".to_owned(),
+            name if CATEGORIES.contains(&name) => name.to_owned(),
+            name if is_script => format!("Script={name}"),
+            _ => return Err(format!("unknown Unicode class `{name}`")),
+        };
+        let _ = write!(self.out, "\\{}{{{class}}}", if negative { 'P' } else { 'p' });
         Ok(())
     }
 
@@ -258,7 +307,9 @@ impl<'p> Translator<'p> {
             '1'..='7' if self.rest.starts_with(|c: char| c.is_digit(8)) => {
                 self.octal(u32::from(char) - u32::from('0'))
             }
-            char if char.is_ascii_punctuation() => u32::from(char),
+            char if char.is_ascii() && !char.is_ascii_alphanumeric() && char != '_' => {
+                u32::from(char)
+            }
             char => return Err(format!("unknown escape `\\{char}`")),
         };
         char::from_u32(code).ok_or_else(|| format!("U+{code:04X} is no Unicode character"))
@@ -347,6 +398,60 @@ impl<'p> Translator<'p> {
     }
 }
 
+/// Refuses repetitions inside repetitions that together repeat too often, as RE2 does.
+fn check_repetitions(translated: &str) -> Step {
+    let parsed = ast::parse::ParserBuilder::new().nest_limit(MAX_REGEX_NESTING).build();
+    // What cannot be parsed is reported when it is compiled.
+    let Ok(parsed) = { parsed }.parse(translated) else { return Ok(()) };
+    ast::visit(&parsed, Repetitions { allowed: vec![MAX_REGEX_REPEAT] })
+}
+
+/// How often what stands at each level around the present place may still be repeated.
+struct Repetitions {
+    allowed: Vec<u32>,
+}
+
+fn repeated(ast: &Ast) -> Option<u32> {
+    let Ast::Repetition(repetition) = ast else { return None };
+    match &repetition.op.kind {
+        RepetitionKind::Range(
+            RepetitionRange::Exactly(count)
+            | RepetitionRange::AtLeast(count)
+            | RepetitionRange::Bounded(_, count),
+        ) => Some((*count).max(1)),
+        _ => None,
+    }
+}
+
+impl ast::Visitor for Repetitions {
+    type Output = ();
+    type Err = String;
+
+    fn finish(self) -> Step {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, ast: &Ast) -> Step {
+        if let Some(count) = repeated(ast) {
+            let allowed = self.allowed.last().copied().unwrap_or(0) / count;
+            if allowed == 0 {
+                return Err(format!(
+                    "repetitions inside each other repeat at most {MAX_REGEX_REPEAT} times"
+                ));
+            }
+            self.allowed.push(allowed);
+        }
+        Ok(())
+    }
+
+    fn visit_post(&mut self, ast: &Ast) -> Step {
+        if repeated(ast).is_some() {
+            self.allowed.pop();
+        }
+        Ok(())
+    }
+}
+
 /// The repetition that `text` starts with, and its higher count: none if that is no small number.
 fn repetition(text: &str) -> Option<(&str, Option<u32>)> {
     let end = text.find('}')?;
@@ -384,6 +489,13 @@ mod tests {
             (r"\Bé", "é", true),
             (r"(?i)É", "é", true),
             (r"(?i)k", "\u{212a}", true),
+            (r"(?i)^\w$", "\u{212a}", true),
+            (r"(?i)^\W$", "\u{212a}", false),
+            (r"^\C\C$", "é", true),
+            (r"(a{100}){10}|b", "b", true),
+            (r"\p{Greek}", "α", true),
+            (r"\ ", " ", true),
+            (r"(?<x>a)(?P<y>b)", "ab", true),
             (r"\pL", "é", true),
             (r"\p{^L}", "é", false),
             (r"^.$", "é", true),
@@ -424,16 +536,27 @@ mod tests {
             ("a{1001}", "bad regular expression: a repetition is at most 1000"),
             ("a{99999999999}", "bad regular expression: a repetition is at most 1000"),
             ("(?x)a", "bad regular expression: unknown flag `x`"),
+            (r"\p{Letter}", "bad regular expression: Unicode property value not found"),
+            (r"\p{greek}", "bad regular expression: unknown Unicode class `greek`"),
+            (r"\_", "bad regular expression: unknown escape `\\_`"),
+            (r"\8", "bad regular expression: unknown escape `\\8`"),
+            (r"\Z", "bad regular expression: unknown escape `\\Z`"),
+            ("(?P<a>x)(?P<a>y)", "bad regular expression: group name `a` stands twice"),
+            (
+                "(a{100}){11}",
+                "bad regular expression: repetitions inside each other repeat at most 1000 times",
+            ),
+            ("a{2}{3}", "bad regular expression: nothing to repeat before `{`"),
             (r"\1", "bad regular expression: unknown escape `\\1`"),
-            (r"\C", "bad regular expression: unknown escape `\\C`"),
             (r"[[:foo:]]", "bad regular expression: unknown class `[:foo:]`"),
             (r"[a--b]", "bad regular expression: bad range `a--`"),
             (r"[b-a]", "bad regular expression: bad range `b-a`"),
             (r"(?=a)", "bad regular expression: unknown flag `=`"),
             (
                 r"((a{100}){100}){100}",
-                "over the limit of 1048576 bytes of a compiled regular expression",
+                "bad regular expression: repetitions inside each other repeat at most 1000 times",
             ),
+            (r"(\pL{30}){30}", "over the limit of 1048576 bytes of a compiled regular expression"),
         ] {
             let error = match Pattern::new(pattern, MAX_REGEX_PROGRAM) {
                 Err(error) => error.to_string(),

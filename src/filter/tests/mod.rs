@@ -1,7 +1,6 @@
 //! Tests of the filter language as a whole; those of its parts stand beside them.
 
 mod book;
-mod conformance;
 mod differential;
 mod events;
 mod language;
