@@ -23,6 +23,8 @@ pub(crate) struct Daemon {
     pub api: SocketAddr,
     folder: TempDir,
     log: Arc<Mutex<String>>,
+    /// The rest of the log, and standard output, are read by threads until the daemon closes them.
+    reader: Option<JoinHandle<()>>,
     output: Option<JoinHandle<String>>,
 }
 
@@ -64,14 +66,14 @@ impl Daemon {
         }
         let ready = ready.unwrap_or_else(|| panic!("did not start:\n{}", log.lock().unwrap()));
         let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 sink.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
         let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
         let (ingest, api) = (address("ingest"), address("api"));
-        Daemon { child, ingest, api, folder, log, output: Some(output) }
+        Daemon { child, ingest, api, folder, log, reader: Some(reader), output: Some(output) }
     }
 
     /// Starts a daemon that is to end at once with an error, and gives what it says.
@@ -181,6 +183,7 @@ impl Daemon {
             assert!(began.elapsed() < PATIENCE, "does not end:\n{}", self.log());
             pause();
         };
+        self.reader.take().unwrap().join().unwrap();
         let output = self.output.take().unwrap().join().unwrap();
         Ended { status, log: self.log(), output }
     }
