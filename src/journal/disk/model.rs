@@ -51,16 +51,22 @@ struct Crash {
     /// Bytes of an append that was not finished, in thousandths of it.
     unfinished: Option<usize>,
     flip: Option<Index>,
+    /// Bytes of the header of a segment that was only just begun.
+    begun: Option<usize>,
     checkpoint_lost: bool,
 }
 
 fn action() -> impl Strategy<Value = Action> {
     let sizes = || proptest::collection::vec(0..900usize, 1..4);
     let fault = prop_oneof![(0..900usize).prop_map(Fault::FullAfter), Just(Fault::NoSync)];
-    let crash =
-        (proptest::option::of(0..1_000usize), proptest::option::of(any::<Index>()), any::<bool>());
-    let crash = crash.prop_map(|(unfinished, flip, checkpoint_lost)| {
-        Action::Crash(Crash { unfinished, flip, checkpoint_lost })
+    let crash = (
+        proptest::option::of(0..1_000usize),
+        proptest::option::of(any::<Index>()),
+        proptest::option::of(0..=32usize),
+        any::<bool>(),
+    );
+    let crash = crash.prop_map(|(unfinished, flip, begun, checkpoint_lost)| {
+        Action::Crash(Crash { unfinished, flip, begun, checkpoint_lost })
     });
     prop_oneof![
         8 => (sizes(), 1..8u8).prop_map(|(sizes, to)| Action::Append { sizes, to }),
@@ -235,6 +241,13 @@ impl Model {
         self.folder = copy;
         if let Some(thousandths) = crash.unfinished {
             self.leave_unfinished(thousandths, crash.flip);
+        }
+        if let Some(bytes) = crash.begun.filter(|_| crash.unfinished.is_none()) {
+            let last = segment::list(self.folder.path()).unwrap().pop();
+            let path = last.map(|base| segment::path(self.folder.path(), base));
+            let base = last.unwrap_or(0) + path.map_or(0, |it| fs::metadata(it).unwrap().len());
+            let header = segment::header(base, 1);
+            fs::write(segment::path(self.folder.path(), base), &header[..bytes]).unwrap();
         }
         if crash.checkpoint_lost {
             let _absent = fs::remove_file(self.folder.path().join("cursors"));

@@ -5,14 +5,15 @@
 //! 3. Scan each segment that the checkpoint does not call settled. A frame is pending for a
 //!    destination if it lies at or after its cursor or is among its unsettled ones. Damage is skipped,
 //!    counted and logged.
-//! 4. Cut what follows the last whole frame of the last segment: nobody was told that it is kept.
+//! 4. Cut what follows the last whole frame of the last segment: nobody was told that it is kept. If
+//!    nothing is left, delete the segment.
 //! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
 //!    to damage and counts as dropped.
 //!
 //! Appends go to a new segment afterwards, so an old end is never written again.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -79,6 +80,7 @@ impl Recovery {
         let path = segment::path(directory, base);
         let file = File::open(&path)?;
         let metadata = file.metadata()?;
+        // Its last write was its last append.
         let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let last_append = u64::try_from(modified.as_millis()).unwrap_or(u64::MAX);
         let start = start_of_frames(&file, base)?;
@@ -98,6 +100,11 @@ impl Recovery {
                     last.len = end;
                 }
             }
+        }
+        if is_last && self.state.segments.back().is_some_and(|last| last.len <= HEADER) {
+            // Begun and never used. It must go, since the next segment may have the same name.
+            fs::remove_file(&path)?;
+            self.state.segments.pop_back();
         }
         let end = self.state.segments.back().map_or(0, Segment::end);
         self.state.head = self.state.head.max(end);

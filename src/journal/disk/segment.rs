@@ -77,7 +77,7 @@ fn header_checksum(bytes: &[u8]) -> Option<u32> {
     Some(crc32c::crc32c_append(crc32c::crc32c(bytes.get(..12)?), bytes.get(16..end)?))
 }
 
-fn header(base: u64, now: u64) -> Vec<u8> {
+pub(super) fn header(base: u64, now: u64) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&[0; 4]);
