@@ -23,6 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
 
@@ -176,7 +178,14 @@ impl Journal {
                 let options = Options::new(max_bytes as u64, settings.retention);
                 Store::Disk(Disk::open(&settings.directory, &options)?)
             }
-            Durability::Memory => Store::Memory(Memory::new(max_bytes)),
+            Durability::Memory => {
+                if disk::is_in(&settings.directory)? {
+                    warn!(
+                        "there is a log on disk: what is pending in it waits for `durability: disk`"
+                    );
+                }
+                Store::Memory(Memory::new(max_bytes))
+            }
         };
         Ok(Journal {
             store: Arc::new(store),

@@ -31,6 +31,7 @@
 mod checkpoint;
 mod faults;
 mod frame;
+mod queue;
 mod reader;
 mod recent;
 mod recovery;
@@ -141,6 +142,11 @@ impl fmt::Debug for Disk {
     }
 }
 
+/// Whether a folder holds a log.
+pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
+    Ok(!segment::list(directory)?.is_empty())
+}
+
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
     let now = Timestamp::now();
@@ -205,7 +211,10 @@ impl Disk {
         let job = Job { bytes, entries, appended, answer, _permit: permit };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !sent {
-            self.shared.state().reserved -= needed as u64;
+            let mut state = self.shared.state();
+            state.reserved -= needed as u64;
+            let message = "the journal's writer has ended, which is a bug: restart the daemon";
+            state.set_trouble(Trouble::Appending, Some(message.to_owned()));
             return None;
         }
         answered.await.unwrap_or(false).then_some(())

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::queue::{Queue, Unsettled};
 use super::recent::{Item, Recent};
 use super::segment::HEADER;
-use crate::journal::{Account, Outcome, Pending};
+use crate::journal::{Outcome, Pending};
 use crate::resources::{Overflow, ResourceId};
 
 #[derive(Debug)]
@@ -70,32 +71,6 @@ struct Share {
     since: u64,
     /// Read and not settled.
     held: u64,
-}
-
-#[derive(Debug)]
-pub(super) struct Queue {
-    pub id: ResourceId,
-    pub overflow: Overflow,
-    pub account: Account,
-    /// Which reader may read; 0 if there is none.
-    reader: u64,
-    readers: u64,
-    /// Changes when what was found on disk for this destination is no longer what waits for it.
-    epoch: u64,
-    /// Where reading goes on.
-    pub next: u64,
-    /// Before this position only `redo` is still to be read.
-    pub redo_until: u64,
-    pub redo: BTreeSet<u64>,
-    unsettled: BTreeMap<u64, Unsettled>,
-    waiting: u64,
-    pub arrived: Arc<Notify>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Unsettled {
-    bytes: u64,
-    appended: u64,
 }
 
 /// What a reader is to do.
@@ -542,55 +517,5 @@ impl State {
     pub(super) fn pending_for_readers(&self) -> u64 {
         let read = self.queues.iter().filter(|queue| queue.reader != 0);
         read.map(|queue| queue.account.pending_records).sum()
-    }
-}
-
-impl Queue {
-    fn new(id: ResourceId, head: u64) -> Queue {
-        Queue {
-            id,
-            overflow: Overflow::Block,
-            account: Account::default(),
-            reader: 0,
-            readers: 0,
-            epoch: 0,
-            next: head,
-            redo_until: 0,
-            redo: BTreeSet::new(),
-            unsettled: BTreeMap::new(),
-            waiting: 0,
-            arrived: Arc::new(Notify::new()),
-        }
-    }
-
-    /// Counts a record as pending and waiting.
-    pub(super) fn add(&mut self, position: u64, bytes: u64) {
-        if self.waiting == 0 {
-            self.next = position;
-        }
-        self.waiting += 1;
-        self.account.pending_records += 1;
-        self.account.pending_bytes += bytes;
-    }
-
-    /// Whether a record that names this destination is still to be read.
-    pub(super) fn wants(&self, position: u64) -> bool {
-        position >= self.redo_until || self.redo.contains(&position)
-    }
-
-    pub(super) fn is_read_by(&self, reader: u64) -> bool {
-        self.reader == reader
-    }
-
-    pub(super) fn has_reader(&self) -> bool {
-        self.reader != 0
-    }
-
-    /// The position before which everything was read, and what of it is not settled.
-    pub(super) fn progress(&self, head: u64) -> (u64, Vec<u64>) {
-        let next = if self.waiting == 0 { head } else { self.next.max(self.redo_until) };
-        let mut unsettled: Vec<u64> = self.unsettled.keys().chain(&self.redo).copied().collect();
-        unsettled.sort_unstable();
-        (next, unsettled)
     }
 }
