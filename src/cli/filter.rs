@@ -8,10 +8,11 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::filter_test::Test;
 use super::{Failure, Outcome, OutputFormat, bench, catalog, load};
 use crate::config::Config;
-use crate::event::EventType;
-use crate::filter;
+use crate::event::{Event, EventType, SlotPlan, Slots};
+use crate::filter::{self, Explainer};
 use crate::pipeline::Trial;
 use crate::report::line_column;
 use crate::resources::{ResourceError, Source};
@@ -24,6 +25,8 @@ pub(super) enum Filter {
     Eval(Eval),
     /// Measure a filter and a field choice: time and throughput of each stage
     Bench(bench::Bench),
+    /// Run unit tests of filters: exit code 1 if one fails, 78 if the file is wrong
+    Test(Test),
 }
 
 impl Filter {
@@ -32,6 +35,7 @@ impl Filter {
             Filter::Check(check) => check.run(),
             Filter::Eval(eval) => eval.run(),
             Filter::Bench(bench) => bench.run(),
+            Filter::Test(test) => test.run(),
         }
     }
 }
@@ -66,6 +70,9 @@ pub(super) struct Eval {
     /// The fields to print, joined by commas; the whole object if left out
     #[arg(long, value_delimiter = ',')]
     fields: Option<Vec<String>>,
+    /// For each event, tell the first part of the expression that decided it, on standard error
+    #[arg(long)]
+    explain: bool,
     /// Events as NDJSON; standard input if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
@@ -143,7 +150,8 @@ impl Eval {
             })?)),
             None => Box::new(io::stdin().lock()),
         };
-        let lines = self.print_matches(&trial, input)?;
+        let explanation = self.explain.then(|| self.explanation(&config)).transpose()?;
+        let lines = self.print_matches(&trial, input, explanation.as_ref())?;
         let counts = trial.counts();
         let mut remarks = io::stderr().lock();
         writeln!(
@@ -160,7 +168,20 @@ impl Eval {
         Ok(())
     }
 
-    fn print_matches(&self, trial: &Trial, input: impl BufRead) -> Result<Lines, Failure> {
+    fn explanation(&self, config: &Config) -> Result<Explanation, Failure> {
+        let event_type = self.typed.event_type(config)?;
+        let checked = filter::check(&self.typed.expression, event_type).map_err(Failure::work)?;
+        let mut plan = SlotPlan::default();
+        let explainer = checked.explainer(&mut plan);
+        Ok(Explanation { plan, explainer })
+    }
+
+    fn print_matches(
+        &self,
+        trial: &Trial,
+        input: impl BufRead,
+        explanation: Option<&Explanation>,
+    ) -> Result<Lines, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut lines = Lines::default();
         for (number, line) in input.split(b'\n').enumerate() {
@@ -174,6 +195,14 @@ impl Eval {
                     lines.other_types += 1;
                 }
                 Ok(event) => {
+                    if let Some(explanation) = explanation {
+                        writeln!(
+                            io::stderr(),
+                            "line {}: {}",
+                            number + 1,
+                            explanation.of(&event.0)
+                        )?;
+                    }
                     if let Some(body) = trial.matches(&event) {
                         out.write_all(&body)?;
                         out.write_all(b"\n")?;
@@ -187,6 +216,33 @@ impl Eval {
         }
         out.flush()?;
         Ok(lines)
+    }
+}
+
+/// What tells for each event which part of the filter decided it.
+struct Explanation {
+    plan: SlotPlan,
+    explainer: Explainer,
+}
+
+impl Explanation {
+    /// `` `ev.tls.version == "1.1"` is false: ev.tls.version is "1.3" ``
+    fn of(&self, event: &Event<'_>) -> String {
+        let mut slots = Slots::new();
+        self.plan.extract(event, &mut slots);
+        let decision = self.explainer.decide(&slots);
+        let mut told = match decision.value {
+            Ok(value) => format!("`{}` is {value}", decision.text),
+            Err(error) => format!("`{}` has no value: {error}", decision.text),
+        };
+        for (at, (field, json)) in decision.fields.iter().enumerate() {
+            told += if at == 0 { ": " } else { ", " };
+            told += &match json {
+                Some(json) => format!("{field} is {json}"),
+                None => format!("{field} is absent"),
+            };
+        }
+        told
     }
 }
 

@@ -8,6 +8,7 @@ mod client;
 mod dead_letters;
 mod demo;
 mod filter;
+mod filter_test;
 mod generate;
 mod health;
 mod run;

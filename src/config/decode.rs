@@ -40,6 +40,14 @@ impl Ground<'_> {
     }
 }
 
+/// A setting that is written as text, or as a section.
+pub enum TextOr<'d, T> {
+    /// The text.
+    Text(Text<'d>),
+    /// What was read from the section.
+    Section(T),
+}
+
 /// A section of the file while its settings are read.
 pub struct Section<'d> {
     ground: Ground<'d>,
@@ -210,6 +218,23 @@ impl<'d> Setting<'d> {
         };
         let (source, filled) = (self.ground.source, node.filled);
         Some(Text { value, span: node.span, source, filled })
+    }
+
+    /// Text, or a section read by `read`.
+    pub fn string_or<T>(
+        self,
+        read: impl FnOnce(&mut Section<'d>) -> Option<T>,
+    ) -> Option<TextOr<'d, T>> {
+        match self.node.map(|node| &node.value) {
+            Some(Value::Map(_)) => self.section(read).map(TextOr::Section),
+            _ => self.string().map(TextOr::Text),
+        }
+    }
+
+    /// Any value as the JSON that says the same.
+    #[must_use]
+    pub fn data(self) -> Option<serde_json::Value> {
+        self.given().map(data)
     }
 
     /// A list of texts; if required, with at least one.
@@ -485,6 +510,20 @@ impl Text<'_> {
 impl fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown())
+    }
+}
+
+fn data(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Null | Value::Mistaken => serde_json::Value::Null,
+        Value::Bool(bool) => (*bool).into(),
+        Value::Int(int) => (*int).into(),
+        Value::Float(float) => (*float).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(data).collect(),
+        Value::Map(entries) => {
+            entries.iter().map(|(key, node)| (key.name.clone(), data(node))).collect()
+        }
     }
 }
 

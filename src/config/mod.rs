@@ -51,10 +51,11 @@ mod yaml;
 #[cfg(test)]
 mod golden;
 
-pub use decode::{Section, Setting, Text};
+pub use decode::{Section, Setting, Text, TextOr};
 pub use document::{Document, Format, MAX_FILE, load};
 pub use interpolate::MAX_FILLED;
 pub use mistakes::{MAX_SHOWN, Mistake, Mistakes};
+pub use resources::FilterText;
 pub use settings::{Config, SCHEMA};
 pub use tree::{Key, MAX_ALIASED, MAX_NESTING, MAX_NODES, Node, Value};
 pub use units::{duration, show_duration, show_size, size};

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
-use super::decode::{Section, Text};
+use super::decode::{Section, Setting, Text, TextOr};
 use super::mistakes::Mistake;
 use super::targets::read_target;
 use crate::event::{Catalog, Class, EventType, Field, FieldType};
+use crate::filter::{library, library_filter};
+use crate::report::nearest;
 use crate::resources::{
     BatchSettings, Destination, MAX_LINGER, Overflow, ResourceError, ResourceId, Resources, Source,
     Subscription,
@@ -154,8 +156,7 @@ fn read_subscription(
     for text in names.iter().flatten() {
         match ResourceId::new(text.value) {
             Ok(id) if !known.contains(&id) => {
-                let nearest =
-                    crate::report::nearest(text.value, known.iter().map(ResourceId::as_str));
+                let nearest = nearest(text.value, known.iter().map(ResourceId::as_str));
                 let mistake = text.wrong(ResourceError::UnknownDestination(id));
                 section.push(match nearest {
                     Some(nearest) => mistake.help(format!("did you mean `{nearest}`?")),
@@ -177,24 +178,64 @@ fn read_subscription(
         .ok()
 }
 
+/// A filter as settings write it: its text, or a section that names one of the library.
+#[derive(Debug)]
+pub struct FilterText<'d> {
+    /// Where it stands: the expression itself, or the name.
+    pub text: Text<'d>,
+    /// The expression.
+    pub expression: &'d str,
+}
+
+impl<'d> FilterText<'d> {
+    /// Reads `filter: "expression"` or `filter: { library: name }`.
+    #[must_use]
+    pub fn read(setting: Setting<'d>) -> Option<FilterText<'d>> {
+        match setting.string_or(read_library)? {
+            TextOr::Text(text) => Some(FilterText { expression: text.value, text }),
+            TextOr::Section(filter) => Some(filter),
+        }
+    }
+}
+
+fn read_library<'d>(section: &mut Section<'d>) -> Option<FilterText<'d>> {
+    let text = section.required("library").string()?;
+    match library_filter(text.value) {
+        Some(filter) => Some(FilterText { expression: filter.text, text }),
+        None => {
+            let mistake = text.wrong(format!("no filter `{}` in the library", text.value));
+            let names = library().map(|filter| filter.name);
+            section.push(match nearest(text.value, names) {
+                Some(name) => mistake.help(format!("did you mean `{name}`?")),
+                None => mistake.help("`filters/README.md` lists them"),
+            });
+            None
+        }
+    }
+}
+
 fn read_source(section: &mut Section<'_>, catalog: &Catalog) -> Option<Source> {
     let event_type = section.required("type").string();
-    let filter = section.optional("filter").string();
+    let filter = FilterText::read(section.optional("filter"));
     let fields = section.optional("fields").strings();
     let event_type = event_type?;
     let names = fields.as_ref().map(|fields| fields.iter().map(|it| it.value.to_owned()).collect());
-    let errors =
-        match Source::new(catalog, event_type.value, filter.as_ref().map(|it| it.value), names) {
-            Ok(source) => return Some(source),
-            Err(errors) => errors,
-        };
+    let errors = match Source::new(
+        catalog,
+        event_type.value,
+        filter.as_ref().map(|it| it.expression),
+        names,
+    ) {
+        Ok(source) => return Some(source),
+        Err(errors) => errors,
+    };
     for error in errors {
         let field = |name: &str| fields.iter().flatten().rev().find(|text| text.value == name);
         let mistake = match &error {
             ResourceError::Filter(report) => {
                 let path = section.path();
                 let message = format!("`{path}.filter` does not compile ({})", report.code());
-                filter.as_ref().map(|text| text.mistake(message, report))
+                filter.as_ref().map(|filter| filter.text.mistake(message, report))
             }
             ResourceError::UnknownType { .. } => Some(refused(&event_type, &error)),
             ResourceError::UnknownField { field: name, .. }

@@ -355,7 +355,7 @@ impl<'x> Checker<'x> {
                 return self.refuse_type(bind.body.span, message);
             }
         };
-        let node = BindNode { how: bind.how, value, body };
+        let node = BindNode { how: bind.how, value, height: bind.value.height(), body };
         (Node::Bind(Box::new(node)), self.known(result))
     }
 

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::event::{Class, Declared, EventType, Field as DeclaredField, FieldType, Root};
+use crate::report::Span;
 
 use super::check::Checker;
-use super::error::{EvalError, FilterError};
+use super::cost::estimate;
+use super::error::{EvalError, FilterError, Mistake};
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
+use super::limits::MAX_COST;
 use super::node::Node;
 use super::overloads::Signature;
 use super::parse::parse;
@@ -116,7 +119,17 @@ impl Environment {
             parse(text, self.macros).map_err(|mistake| FilterError::new(text, vec![mistake]))?;
         let mut checker = Checker::new(self);
         let (node, result) = checker.check(&tree);
-        let (fields, mistakes) = checker.finish();
+        let (fields, mut mistakes) = checker.finish();
+        let cost = estimate(&node);
+        if mistakes.is_empty() && self.event_type.is_some() && cost > MAX_COST {
+            let span = Span { start: 0, end: text.len() };
+            let message = format!("costs up to {cost} units, over the limit of cost, {MAX_COST}");
+            mistakes.push(
+                Mistake::new(span, message).help(
+                    "loops inside loops, long patterns and large lists inside loops cost most",
+                ),
+            );
+        }
         if mistakes.is_empty() {
             Ok(Expression { node, fields, result })
         } else {

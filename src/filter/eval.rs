@@ -12,6 +12,7 @@ use super::error::EvalError;
 use super::fields::Field;
 use super::functions::Budget;
 use super::functions::lists::sorted_by;
+use super::limits::MAX_EVALUATION_DEPTH;
 use super::node::{BindNode, Call, FoldNode, Node};
 use super::tree::{Binding, Element, Entry, Fold};
 use super::value::{Key, Map, Value, no_overload};
@@ -32,6 +33,8 @@ pub(super) struct Evaluation<'n, 'e> {
     containers: Vec<(usize, Value<'e>)>,
     /// The variables of the macros around the present node, the outermost first.
     locals: Vec<Local<'n, 'e>>,
+    /// The heights of the bound values that are being evaluated, together.
+    depth: usize,
     budget: Budget,
 }
 
@@ -39,7 +42,7 @@ pub(super) struct Evaluation<'n, 'e> {
 enum Local<'n, 'e> {
     Value(Value<'e>),
     /// Of `cel.bind`: evaluated when it is first used.
-    Pending(&'n Node),
+    Pending(&'n BindNode),
     Failed(EvalError),
 }
 
@@ -47,7 +50,8 @@ type Outcome<'e> = Result<Value<'e>, EvalError>;
 
 impl<'n, 'e> Evaluation<'n, 'e> {
     pub fn new(data: Data<'n, 'e>) -> Evaluation<'n, 'e> {
-        Evaluation { data, containers: Vec::new(), locals: Vec::new(), budget: Budget::new() }
+        let (containers, locals) = (Vec::new(), Vec::new());
+        Evaluation { data, containers, locals, depth: 0, budget: Budget::new() }
     }
 
     /// The value of a node.
@@ -143,12 +147,18 @@ impl<'n, 'e> Evaluation<'n, 'e> {
         let pending = match self.locals.get(depth) {
             Some(Local::Value(value)) => return Ok(value.clone()),
             Some(Local::Failed(error)) => return Err(error.clone()),
-            Some(Local::Pending(node)) => *node,
+            Some(Local::Pending(bind)) => *bind,
             None => return Err(EvalError::UnknownName("a local variable".into())),
         };
         // It sees the variables around its macro only.
         let inner = self.locals.split_off(depth);
-        let outcome = self.value(pending);
+        self.depth += pending.height;
+        let outcome = if self.depth > MAX_EVALUATION_DEPTH {
+            Err(EvalError::Limit(MAX_EVALUATION_DEPTH, "operands inside each other"))
+        } else {
+            self.value(&pending.value)
+        };
+        self.depth -= pending.height;
         self.locals.extend(inner);
         self.locals[depth] = match &outcome {
             Ok(value) => Local::Value(value.clone()),
@@ -241,7 +251,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
 
     fn bind(&mut self, bind: &'n BindNode) -> Outcome<'e> {
         let local = match bind.how {
-            Binding::Bind => Local::Pending(&bind.value),
+            Binding::Bind => Local::Pending(bind),
             Binding::OptMap | Binding::OptFlatMap => match self.value(&bind.value)? {
                 Value::Optional(Some(held)) => Local::Value((*held).clone()),
                 none @ Value::Optional(None) => return Ok(none),

@@ -15,6 +15,13 @@ pub const MAX_NESTING: usize = 64;
 /// of lists count as one. It is the depth that an event's JSON may have.
 pub const MAX_TREE_DEPTH: usize = 128;
 
+/// Deepest evaluation: the depth of a tree, and once more for variables of `cel.bind` that are
+/// evaluated where they are used.
+pub const MAX_EVALUATION_DEPTH: usize = 2 * MAX_TREE_DEPTH;
+
+/// Deepest nesting of lists and maps that are compared or formatted; more than any event has.
+pub const MAX_VALUE_DEPTH: usize = 256;
+
 /// Most nodes of the tree after macros are expanded: the work of checking is proportional to it.
 pub const MAX_NODES: usize = 10_000;
 
@@ -41,6 +48,20 @@ pub const MAX_REGEX_REPEAT: u32 = 1_000;
 
 /// Deepest nesting of groups in a regular expression: compiling it recurses.
 pub const MAX_REGEX_NESTING: u32 = 100;
+
+/// Most units that a filter may be estimated to cost: CEL's unit is about 50 ns, so that an event
+/// costs at most 5 ms.
+pub const MAX_COST: u64 = 100_000;
+
+/// So many characters count for a text of an event when cost is estimated; whole events of the
+/// platform have about 1,300 bytes.
+pub const EVENT_TEXT: u64 = 1_024;
+
+/// So many items count for a list or map of an event when cost is estimated.
+pub const EVENT_ITEMS: u64 = 64;
+
+/// So many characters count for an item of such a list.
+pub const EVENT_ITEM: u64 = 64;
 
 /// Most mistakes that are reported together: more do not help, and a broken filter may have
 /// thousands.

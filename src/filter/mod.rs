@@ -37,12 +37,15 @@
 
 mod calls;
 mod check;
+mod cost;
 mod environment;
 mod error;
 mod eval;
+mod explain;
 mod extensions;
 mod fields;
 mod functions;
+mod library;
 mod limits;
 mod literals;
 mod macros;
@@ -67,6 +70,8 @@ use crate::report::Span;
 
 pub use environment::{Declaration, Environment, Expression};
 pub use error::{EvalError, FilterError, Mistake};
+pub use explain::{Decision, Explainer};
+pub use library::{LibraryFilter, library, library_filter};
 pub use limits::MAX_SOURCE;
 pub use network::Cidr;
 pub use program::Program;
@@ -78,6 +83,7 @@ pub use value::{Key, Map, Text, Value};
 pub struct CheckedFilter {
     text: Arc<str>,
     expression: Arc<Expression>,
+    environment: Arc<Environment>,
 }
 
 /// Parses a filter and checks it against the fields of an event type.
@@ -85,13 +91,15 @@ pub struct CheckedFilter {
 /// # Errors
 /// All mistakes that were found. A filter's result must be bool, or dyn and bool when it runs.
 pub fn check(text: &str, event_type: &EventType) -> Result<CheckedFilter, FilterError> {
-    let expression = Environment::of_events(event_type).check(text)?;
+    let environment = Environment::of_events(event_type);
+    let expression = environment.check(text)?;
     if !matches!(expression.result, Type::Bool | Type::Dyn | Type::Variable(_)) {
         let span = Span { start: 0, end: text.len() };
         let message = format!("a filter's result is bool, found {}", expression.result);
         return Err(FilterError::new(text, vec![Mistake::new(span, message)]));
     }
-    Ok(CheckedFilter { text: text.into(), expression: Arc::new(expression) })
+    let (expression, environment) = (Arc::new(expression), Arc::new(environment));
+    Ok(CheckedFilter { text: text.into(), expression, environment })
 }
 
 impl CheckedFilter {
@@ -99,6 +107,12 @@ impl CheckedFilter {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What explains the filter's results; its fields become slots of the plan too.
+    #[must_use]
+    pub fn explainer(&self, plan: &mut SlotPlan) -> Explainer {
+        Explainer::new(&self.text, &self.environment, plan)
     }
 
     /// Compiles for a plan of slots; the fields that the filter reads become slots of it.

@@ -70,6 +70,8 @@ pub(super) struct RegexCall {
 pub(super) struct BindNode {
     pub how: Binding,
     pub value: Node,
+    /// Levels of nodes in the value.
+    pub height: usize,
     pub body: Node,
 }
 

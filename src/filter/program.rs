@@ -15,7 +15,9 @@ use super::environment::Expression;
 use super::error::EvalError;
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
+use super::functions::network::contains_text;
 use super::functions::regex::Pattern;
+use super::network::Cidr;
 use super::node::{Call, Node};
 use super::value::{Text, Value, compare, equal, no_overload};
 
@@ -41,6 +43,8 @@ enum Test {
     StartsWith(Box<Place>, Box<str>),
     EndsWith(Box<Place>, Box<str>),
     Matches(Box<Place>, Arc<Pattern>),
+    /// An address inside a network.
+    Within(Box<Place>, Cidr),
     Not(Box<Test>),
     All(Box<[Test]>),
     Any(Box<[Test]>),
@@ -122,6 +126,11 @@ impl Program {
         run.test(&self.test)
     }
 
+    /// The fields that the filter reads, as it writes them, and their slots.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, SlotId)> {
+        self.fields.iter().map(|(field, slot)| (&*field.shown, *slot))
+    }
+
     fn evaluation<'n, 'e>(&'n self, slots: &'n [Slot<'e>]) -> Evaluation<'n, 'e> {
         Evaluation::new(Data::Event { fields: &self.fields, slots })
     }
@@ -154,8 +163,8 @@ impl Test {
             Node::Constant(Value::Bool(bool)) => Some(Test::Constant(*bool)),
             Node::Field(number) => place(*number).map(Test::Holds),
             Node::Presence(number) => place(*number).map(Test::Present),
-            Node::And(items) => Some(Test::All(all(items))),
-            Node::Or(items) => Some(Test::Any(all(items))),
+            Node::And(items) => Some(Test::All(cheapest_first(all(items)))),
+            Node::Or(items) => Some(Test::Any(cheapest_first(all(items)))),
             Node::Ternary(parts) => Some(Test::Choose(Box::new(std::array::from_fn(|at| {
                 Test::new(&parts[at], fields)
             })))),
@@ -188,6 +197,7 @@ impl Test {
         }
         match (call.function, constant, mirrored) {
             ("in", Value::List(items), false) => Test::among(place, items),
+            ("containsIP", Value::Cidr(network), true) => Some(Test::Within(place, *network)),
             ("contains", Value::String(text), false) => {
                 let finder = memchr::memmem::Finder::new(text.as_bytes()).into_owned();
                 Some(Test::Contains(place, Box::new(finder)))
@@ -221,6 +231,25 @@ impl Test {
         Some(Test::AmongInts(place, ints))
     }
 
+    /// How much a test costs beside others: what looks at one number, at a text, through a text, or
+    /// needs the general evaluator.
+    fn effort(&self) -> u32 {
+        match self {
+            Test::Constant(_) => 0,
+            Test::Holds(_) | Test::Present(_) => 1,
+            Test::Compare(_, _, Value::String(_)) => 3,
+            Test::Compare(..) | Test::AmongInts(..) => 2,
+            Test::StartsWith(..) | Test::EndsWith(..) => 3,
+            Test::AmongTexts(..) => 5,
+            Test::Contains(..) | Test::Within(..) => 8,
+            Test::Matches(..) => 30,
+            Test::Not(test) => test.effort(),
+            Test::All(tests) | Test::Any(tests) => tests.iter().map(Test::effort).sum(),
+            Test::Choose(tests) => tests.iter().map(Test::effort).sum(),
+            Test::General(_) => 100,
+        }
+    }
+
     #[cfg(test)]
     fn is_fast(&self) -> bool {
         match self {
@@ -231,6 +260,13 @@ impl Test {
             _ => true,
         }
     }
+}
+
+/// The operands of `&&` or `||` in the order of their effort. That changes no result, since one that
+/// decides wins over errors of the others wherever it stands.
+fn cheapest_first(mut tests: Box<[Test]>) -> Box<[Test]> {
+    tests.sort_by_key(Test::effort);
+    tests
 }
 
 impl Place {
@@ -284,6 +320,9 @@ impl<'n> Run<'n, '_> {
                 place.text("startsWith", slots)?.starts_with(&**start)
             }
             Test::EndsWith(place, end) => place.text("endsWith", slots)?.ends_with(&**end),
+            Test::Within(place, network) => {
+                contains_text(network, &place.text("containsIP", slots)?)?
+            }
             Test::Matches(place, pattern) => pattern.is_match(&place.text("matches", slots)?),
             Test::Not(test) => !self.test(test)?,
             Test::All(tests) => return self.connect(tests, false),

@@ -199,6 +199,11 @@ impl Expr {
         Ok(Expr { span, kind, height })
     }
 
+    /// Levels of nodes beneath.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
     /// The same node, said to stand at another place.
     pub fn spanning(self, span: Span) -> Expr {
         Expr { span, ..self }

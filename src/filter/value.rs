@@ -117,16 +117,16 @@ impl<'a> Value<'a> {
 /// CEL's `==`: values of different types are unequal, but numbers compare across types.
 #[must_use]
 pub fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
-    equal_within(a, b, &mut |_| true) == Some(true)
+    equal_within((a, b), 0, &mut |_, _| true) == Some(true)
 }
 
 /// The same where the work must be bounded, since items may be shared and so be compared more often
-/// than there is memory for them: `may` is asked before each container with the number of its items,
-/// and where it says no there is no answer.
+/// than there is memory for them: `may` is asked before each container with the number of its items
+/// and its depth, and where it says no there is no answer.
 pub(super) fn equal_within(
-    a: &Value<'_>,
-    b: &Value<'_>,
-    may: &mut impl FnMut(usize) -> bool,
+    (a, b): (&Value<'_>, &Value<'_>),
+    depth: usize,
+    may: &mut impl FnMut(usize, usize) -> bool,
 ) -> Option<bool> {
     Some(match (a, b) {
         (Value::Null, Value::Null) => true,
@@ -137,11 +137,11 @@ pub(super) fn equal_within(
             if a.len() != b.len() {
                 return Some(false);
             }
-            if !may(a.len()) {
+            if !may(a.len(), depth) {
                 return None;
             }
             for (a, b) in a.iter().zip(b.iter()) {
-                if !equal_within(a, b, may)? {
+                if !equal_within((a, b), depth + 1, may)? {
                     return Some(false);
                 }
             }
@@ -151,12 +151,12 @@ pub(super) fn equal_within(
             if a.len() != b.len() {
                 return Some(false);
             }
-            if !may(a.len()) {
+            if !may(a.len(), depth) {
                 return None;
             }
             for (key, value) in a.iter() {
                 match b.get(key) {
-                    Some(other) if equal_within(value, other, may)? => {}
+                    Some(other) if equal_within((value, other), depth + 1, may)? => {}
                     _ => return Some(false),
                 }
             }
@@ -165,7 +165,9 @@ pub(super) fn equal_within(
         (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
         (Value::Duration(a), Value::Duration(b)) => a == b,
         (Value::Type(a), Value::Type(b)) => a == b,
-        (Value::Optional(Some(a)), Value::Optional(Some(b))) => return equal_within(a, b, may),
+        (Value::Optional(Some(a)), Value::Optional(Some(b))) => {
+            return equal_within((a, b), depth + 1, may);
+        }
         (Value::Optional(a), Value::Optional(b)) => a.is_none() && b.is_none(),
         (Value::Ip(a), Value::Ip(b)) => a == b,
         (Value::Cidr(a), Value::Cidr(b)) => a == b,

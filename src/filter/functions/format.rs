@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::error::EvalError;
-use super::super::limits::MAX_FORMAT_PRECISION;
+use super::super::limits::{MAX_FORMAT_PRECISION, MAX_VALUE_DEPTH};
 use super::super::value::{Text, Value};
 use super::convert::double_text;
 use super::time::duration_text;
@@ -66,7 +66,7 @@ fn write_clause(
     let not_taken = || wrong(format!("`%{verb}` cannot take {}", value.type_name()));
     // Writing to a String cannot fail.
     let _ = match (verb, value) {
-        ('s', value) => return write_text(out, value, budget),
+        ('s', value) => return write_text(out, value, 0, budget),
         ('d', Value::Int(int)) => write!(out, "{int}"),
         ('d', Value::Uint(uint)) => write!(out, "{uint}"),
         ('d' | 'f' | 'e', Value::Double(double)) if !double.is_finite() => {
@@ -135,7 +135,15 @@ fn double_name(double: f64) -> String {
 }
 
 /// `%s`: any value, with the values inside it unquoted; maps in the order of their written keys.
-fn write_text(out: &mut String, value: &Value<'_>, budget: &mut Budget) -> Result<(), EvalError> {
+fn write_text(
+    out: &mut String,
+    value: &Value<'_>,
+    depth: usize,
+    budget: &mut Budget,
+) -> Result<(), EvalError> {
+    if depth > MAX_VALUE_DEPTH {
+        return Err(EvalError::Limit(MAX_VALUE_DEPTH, "lists inside each other"));
+    }
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(bool) => out.push_str(&bool.to_string()),
@@ -161,7 +169,7 @@ fn write_text(out: &mut String, value: &Value<'_>, budget: &mut Budget) -> Resul
             out.push('[');
             for (at, item) in items.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
-                write_text(out, item, budget)?;
+                write_text(out, item, depth + 1, budget)?;
             }
             out.push(']');
         }
@@ -170,8 +178,8 @@ fn write_text(out: &mut String, value: &Value<'_>, budget: &mut Budget) -> Resul
             let mut written = Vec::with_capacity(map.len());
             for (key, value) in map.iter() {
                 let (mut name, mut text) = (String::new(), String::new());
-                write_text(&mut name, &key.value(), budget)?;
-                write_text(&mut text, value, budget)?;
+                write_text(&mut name, &key.value(), depth + 1, budget)?;
+                write_text(&mut text, value, depth + 1, budget)?;
                 written.push((name, text));
             }
             written.sort();

@@ -18,7 +18,9 @@ pub(super) mod text;
 pub(super) mod time;
 
 use super::error::EvalError;
-use super::limits::{BYTES_PER_ITERATION, ITEMS_PER_ITERATION, MAX_ITERATIONS, MAX_RESULT};
+use super::limits::{
+    BYTES_PER_ITERATION, ITEMS_PER_ITERATION, MAX_ITERATIONS, MAX_RESULT, MAX_VALUE_DEPTH,
+};
 use super::value::{Value, equal_within, no_overload};
 
 pub(super) type Outcome<'a> = Result<Value<'a>, EvalError>;
@@ -63,11 +65,16 @@ impl Budget {
     pub fn equal(&mut self, a: &Value<'_>, b: &Value<'_>) -> Result<bool, EvalError> {
         let mut items = 0usize;
         let left = (self.iterations as usize).saturating_mul(ITEMS_PER_ITERATION);
-        let equal = equal_within(a, b, &mut |more| {
+        let mut too_deep = false;
+        let equal = equal_within((a, b), 0, &mut |more, depth| {
+            too_deep = depth > MAX_VALUE_DEPTH;
             // A container counts as one more item: many may be empty.
             items = items.saturating_add(more + 1);
-            items <= left
+            items <= left && !too_deep
         });
+        if too_deep {
+            return Err(EvalError::Limit(MAX_VALUE_DEPTH, "lists inside each other"));
+        }
         self.search_list(items)?;
         equal.ok_or(EvalError::Limit(MAX_ITERATIONS as usize, "iterations in one evaluation"))
     }

@@ -15,7 +15,10 @@ use super::super::limits::{MAX_REGEX_NESTING, MAX_REGEX_PROGRAM, MAX_REGEX_REPEA
 
 /// A compiled regular expression.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Pattern(Regex);
+pub(in super::super) struct Pattern {
+    regex: Regex,
+    length: usize,
+}
 
 impl Pattern {
     /// Compiles RE2 syntax.
@@ -35,7 +38,7 @@ impl Pattern {
             .size_limit(max_program)
             .dfa_size_limit(MAX_REGEX_PROGRAM)
             .build()
-            .map(Pattern)
+            .map(|regex| Pattern { regex, length: pattern.len() })
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => {
                     EvalError::Limit(max_program, "bytes of a compiled regular expression")
@@ -51,17 +54,22 @@ impl Pattern {
 
     /// Whether the pattern matches somewhere in the text.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text.as_bytes())
+        self.regex.is_match(text.as_bytes())
+    }
+
+    /// How long the pattern's text is.
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.length).unwrap_or(u64::MAX)
     }
 
     /// How many groups the pattern has, not counting the whole.
     pub fn groups(&self) -> usize {
-        self.0.captures_len() - 1
+        self.regex.captures_len() - 1
     }
 
     /// The matches from left to right.
     pub fn captures<'p, 't>(&'p self, text: &'t str) -> CaptureMatches<'p, 't> {
-        self.0.captures_iter(text.as_bytes())
+        self.regex.captures_iter(text.as_bytes())
     }
 }
 

@@ -31,6 +31,8 @@ fn fast() -> impl Strategy<Value = String> {
         (text.clone(), literal.clone(), literal)
             .prop_map(|(field, a, b)| format!("{field} in [{a}, {b}]")),
         (number.clone(), -1..2i64).prop_map(|(field, int)| format!("{field} in [{int}, 443]")),
+        (text.clone(), proptest::sample::select(vec!["10.0.0.0/8", "::/0", "0.0.0.0/0"]))
+            .prop_map(|(field, network)| format!("cidr('{network}').containsIP({field})")),
         text.prop_map(|field| format!("has({field})")),
         number.prop_map(|field| format!("has({field})")),
         Just("ev.conn.start_ts == null".to_owned()),
@@ -61,6 +63,15 @@ fn mixed() -> impl Strategy<Value = String> {
         "ev.anything == 1",
         "ev.traffic_policy.logs.exists(l, l.a == 1)",
         "10 / ev.conn.server_port > 5",
+        "ev.?conn.client_ip.orValue('a') == 'a'",
+        "ev.http.request.headers[?'a'].hasValue()",
+        "ev.conn.client_ip.lowerAscii().split('a').size() == 2",
+        "isIP(ev.conn.client_ip) && ip(ev.conn.client_ip).family() == 4",
+        "cel.bind(a, ev.anything, a == 1 || a == 2)",
+        "math.greatest(ev.conn.server_port, 1) == 443",
+        "ev.traffic_policy.logs.all(i, l, i < 1 || has(l.a))",
+        "'%d'.format([ev.conn.server_port]) == '443'",
+        "regex.extract(ev.tls.version, '[ab]').optMap(x, x == 'a').orValue(false)",
     ]);
     (fast(), general, fast(), any::<bool>()).prop_map(|(a, general, b, and)| {
         let operator = if and { "&&" } else { "||" };

@@ -77,6 +77,25 @@ fn what_is_past_a_limit_is_refused_with_its_name() {
 }
 
 #[test]
+fn a_filter_that_may_cost_too_much_is_refused_with_its_estimate() {
+    let logs = |body: &str| format!("ev.traffic_policy.logs.exists(l, {body})");
+    let twice = logs("ev.traffic_policy.logs.exists(m, l == m)");
+    let thrice = logs(&logs(&logs("true")));
+    assert_eq!(message(&twice), "fine");
+    assert_eq!(message(&thrice), "costs up to 270465 units, over the limit of cost, 100000");
+}
+
+#[test]
+fn values_that_share_their_parts_are_not_compared_for_ever() {
+    let doubled =
+        (0..40).fold("c == c".to_owned(), |inner, _| format!("cel.bind(c, [c, c], {inner})"));
+    assert_eq!(
+        super::says(&format!("cel.bind(c, [ev.tls.version], {doubled})"), "{}"),
+        "over the limit of 10000 iterations in one evaluation"
+    );
+}
+
+#[test]
 fn what_cel_asks_of_every_engine_is_taken() {
     for text in [
         chain("true", " || ", 32),
@@ -102,6 +121,18 @@ fn what_cel_asks_of_every_engine_is_taken() {
     }
 }
 
+/// Variables in each other, each a nest of lists around the one before.
+fn bound(body: &str, eager: bool) -> String {
+    let used = if eager { "c == c && " } else { "" };
+    (1..MAX_NESTING - 4)
+        .rev()
+        .fold(body.to_owned(), |inner, outside| {
+            let value = nested("[", "c", "]", MAX_NESTING - 2 - outside);
+            format!("cel.bind(c, {value}, {used}{inner})")
+        })
+        .replacen("[c]", "[0]", 1)
+}
+
 #[test]
 fn the_deepest_filters_fit_a_stack_of_2_mib() {
     let deepest = [
@@ -117,6 +148,10 @@ fn the_deepest_filters_fit_a_stack_of_2_mib() {
         format!("{} == ''", chain("ev.tls.version", " + ", MAX_TREE_DEPTH - 2)),
         format!("dyn(ev.anything){} == 1", ".a".repeat(MAX_TREE_DEPTH - 4)),
         format!("{}[0]{}.size() == 1", "[".repeat(MAX_NESTING - 2), "]".repeat(MAX_NESTING - 2)),
+        bound("c == c", false),
+        bound("'%s'.format([c]) == ''", false),
+        bound("c == c", true),
+        bound("'%s'.format([c]) == ''", true),
         "(".repeat(MAX_NESTING),
         "[{(".repeat(MAX_NESTING / 3),
         "f(".repeat(MAX_NESTING),
@@ -125,7 +160,10 @@ fn the_deepest_filters_fit_a_stack_of_2_mib() {
     ];
     let walk = move || {
         for text in deepest {
-            if let Ok(filter) = check(&text, &http()) {
+            let filter = check(&text, &http());
+            let is_bound = text.starts_with("cel.bind");
+            assert!(!is_bound || filter.is_ok(), "{filter:?}");
+            if let Ok(filter) = filter {
                 let _ = run(&filter, "{}");
             }
         }

@@ -30,7 +30,7 @@ fn event_type(name: &str, fields: &str) -> EventType {
 }
 
 /// A part of the type that most filters are for.
-fn http() -> EventType {
+pub(super) fn http() -> EventType {
     event_type(
         "http_request_complete.v0",
         "backend.connection_reused bool
@@ -58,7 +58,7 @@ fn http() -> EventType {
 }
 
 /// What a filter says of an event with this object.
-fn run(filter: &CheckedFilter, object: &str) -> Result<bool, EvalError> {
+pub(super) fn run(filter: &CheckedFilter, object: &str) -> Result<bool, EvalError> {
     let text = format!(
         r#"{{"event_id":"ev_1","event_type":"t.v0","event_timestamp":"2025-09-04T10:11:14Z",
             "principal":{{"subject":"ada@example.net"}},"object":{object}}}"#
