@@ -17,6 +17,7 @@ mod cel_conformance;
 mod command_line;
 mod delivery;
 mod faults;
+mod filters;
 mod ingest;
 mod journal;
 mod operations;

@@ -1,0 +1,117 @@
+//! The commands and settings for filters: unit tests from a file, explanations, the library.
+
+use crate::support::sluicegate;
+
+const HTTP: &str = "http_request_complete.v0";
+
+const EVENT: &str = r#"{"event_id":"ev_1","event_type":"http_request_complete.v0","event_timestamp":"2025-09-04T10:11:14Z","object":{"http":{"response":{"status_code":503}},"tls":{"version":"1.3"}}}"#;
+
+const TESTS: &str = r#"
+tests:
+  - name: errors are taken
+    type: http_request_complete.v0
+    filter: { library: server-errors }
+    event: { http: { response: { status_code: 503 } } }
+    match: true
+  - name: only some fields are sent
+    type: http_request_complete.v0
+    filter: ev.tls.version == "1.3"
+    fields: [tls.version]
+    event: { object: { tls: { version: "1.3" }, conn: { server_port: 443 } } }
+    match: true
+    projection: { tls: { version: "1.3" } }
+"#;
+
+/// Runs tests from a file: its exit code, standard output and standard error.
+fn filter_test(text: &str) -> (Option<i32>, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tests.yaml");
+    std::fs::write(&file, text).unwrap();
+    let output = sluicegate(&["filter", "test", file.to_str().unwrap()], "");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn tests_of_filters_pass_or_tell_what_differs() {
+    let (code, out, _) = filter_test(TESTS);
+    assert_eq!(out, "ok  errors are taken\nok  only some fields are sent\n2 of 2 tests passed\n");
+    assert_eq!(code, Some(0));
+
+    let (code, out, _) = filter_test(&TESTS.replace("status_code: 503", "status_code: 404"));
+    assert!(
+        out.starts_with("FAILED  errors are taken\n    expected a match, got no match\n"),
+        "{out}"
+    );
+    assert_eq!(code, Some(1));
+
+    let (code, out, _) =
+        filter_test(&TESTS.replace(
+            "projection: { tls: { version: \"1.3\"",
+            "projection: { tls: { version: \"1.2\"",
+        ));
+    assert!(
+        out.contains(r#"expected {"tls":{"version":"1.2"}}, got {"tls":{"version":"1.3"}}"#),
+        "{out}"
+    );
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_malformed_file_of_tests_is_told_with_its_place() {
+    for (from, to, said) in [
+        ("library: server-errors", "library: server-error", "did you mean `server-errors`?"),
+        ("ev.tls.version", "ev.tls.versoin", "did you mean `ev.tls.version`?"),
+        ("match: true", "matches: true", "did you mean `match`?"),
+        (
+            "type: http_request_complete.v0",
+            "type: http_request_completed.v0",
+            "did you mean `http_request_complete.v0`?",
+        ),
+    ] {
+        let (code, _, err) = filter_test(&TESTS.replace(from, to));
+        assert!(err.contains(said), "{err}");
+        assert_eq!(code, Some(78), "{err}");
+    }
+}
+
+#[test]
+fn an_explanation_names_the_part_that_decided() {
+    let filter = r#"ev.http.response.status_code >= 500 && ev.tls.version == "1.2""#;
+    let output = sluicegate(&["filter", "eval", filter, "--type", HTTP, "--explain"], EVENT);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = r#"line 1: `ev.tls.version == "1.2"` is false: ev.tls.version is "1.3""#;
+    assert_eq!(said.lines().next(), Some(expected), "{said}");
+}
+
+#[test]
+fn a_subscription_may_name_a_filter_of_the_library() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sluicegate.yaml");
+    let settings = |name: &str| {
+        format!(
+            "destinations:\n  - id: out\n    target:\n      file: {{ directory: /tmp/out }}\nsubscriptions:\n  - id: errors\n    sources:\n      - type: {HTTP}\n        filter: {{ library: {name} }}\n    destinations: [out]\n"
+        )
+    };
+    let check = |name: &str| {
+        std::fs::write(&file, settings(name)).unwrap();
+        let output = sluicegate(&["check", file.to_str().unwrap()], "");
+        (
+            output.status.code(),
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+        )
+    };
+    let (code, said) = check("server-errors");
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check("sever-errors");
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("did you mean `server-errors`?"), "{said}");
+    let (code, said) = check("remote-shells");
+    assert_eq!((code, said.contains("does not compile")), (Some(0), false), "{said}");
+    let (code, said) = check("long-connections");
+    assert_eq!((code, said.contains("unknown field `ev.conn.end_ts`")), (Some(78), true), "{said}");
+}
