@@ -91,14 +91,10 @@ impl Recovery {
                 warn!(segment = base, "the header of a segment of the journal is damaged");
             }
             let scanner = Scanner::new(file, start, metadata.len());
-            if let Some(end) = self.scan(scanner, base, checkpoint)?.filter(|_| is_last) {
-                warn!(segment = base, bytes = metadata.len() - end, "cut an unfinished end");
-                let file = OpenOptions::new().write(true).open(&path)?;
-                file.set_len(end)?;
-                file.sync_all()?;
-                if let Some(last) = self.state.segments.back_mut() {
-                    last.len = end;
-                }
+            match self.scan(scanner, base, checkpoint)? {
+                Some(end) if is_last => self.cut(&path, base, end)?,
+                Some(end) => self.note_damage(base, end, metadata.len() - end),
+                None => {}
             }
         }
         if is_last && self.state.segments.back().is_some_and(|last| last.len <= HEADER) {
@@ -128,15 +124,28 @@ impl Recovery {
                 }
                 Step::Damaged { offset, at_end: true, .. } => damaged_end = Some(offset),
                 Step::Damaged { offset, bytes, at_end: false } => {
-                    error!(
-                        segment = base,
-                        offset, bytes, "the journal is damaged: skipped to the next whole record"
-                    );
-                    self.state.note_damage(base + offset);
+                    self.note_damage(base, offset, bytes);
                 }
             }
         }
         Ok(damaged_end)
+    }
+
+    fn note_damage(&mut self, segment: u64, offset: u64, bytes: u64) {
+        error!(segment, offset, bytes, "the journal is damaged: skipped to the next whole record");
+        self.state.note_damage(segment + offset);
+    }
+
+    /// Ends the last segment where its last whole frame ends.
+    fn cut(&mut self, path: &Path, base: u64, end: u64) -> io::Result<()> {
+        warn!(segment = base, end, "cut an unfinished end of the journal");
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(end)?;
+        file.sync_all()?;
+        if let Some(last) = self.state.segments.back_mut() {
+            last.len = end;
+        }
+        Ok(())
     }
 
     fn count(

@@ -315,6 +315,27 @@ async fn damage_is_skipped_counted_and_costs_only_what_it_hit() {
 }
 
 #[tokio::test]
+async fn damage_at_a_segment_s_end_is_damage_unless_it_is_the_log_s_end() {
+    let folder = folder();
+    let log = Log::open(&folder, &options());
+    for event in 0..8 {
+        assert!(log.append(event, &["a"]).await);
+    }
+    drop(log);
+    let bases = segment::list(folder.path()).unwrap();
+    assert_eq!(bases.len(), 2);
+    for base in bases {
+        let path = segment::path(folder.path(), base);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    }
+    let log = Log::open(&folder, &options());
+    assert_eq!(log.disk.status().damaged, 1);
+    let account = log.account("a");
+    assert_eq!((account.appended, account.dropped, account.pending_records), (8, 2, 6));
+}
+
+#[tokio::test]
 async fn damage_that_comes_while_running_does_not_hold_a_reader_up() {
     let folder = folder();
     let mut log = Log::open(&folder, &options());
