@@ -23,6 +23,7 @@ tests:
 "#;
 
 /// Runs tests from a file: its exit code, standard output and standard error.
+#[expect(clippy::unwrap_used, reason = "a helper of tests only")]
 fn filter_test(text: &str) -> (Option<i32>, String, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tests.yaml");
@@ -90,12 +91,12 @@ fn a_subscription_may_name_a_filter_of_the_library() {
     let file = directory.path().join("sluicegate.yaml");
     let settings = |name: &str| {
         format!(
-            "destinations:\n  - id: out\n    target:\n      file: {{ directory: /tmp/out }}\nsubscriptions:\n  - id: errors\n    sources:\n      - type: {HTTP}\n        filter: {{ library: {name} }}\n    destinations: [out]\n"
+            "destinations:\n  - id: out\n    target:\n      file: {{ path: /tmp/out.ndjson }}\nsubscriptions:\n  - id: errors\n    sources:\n      - type: {HTTP}\n        filter: {{ library: {name} }}\n    destinations: [out]\n"
         )
     };
     let check = |name: &str| {
         std::fs::write(&file, settings(name)).unwrap();
-        let output = sluicegate(&["check", file.to_str().unwrap()], "");
+        let output = sluicegate(&["check", "--config", file.to_str().unwrap()], "");
         (
             output.status.code(),
             format!(

@@ -40,7 +40,7 @@ pub(in super::super) fn base64_decode<'a>(
 fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
-    let padded = padding == 0 || text.len() % 4 == 0 && padding <= 2;
+    let padded = padding == 0 || text.len().is_multiple_of(4) && padding <= 2;
     if !padded || digits.len() % 4 == 1 {
         return None;
     }

@@ -118,23 +118,21 @@ pub(in super::super) fn split<'a>(arguments: &[Value<'a>], budget: &mut Budget) 
     budget.build(of.len())?;
     let mut parts = Vec::new();
     let mut rest: &str = of;
-    while limit > 0 {
-        let cut = match rest.chars().next() {
-            _ if parts.len() + 1 == limit => None,
-            Some(first) if by.is_empty() => {
-                let at = first.len_utf8();
-                (at < rest.len()).then_some((&rest[..at], &rest[at..]))
-            }
-            _ if by.is_empty() => break,
-            _ => rest.split_once(&**by),
+    // Without a separator every character is a part, and an empty text has none.
+    let mut more = limit > 0 && !(by.is_empty() && of.is_empty());
+    while more {
+        let cut = if parts.len() + 1 == limit {
+            None
+        } else if by.is_empty() {
+            let first = rest.chars().next().map_or(0, char::len_utf8);
+            rest.split_at_checked(first).filter(|(_, after)| !after.is_empty())
+        } else {
+            rest.split_once(&**by)
         };
         budget.build_list(1)?;
         let (part, after) = cut.unwrap_or((rest, ""));
         parts.push(Value::string(part));
-        if cut.is_none() {
-            break;
-        }
-        rest = after;
+        (rest, more) = (after, cut.is_some());
     }
     Ok(Value::List(parts.into()))
 }

@@ -46,3 +46,11 @@ fn the_report_that_the_page_shows_is_the_real_one() {
     let error = check("ev.conn.client_port == 1", &http()).unwrap_err();
     assert_eq!(shown.trim_end(), error.to_string());
 }
+
+#[test]
+fn the_page_lists_every_filter_of_the_library() {
+    for filter in library() {
+        let row = format!("| `{}` | {} |", filter.name, filter.description);
+        assert!(PAGE.contains(&row), "{row}");
+    }
+}
