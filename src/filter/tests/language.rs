@@ -227,3 +227,38 @@ fn the_longest_declared_name_wins_but_local_variables_shadow_it() {
     }
     assert!(Environment::default().without_macros().check("[1].all(x, true)").is_err());
 }
+
+#[test]
+fn types_are_deduced_as_the_most_general_that_fit() {
+    let nullable = Type::Nullable(Box::new(Type::Int));
+    let env = Environment::default().variable("w", nullable).variable("d", Type::Dyn);
+    for (text, deduced) in [
+        ("[[], [[]]]", "list(list(list(dyn)))"),
+        ("[[[]], []]", "list(list(list(dyn)))"),
+        ("[{}, {1: 'a'}]", "list(map(int, string))"),
+        ("[{1: 'a'}, {}, {2: d}]", "list(map(int, dyn))"),
+        ("[{}, {'a': {}}, {'b': {'c': {}}}]", "list(map(string, map(string, map(dyn, dyn))))"),
+        ("[optional.none(), optional.of(1)]", "list(optional_type(int))"),
+        ("[optional.of(1), optional.of(dyn(1))]", "list(optional_type(dyn))"),
+        ("[optional.of(dyn(1)), optional.of(1)]", "list(optional_type(dyn))"),
+        ("[optional.of(1), null][0]", "optional_type(int)"),
+        ("[null, duration('1s')][0]", "duration"),
+        ("[1, w]", "list(int)"),
+        ("[1, w][0] == null", "bool"),
+        ("[w, 1][0] == null", "bool"),
+        ("true ? w : 1", "int"),
+        ("[1, 'a']", "list(dyn)"),
+        ("[d, 1]", "list(dyn)"),
+        ("d + 1", "int"),
+        ("d[0]", "dyn"),
+        ("{'a': 1}.?a", "optional_type(int)"),
+        ("[1].map(x, [x])", "list(list(int))"),
+        ("{'a': 1}.transformMap(k, v, k)", "map(string, string)"),
+        ("cel.bind(x, [1], x[0])", "int"),
+        ("math.greatest(1, 2u)", "dyn"),
+        ("math.greatest(1, 2, 3)", "int"),
+    ] {
+        let result = env.check(text).map(|expression| expression.result.to_string());
+        assert_eq!(result.as_deref(), Ok(deduced), "{text}");
+    }
+}
