@@ -75,7 +75,7 @@ pub(super) const EXTENSIONS: &[Family] = &[
         "flatten",
         Receiver,
         lists::flatten,
-        &[("list(list(A))", "list(A)"), ("list(A)", "list(dyn)"), ("list(A), int", "list(dyn)")],
+        &[("list(list(A))", "list(A)"), ("list(A), int", "list(dyn)")],
     ),
     family("distinct", Receiver, lists::distinct, &[("list(A)", "list(A)")]),
     family("sort", Receiver, lists::sort, &[("list(A)", "list(A)")]),

@@ -255,6 +255,7 @@ fn types_are_deduced_as_the_most_general_that_fit() {
         ("[1].map(x, [x])", "list(list(int))"),
         ("{'a': 1}.transformMap(k, v, k)", "map(string, string)"),
         ("cel.bind(x, [1], x[0])", "int"),
+        ("[[1], [2]].flatten()", "list(int)"),
         ("math.greatest(1, 2u)", "dyn"),
         ("math.greatest(1, 2, 3)", "int"),
     ] {
