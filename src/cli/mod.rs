@@ -20,6 +20,7 @@ use std::future::Future;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
@@ -156,13 +157,19 @@ fn run_command(command: Command) -> Outcome {
     }
 }
 
+/// How long the end of a command waits for what blocks a thread, such as a write to a pipe that
+/// nobody reads.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Runs async work on a runtime of its own, one thread a core.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::work(format!("the async runtime cannot start: {error}")))?;
-    Ok(runtime.block_on(work))
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
+    Ok(result)
 }
 
 /// The settings of a file, or all defaults.

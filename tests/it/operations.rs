@@ -1,6 +1,6 @@
 //! The operations routes, the stop, and what a full journal answers.
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
 use crate::support::{generate, http};
 
@@ -160,4 +160,46 @@ fn a_second_signal_ends_the_drain_at_once() {
     daemon.wait_for_log("nothing more is accepted");
     daemon.signal("TERM");
     assert_eq!(daemon.wait().status.code(), Some(1));
+}
+
+#[test]
+fn a_reader_of_standard_output_that_stands_still_does_not_hold_up_the_end() {
+    use std::process::{Command, Stdio};
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings.yaml");
+    let text = format!(
+        r#"
+data_dir: {}
+ingest: {{ http: {{ listen: "127.0.0.1:0" }} }}
+api: {{ listen: "127.0.0.1:0" }}
+stop: {{ drain_limit: 1s }}
+destinations: [{{ id: out, target: {{ debug: {{ log: true }} }}, batch: {{ linger: 0s }} }}]
+subscriptions:
+  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [out] }}
+"#,
+        folder.path().join("data").display()
+    );
+    std::fs::write(&settings, text).unwrap();
+    let log = folder.path().join("log");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(["--log-format", "json", "run", "-c", settings.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let ready = loop {
+        let log = std::fs::read_to_string(&log).unwrap();
+        match log.lines().find(|line| line.contains("\"ready\"")) {
+            Some(line) => break serde_json::from_str::<serde_json::Value>(line).unwrap(),
+            None => pause(),
+        }
+    };
+    let ingest = ready["ingest"].as_str().unwrap().parse().unwrap();
+    // More than a pipe holds.
+    let body = generate("http_request_complete.v0", 500, 8).join("\n");
+    let headers = [("content-type", "application/x-ndjson")];
+    assert_eq!(http::request(ingest, "POST /v1/events", &headers, body.as_bytes()).status, 200);
+    let kill = format!("kill -TERM {}", child.id());
+    Command::new("sh").args(["-c", &kill]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "what is left waits in the journal");
 }
