@@ -5,10 +5,16 @@ VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
 SCRIPTS := .ci/run tests/venv.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
-.PHONY: test lint fmt clippy doc shellcheck demo bench clean-venv
+.PHONY: test chaos lint fmt clippy doc shellcheck demo bench clean-venv
 
 test: $(VENV_STAMP)
 	SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+
+# The crash test for longer: 40 rounds of 25 kills. For example: make chaos ROUNDS=4
+ROUNDS ?= 40
+chaos:
+	SLUICEGATE_CHAOS_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it \
+		nothing_that_was_accepted_is_lost -- --nocapture
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.
 $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py

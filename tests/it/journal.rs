@@ -78,14 +78,25 @@ fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
     assert_eq!(arrived_in_file(folder.path()), sent);
 }
 
+/// Kills in one round; `make chaos` runs more rounds.
+const KILLS: u64 = 25;
+
 #[test]
 fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
-    const KILLS: u64 = 12;
+    let rounds = std::env::var("SLUICEGATE_CHAOS_ROUNDS").map_or(1, |text| text.parse().unwrap());
+    for round in 0..rounds {
+        kill_often(round);
+    }
+}
+
+/// Sends, kills and starts again, [`KILLS`] times; then compares. Different events and moments for
+/// each round.
+fn kill_often(round: u64) {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Well);
     // Small segments, so that many are sealed and deleted between kills.
     let settings = in_folder(folder.path(), &settings(&fake, ", max_bytes: 32MiB"));
-    let events = generate("http_request_complete.v0", 60_000, 32);
+    let events = generate("http_request_complete.v0", 80_000, 32 + round);
     let accepted = Mutex::new(Vec::new());
     let ended = AtomicBool::new(false);
     let ingest = Mutex::new(None);
@@ -113,7 +124,7 @@ fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
             let daemon = Daemon::start(&settings);
             *ingest.lock().unwrap() = Some(daemon.ingest);
             let moods = [Mood::Well, Mood::Throttling, Mood::CuttingAfter, Mood::Failing];
-            let alive = Duration::from_millis(300 + kill * 977 % 1_300);
+            let alive = Duration::from_millis(200 + (kill * 977 + round * 311) % 1_000);
             fake.set(moods[kill as usize % moods.len()]);
             std::thread::sleep(alive / 2);
             fake.set(Mood::Throttling);
@@ -132,7 +143,7 @@ fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
     let lost = |there: &BTreeSet<String>| accepted.difference(there).count();
     assert_eq!((lost(&in_stream), lost(&in_file)), (0, 0), "lost of {}", accepted.len());
     let copies: u64 = fake.records().values().map(|times| u64::from(times - 1)).sum();
-    println!("{KILLS} kills, {} events accepted, {copies} copies", accepted.len());
+    println!("round {round}: {KILLS} kills, {} events accepted, {copies} copies", accepted.len());
     for destination in status["destinations"].as_array().unwrap() {
         assert_eq!(destination["dropped"], 0, "{destination}");
     }
