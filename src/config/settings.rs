@@ -196,3 +196,65 @@ fn bearer_tokens(section: &mut Section<'_>) -> BearerTokens {
 fn join(section: &Section<'_>, key: &str) -> String {
     format!("{}.{key}", section.path())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::config::Format;
+
+    /// Documents that together have every setting the schema names, each with some value.
+    fn samples(schema: &Value, whole: &Value) -> Vec<Value> {
+        if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/$defs/")) {
+            return samples(&whole["$defs"][name], whole);
+        }
+        if let Some(choices) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+            return choices.iter().flat_map(|choice| samples(choice, whole)).collect();
+        }
+        match schema["type"].as_str() {
+            Some("array") => {
+                samples(&schema["items"], whole).into_iter().map(|item| json!([item])).collect()
+            }
+            Some("object") => object_samples(schema, whole),
+            _ => vec![schema["enum"].get(0).cloned().unwrap_or_else(|| json!("x"))],
+        }
+    }
+
+    fn object_samples(schema: &Value, whole: &Value) -> Vec<Value> {
+        let Some(properties) = schema["properties"].as_object() else {
+            return vec![json!({"x.y": "string"})];
+        };
+        let members = properties.iter().map(|(name, inner)| (name, samples(inner, whole)));
+        if schema["maxProperties"] == 1 {
+            let each = |(name, values): (&String, Vec<Value>)| {
+                values.into_iter().map(|value| json!({ name: value })).collect::<Vec<_>>()
+            };
+            return members.flat_map(each).collect();
+        }
+        let members: Vec<_> = members.collect();
+        let rounds = members.iter().map(|(_, values)| values.len()).max().unwrap_or(1);
+        let round = |at: usize| {
+            let pick = |(name, values): &(&String, Vec<Value>)| {
+                ((*name).clone(), values[at % values.len()].clone())
+            };
+            Value::Object(members.iter().map(pick).collect::<Map<_, _>>())
+        };
+        (0..rounds).map(round).collect()
+    }
+
+    #[test]
+    fn every_setting_of_the_schema_is_known() {
+        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let documents = samples(&schema, &schema);
+        assert!(documents.len() >= 5, "each kind of target needs one of its own");
+        for document in documents {
+            let text = document.to_string();
+            let parsed = Document::parse("s.json", text.clone(), Format::Json, &|_| None).unwrap();
+            // The values are nonsense; only names are looked at.
+            let said = Config::read(&parsed).map_or_else(|it| it.to_string(), |_| String::new());
+            assert!(!said.contains("unknown setting"), "{said}");
+            assert!(text.contains("\"drain_limit\"") && text.contains("\"linger\""), "{text}");
+        }
+    }
+}
