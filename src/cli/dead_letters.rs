@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, OutputFormat, block_on, load};
-use crate::config::{self, Config};
+use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration};
+use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
@@ -79,10 +79,6 @@ pub(super) struct Change {
     /// Only tell what would be done
     #[arg(long)]
     dry_run: bool,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "not a duration such as 7d".to_owned())
 }
 
 impl DeadLetters {

@@ -14,8 +14,8 @@ use clap::Args;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::client::Client;
-use super::{Failure, Outcome, generate};
-use crate::config::{self, Config, Document, Format};
+use super::{Failure, Outcome, generate, parse_duration};
+use crate::config::{Config, Document, Format};
 use crate::daemon::{Daemon, Ended, Signals};
 use crate::event::{Catalog, Generator};
 use crate::sinks::LogOutput;
@@ -52,10 +52,6 @@ pub(super) struct Demo {
     /// Print the settings that the demo runs with, and exit
     #[arg(long)]
     print_settings: bool,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| "not a duration such as 30s".to_owned())
 }
 
 impl Demo {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Config, Mistakes};
+use crate::config::{self, Config, Mistakes};
 use crate::telemetry::{self, LogFormat};
 
 /// Takes platform events in, matches each against subscriptions, and delivers the matches in batches
@@ -170,6 +170,11 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(SHUTDOWN_PATIENCE);
     Ok(result)
+}
+
+/// A duration as an argument, in the words of the settings file.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "not a duration such as 30s or 7d".to_owned())
 }
 
 /// The settings of a file, or all defaults.
