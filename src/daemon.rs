@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener};
 use crate::journal::{Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
@@ -39,6 +40,8 @@ pub enum StartError {
     },
     /// A destination cannot be opened.
     Destination(CannotOpen),
+    /// What was made through the API cannot be used.
+    Control(Refusal),
     /// An address cannot be listened on.
     Listen {
         /// The setting that names it.
@@ -55,6 +58,7 @@ impl fmt::Display for StartError {
                 write!(f, "`data_dir`: {} cannot be used: {cause}", directory.display())
             }
             StartError::Destination(cause) => cause.fmt(f),
+            StartError::Control(cause) => cause.fmt(f),
             StartError::Listen { setting, cause } => write!(f, "`{setting}`: {cause}"),
         }
     }
@@ -65,6 +69,12 @@ impl std::error::Error for StartError {}
 impl From<CannotOpen> for StartError {
     fn from(cause: CannotOpen) -> StartError {
         StartError::Destination(cause)
+    }
+}
+
+impl From<Refusal> for StartError {
+    fn from(cause: Refusal) -> StartError {
+        StartError::Control(cause)
     }
 }
 
@@ -102,6 +112,7 @@ impl Served {
 pub struct Daemon {
     config: Config,
     pipeline: Arc<Pipeline>,
+    control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     ingest: Served,
     api: Served,
@@ -126,25 +137,33 @@ impl Daemon {
             directory: config.journal.directory.clone(),
             cause,
         })?;
-        let pipeline = Arc::new(Pipeline::start(&config.resources, journal, log_output).await?);
+        let saved = Saved::load(&config.data_dir, &config.resources)?;
+        let resources = saved.resources()?;
+        let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
+        let control = Control::new(saved, Arc::clone(&pipeline))?;
         tokio::spawn(upkeep(metrics.clone()));
+        let publishing = Arc::clone(&control);
+        tokio::spawn(async move { publishing.keep_publishing().await });
         let accepting = Arc::new(AtomicBool::new(true));
-        let shared = || (Arc::clone(&pipeline), Arc::clone(&accepting));
-        let (to_pipeline, to_accepting) = shared();
-        let router = ingest::router(config.ingest.clone(), to_pipeline, to_accepting);
+        let shared = || (Arc::clone(&control), Arc::clone(&accepting));
+        let (to_control, to_accepting) = shared();
+        let router = ingest::router(config.ingest.clone(), to_control, to_accepting);
         let ingest = Served::new(ingest_listener, router, config.ingest.max_connections);
-        let (to_pipeline, to_accepting) = shared();
-        let router = api::router(config.api.clone(), to_pipeline, to_accepting, metrics);
+        let (to_control, to_accepting) = shared();
+        let router = api::router(config.api.clone(), to_control, to_accepting, metrics);
         let api = Served::new(api_listener, router, config.api.max_connections);
+        if !control.has_keys() {
+            info!("the control API has no key yet: `sluicegate api-key create` makes one");
+        }
         info!(
             ingest = %ingest.address,
             api = %api.address,
             durability = %config.journal.durability,
-            destinations = config.resources.destinations().len(),
-            subscriptions = config.resources.subscriptions().len(),
+            destinations = resources.destinations().len(),
+            subscriptions = resources.subscriptions().len(),
             "ready"
         );
-        Ok(Daemon { config, pipeline, accepting, ingest, api })
+        Ok(Daemon { config, pipeline, control, accepting, ingest, api })
     }
 
     /// The address of ingest.
@@ -169,9 +188,10 @@ impl Daemon {
     /// All else stays as it was at the start.
     ///
     /// # Errors
-    /// When a destination cannot be opened; then nothing has changed.
-    pub async fn reload(&mut self, config: Config) -> Result<(), CannotOpen> {
-        self.pipeline.apply(&config.resources).await?;
+    /// When a destination cannot be opened, or what was made through the API does not go with the
+    /// file; then nothing has changed.
+    pub async fn reload(&mut self, config: Config) -> Result<(), Refusal> {
+        self.control.reload(&config.resources).await?;
         let kept = [
             ("ingest", self.config.ingest != config.ingest),
             ("api", self.config.api != config.api),

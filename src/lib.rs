@@ -9,11 +9,13 @@
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
 //! - [`sinks`]: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
+//! - [`store`]: what users made through the API, sealed, in one SQLite file
 //! - [`journal`]: the one log of records between senders and destinations; cursors, dead letters
 //! - [`pipeline`]: the life of an event: dispatch (one call) and delivery (one task a destination)
+//! - [`control`]: the control plane: changes of resources, checked, saved, put into force, told
 //! - [`http`]: HTTP listeners in bounds: connections, time limits, bearer tokens, error answers
 //! - [`ingest`]: the entrances: events in over HTTP
-//! - [`api`]: the API listener: operations routes now, the control API later; decides nothing
+//! - [`api`]: the API listener: operations routes and the control API; decides nothing
 //! - [`config`]: settings file → validated settings, all mistakes reported at once
 //! - [`daemon`]: opens, reloads, drains and stops everything; the only room that sees all others
 //! - [`cli`]: the command line, one file a command
@@ -24,8 +26,10 @@ pub mod event;
 pub mod filter;
 pub mod sinks;
 pub mod resources;
+pub mod store;
 pub mod journal;
 pub mod pipeline;
+pub mod control;
 pub mod http;
 pub mod ingest;
 pub mod api;

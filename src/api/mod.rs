@@ -1,10 +1,16 @@
-//! The API listener: for now the operations routes, read-only.
+//! The API listener: the operations routes, and the control API with ngrok's routes and manners.
 //!
-//! It translates readings into answers and decides nothing. The control API (ngrok's routes) will
-//! stand beside them on the same listener.
+//! It translates between HTTP and the control plane and decides nothing.
 
+mod answer;
+mod control;
 mod metrics;
+mod openapi;
+mod rate;
+mod request;
+mod routes;
 mod status;
+mod try_filter;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,19 +24,34 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use crate::http::{BearerTokens, ErrorAnswer};
+use crate::control::Control;
+use crate::http::BearerTokens;
 use crate::pipeline::Pipeline;
+
+pub use rate::RateLimit;
 
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Who may read `/status` and `/metrics` where the address is not loopback. Without a token
-    /// nobody may there; on a loopback address everyone may.
+    /// Who may read `/status` and `/metrics` where the address is not loopback, besides the owners
+    /// of API keys: for programs that know one fixed token. On a loopback address everyone may.
     pub bearer_tokens: BearerTokens,
     /// Most connections at a time; more wait.
     pub max_connections: usize,
+    /// How many requests the control API takes.
+    pub rate_limit: RateLimit,
+    /// The base of addresses in answers, without a slash at its end; if there is none, the host
+    /// that each request names.
+    pub public_url: Option<String>,
+}
+
+impl Settings {
+    /// The scheme that the listener is spoken to by.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
+    }
 }
 
 impl Default for Settings {
@@ -40,25 +61,31 @@ impl Default for Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
             bearer_tokens: BearerTokens::default(),
             max_connections: 256,
+            rate_limit: RateLimit::default(),
+            public_url: None,
         }
     }
 }
 
 struct Api {
     settings: Settings,
+    control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
+    window: rate::Window,
 }
 
 /// The routes of the API listener. `/readyz` says whether `accepting` is true.
 pub fn router(
     settings: Settings,
-    pipeline: Arc<Pipeline>,
+    control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
 ) -> Router {
-    let api = Arc::new(Api { settings, pipeline, accepting, metrics });
+    let window = rate::Window::new(settings.rate_limit);
+    let pipeline = Arc::clone(control.pipeline());
+    let api = Arc::new(Api { settings, control, pipeline, accepting, metrics, window });
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/metrics", get(show_metrics))
@@ -67,28 +94,25 @@ pub fn router(
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(guarded)
-        .fallback(not_found)
+        .fallback(control_api)
         .with_state(api)
 }
 
+/// Lets readers of the operations routes in: everyone on a loopback address, elsewhere those with a
+/// token of the settings or an API key.
 async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    if api.settings.listen.ip().is_loopback() {
-        return next.run(request).await;
-    }
-    if api.settings.bearer_tokens.is_empty() {
-        return ErrorAnswer::new(
-            StatusCode::FORBIDDEN,
-            "ERR_NGROK_200",
-            "this address is not loopback: set `api.bearer_tokens` to let readers in",
-        )
-        .into_response();
-    }
-    match api.settings.bearer_tokens.check(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let message = refused.to_string();
-            ErrorAnswer::new(StatusCode::UNAUTHORIZED, refused.code(), message).into_response()
-        }
+    let (parts, body) = request.into_parts();
+    let open = api.settings.listen.ip().is_loopback();
+    let tokens = &api.settings.bearer_tokens;
+    let admitted = match control::check_address(&api, &parts) {
+        Ok(()) if open => Ok(()),
+        Ok(()) if !tokens.is_empty() && tokens.check(&parts.headers).is_ok() => Ok(()),
+        Ok(()) => control::admit(&api, &parts).await.map(drop),
+        Err(refused) => Err(refused),
+    };
+    match admitted {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(refused) => answer::respond(Err(refused), &routes::operation_id()),
     }
 }
 
@@ -109,10 +133,6 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
-async fn not_found() -> ErrorAnswer {
-    ErrorAnswer::new(
-        StatusCode::NOT_FOUND,
-        "ERR_SLUICEGATE_1109",
-        "nothing here: there are /healthz, /readyz, /status and /metrics",
-    )
+async fn control_api(State(api): State<Arc<Api>>, request: Request) -> Response {
+    control::answer(&api, request).await
 }

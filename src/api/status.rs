@@ -33,7 +33,7 @@ pub(super) fn to_json(status: &Status) -> Value {
     })
 }
 
-fn destination(status: &DestinationStatus) -> Value {
+pub(super) fn destination(status: &DestinationStatus) -> Value {
     json!({
         "id": status.id.as_str(),
         "target": status.kind,

@@ -1,6 +1,7 @@
 //! The command line, one file a command. Data goes to standard output, logs and remarks to standard
 //! error.
 
+mod api_key;
 mod bench;
 mod catalog;
 mod check;
@@ -49,6 +50,9 @@ enum Command {
     Check(check::Check),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
+    /// Make a key for the control API
+    #[command(subcommand)]
+    ApiKey(api_key::ApiKey),
     /// Look at what could not be delivered, send it again, or throw it away
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
@@ -139,6 +143,7 @@ fn run_command(command: Command) -> Outcome {
         Command::Run(run) => block_on(run.run())?,
         Command::Check(check) => check.run(),
         Command::TestEvent(test_event) => test_event.run(),
+        Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Filter(filter) => filter.run(),
         Command::Generate(generate) => generate.run(),

@@ -14,7 +14,7 @@ use crate::ingest::HttpSettings;
 use crate::journal::{self, Durability};
 use crate::resources::Resources;
 use crate::sinks::Secret;
-use crate::{api, event::Catalog};
+use crate::{api, api::RateLimit, event::Catalog};
 
 /// The JSON Schema of the settings file, for editors. What it cannot say (that a filter compiles,
 /// that a destination exists) is told by [`Config::load`] only.
@@ -38,6 +38,12 @@ const MIN_JOURNAL_BYTES: u64 = 1 << 20;
 /// (Kubernetes: 30 s).
 const DEFAULT_DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
+/// Most requests of a window of the API's rate limit: each is remembered for as long as the window.
+const MAX_REQUESTS: u64 = 1_000_000;
+
+/// Longest window of it.
+const MAX_WINDOW: Duration = Duration::from_secs(86_400);
+
 /// Largest value for sizes of bodies and events.
 const MAX_BODY: u64 = 1 << 30;
 
@@ -54,6 +60,8 @@ pub struct Config {
     pub journal: journal::Settings,
     /// How long a stop may go on delivering.
     pub drain_limit: Duration,
+    /// Where the daemon keeps its data.
+    pub data_dir: PathBuf,
 }
 
 impl Config {
@@ -101,6 +109,7 @@ impl Config {
                 api: api?,
                 journal: journal?,
                 drain_limit: drain_limit?,
+                data_dir: PathBuf::from(data_dir),
             })
         })
     }
@@ -144,7 +153,31 @@ fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
         listen: address(section, defaults.listen),
         bearer_tokens: bearer_tokens(section),
         max_connections: max_connections(section, defaults.max_connections),
+        rate_limit: section.optional("rate_limit").section_or_empty(read_rate_limit)?,
+        public_url: section.optional("public_url").parsed(PUBLIC_URL, public_url),
     })
+}
+
+fn read_rate_limit(section: &mut Section<'_>) -> Option<RateLimit> {
+    let defaults = RateLimit::default();
+    let requests = section.optional("requests").number(1..=MAX_REQUESTS);
+    let per = section.optional("per").duration(Duration::from_secs(1)..=MAX_WINDOW);
+    let requests = requests.and_then(|number| usize::try_from(number).ok());
+    Some(RateLimit {
+        requests: requests.unwrap_or(defaults.requests),
+        per: per.unwrap_or(defaults.per),
+    })
+}
+
+/// What a public address looks like.
+const PUBLIC_URL: &str = "the address of this API, such as `https://sluicegate.example.net`";
+
+fn public_url(text: &str) -> Option<String> {
+    let uri: axum::http::Uri = text.parse().ok()?;
+    let usable = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.host().is_some_and(|host| !host.is_empty())
+        && uri.query().is_none();
+    usable.then(|| text.trim_end_matches('/').to_owned())
 }
 
 fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<journal::Settings> {

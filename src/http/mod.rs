@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 pub use answer::ErrorAnswer;
-pub use token::{BearerTokens, Unauthorized};
+pub use token::{BearerTokens, Unauthorized, bearer_token};
 
 /// How long a client may take to send a request's head. Ends idle keep-alive connections too, so it
 /// is longer than any scraper's or sender's pause.
@@ -136,4 +136,10 @@ impl Listener {
             }
         }
     }
+}
+
+/// The client's address; to be replaced by the listener's.
+#[must_use]
+pub fn client_address(extensions: &axum::http::Extensions) -> Option<std::net::IpAddr> {
+    extensions.get::<std::net::IpAddr>().copied()
 }

@@ -68,12 +68,7 @@ impl BearerTokens {
         if self.0.is_empty() {
             return Ok(());
         }
-        let header = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?.as_bytes();
-        let (scheme, token) = header.split_at_checked(7).ok_or(Unauthorized::Scheme)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return Err(Unauthorized::Scheme);
-        }
-        let token = token.trim_ascii();
+        let token = bearer_token(headers)?;
         // Every token is compared, whichever is right; only a token's length can show.
         let known = self
             .0
@@ -81,6 +76,19 @@ impl BearerTokens {
             .fold(Choice::from(0), |known, secret| known | secret.expose().as_bytes().ct_eq(token));
         if bool::from(known) { Ok(()) } else { Err(Unauthorized::Wrong) }
     }
+}
+
+/// The token that a request brings.
+///
+/// # Errors
+/// When it brings none.
+pub fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
+    let header = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?.as_bytes();
+    let (scheme, token) = header.split_at_checked(7).ok_or(Unauthorized::Scheme)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer ") {
+        return Err(Unauthorized::Scheme);
+    }
+    Ok(token.trim_ascii())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use crate::control::Acl;
 use crate::event::{Cursor, Event, ScanError, Slots, Timestamp, read_event};
 use crate::pipeline::Dispatcher;
 
@@ -47,6 +48,8 @@ pub(super) struct Rules<'r> {
     pub max_event: usize,
     /// The time of events that bring none.
     pub now: Timestamp,
+    /// What the sender may send, if it has limits.
+    pub acl: Option<&'r Acl>,
 }
 
 impl<'b> Framed<'b> {
@@ -203,6 +206,10 @@ impl Rules<'_> {
             }
             return Err(("ERR_NGROK_238", message));
         }
+        if self.acl.is_some_and(|acl| !acl.allows(&event)) {
+            let message = "the rules of this credential do not allow the event's type or host";
+            return Err(("ERR_NGROK_619", message.to_owned()));
+        }
         Ok((event, slots))
     }
 }
@@ -230,7 +237,8 @@ mod tests {
     fn take(body: &[u8], framing: Framing) -> (Vec<String>, Vec<String>) {
         let framed = Framed::split(body, framing).unwrap();
         let dispatcher = Dispatcher::new(&Resources::new(catalog()), &Stats::default());
-        let rules = Rules { dispatcher: &dispatcher, max_event: 200, now: Timestamp::MIN };
+        let now = Timestamp::MIN;
+        let rules = Rules { dispatcher: &dispatcher, max_event: 200, now, acl: None };
         let (events, rejected) = framed.events(&rules);
         let rejected = rejected.iter().map(|it| format!("{}: {}", it.index, it.message)).collect();
         (events.iter().map(|(event, _)| event.object.to_owned()).collect(), rejected)

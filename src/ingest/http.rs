@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
@@ -20,8 +21,9 @@ use tracing::debug;
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
 use super::frame::{Framed, Framing, MAX_EVENTS, Rejection, Rules, TooMany};
+use crate::control::{Acl, Control, Scope};
 use crate::event::Timestamp;
-use crate::http::ErrorAnswer;
+use crate::http::{ErrorAnswer, Unauthorized, bearer_token, client_address};
 use crate::pipeline::Pipeline;
 
 /// How long a sender may take over one body.
@@ -36,19 +38,17 @@ const BUDGET_UNIT: usize = 1024;
 
 struct Ingest {
     settings: HttpSettings,
+    control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
     budget: Semaphore,
 }
 
 /// The routes of ingest. While `accepting` is false every body is answered with 503.
-pub fn router(
-    settings: HttpSettings,
-    pipeline: Arc<Pipeline>,
-    accepting: Arc<AtomicBool>,
-) -> Router {
+pub fn router(settings: HttpSettings, control: Arc<Control>, accepting: Arc<AtomicBool>) -> Router {
     let budget = Semaphore::new(BODY_BUDGET / BUDGET_UNIT);
-    let ingest = Ingest { settings, pipeline, accepting, budget };
+    let pipeline = Arc::clone(control.pipeline());
+    let ingest = Ingest { settings, control, pipeline, accepting, budget };
     Router::new()
         .route("/v1/events", post(take_body).fallback(wrong_method))
         .fallback(not_found)
@@ -87,9 +87,7 @@ impl Ingest {
         if !self.accepting.load(Ordering::Acquire) {
             return Err(stopping());
         }
-        self.settings.bearer_tokens.check(&head.headers).map_err(|refused| {
-            ErrorAnswer::new(StatusCode::UNAUTHORIZED, refused.code(), refused.to_string())
-        })?;
+        let acl = self.admit(&head)?;
         let framing = framing(&head.headers)?;
         let encoding = Encoding::of(&head.headers).map_err(|name| {
             ErrorAnswer::new(
@@ -101,7 +99,32 @@ impl Ingest {
         let _reserved = self.reserve(&head.headers, encoding).await?;
         let body = self.read(body).await?;
         let body = self.decode(body, encoding).await?;
-        self.keep(&body, framing).await
+        self.keep(&body, framing, acl.as_ref()).await
+    }
+
+    /// Lets a request in by its address and its token, and tells what its token may send; whatever
+    /// it likes if it is one of the settings, or none where none is asked for.
+    fn admit(&self, head: &Parts) -> Result<Option<Acl>, ErrorAnswer> {
+        if let Some(address) = client_address(&head.extensions)
+            && !self.control.access().admits(Scope::Endpoints, address)
+        {
+            let message = format!("an IP restriction does not allow the address {address}");
+            return Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_SLUICEGATE_1111", message));
+        }
+        let of_settings = self.settings.bearer_tokens.check(&head.headers);
+        let token = bearer_token(&head.headers).ok().and_then(|it| std::str::from_utf8(it).ok());
+        let credential = match token {
+            Some(token) if of_settings.is_err() || self.settings.bearer_tokens.is_empty() => {
+                self.control.credential(token)
+            }
+            _ => Ok(None),
+        };
+        match (credential, of_settings) {
+            (Ok(Some(acl)), _) => Ok(Some(acl)),
+            (Ok(None), Ok(())) => Ok(None),
+            (Ok(None), Err(refused)) => Err(unauthorized(refused)),
+            (Err(_), _) => Err(unauthorized(Unauthorized::Wrong)),
+        }
     }
 
     /// Waits until the body's bytes fit into the budget.
@@ -170,7 +193,12 @@ impl Ingest {
     }
 
     /// Checks, dispatches and keeps the events of a body, and makes the answer.
-    async fn keep(&self, body: &[u8], framing: Framing) -> Result<Response, ErrorAnswer> {
+    async fn keep(
+        &self,
+        body: &[u8],
+        framing: Framing,
+        acl: Option<&Acl>,
+    ) -> Result<Response, ErrorAnswer> {
         let framed = Framed::split(body, framing).map_err(|TooMany| {
             ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -180,7 +208,8 @@ impl Ingest {
         })?;
         let guard = self.pipeline.dispatcher().await;
         let dispatcher = guard.as_ref().ok_or_else(stopping)?;
-        let rules = Rules { dispatcher, max_event: self.settings.max_event, now: Timestamp::now() };
+        let max_event = self.settings.max_event;
+        let rules = Rules { dispatcher, max_event, now: Timestamp::now(), acl };
         let (events, rejected) = framed.events(&rules);
         let dispatched = dispatcher.dispatch(&events);
         self.pipeline.keep(dispatched, events.len(), rejected.len()).await.map_err(|full| {
@@ -189,6 +218,7 @@ impl Ingest {
             let status = StatusCode::TOO_MANY_REQUESTS;
             ErrorAnswer { status, code: "ERR_SLUICEGATE_1106", message, retry_after }
         })?;
+        self.pipeline.note(&events);
         Ok(answer(events.len(), &rejected, framed.is_empty()))
     }
 
@@ -199,6 +229,10 @@ impl Ingest {
             format!("the body has more than {} bytes", self.settings.max_body),
         )
     }
+}
+
+fn unauthorized(refused: Unauthorized) -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::UNAUTHORIZED, refused.code(), refused.to_string())
 }
 
 fn stopping() -> ErrorAnswer {

@@ -10,6 +10,8 @@ mod delivery;
 mod dispatch;
 mod health;
 mod projection;
+mod publish;
+mod recent;
 mod redrive;
 mod stats;
 mod test_event;
@@ -21,14 +23,17 @@ use std::time::Duration;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tracing::{error, info, warn};
 
+use crate::event::{Event, Slots};
 use crate::journal::{self, Account, Full, Journal};
 use crate::resources::{Destination, ResourceId, Resources};
-use crate::sinks::{LogOutput, OpenError, Sink};
+use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
 use delivery::{Delivery, Orders, Outlet};
 pub use dispatch::{Dispatched, Dispatcher};
 use health::Health;
 pub use health::{Condition, State};
+pub use publish::PublishError;
+use recent::Recent;
 pub use redrive::redrive;
 pub use stats::{Stats, SubscriptionCounts};
 pub use test_event::{TestOutcome, send_test_event};
@@ -59,11 +64,19 @@ pub struct Pipeline {
     journal: Journal,
     log_output: LogOutput,
     stats: Stats,
+    recent: Recent,
     /// Held for reading while a body's events are dispatched and appended, for writing while the
     /// subscriptions change: so no record is ever appended for a destination that has gone. `None`
     /// once the pipeline is closed.
     dispatcher: RwLock<Option<Dispatcher>>,
     deliveries: Mutex<Deliveries>,
+}
+
+/// Another set of resources, made ready.
+pub struct Prepared {
+    outlets: Vec<Outlet>,
+    subscriptions: Vec<ResourceId>,
+    dispatcher: Dispatcher,
 }
 
 #[derive(Default)]
@@ -126,6 +139,7 @@ impl Pipeline {
             journal,
             log_output,
             stats,
+            recent: Recent::default(),
             deliveries: Mutex::default(),
         };
         pipeline.apply(resources).await?;
@@ -143,12 +157,22 @@ impl Pipeline {
     /// # Errors
     /// When a destination cannot be opened; then everything stays as it was.
     pub async fn apply(&self, resources: &Resources) -> Result<(), CannotOpen> {
+        let prepared = self.prepare(resources).await?;
+        self.put_in_force(prepared).await;
+        Ok(())
+    }
+
+    /// Makes another set of resources ready: what can fail fails here, and changes nothing.
+    ///
+    /// # Errors
+    /// When a destination cannot be opened.
+    pub async fn prepare(&self, resources: &Resources) -> Result<Prepared, CannotOpen> {
         let mut outlets = Vec::new();
         for destination in resources.destinations() {
             let sink = match self.open_sink(destination) {
                 Some(sink) => sink,
                 None => {
-                    let opened = destination.target.open(self.log_output.clone()).await;
+                    let opened = self.open(&destination.target).await;
                     Arc::new(opened.map_err(|cause| CannotOpen {
                         destination: destination.id.clone(),
                         cause,
@@ -157,11 +181,34 @@ impl Pipeline {
             };
             outlets.push(Outlet { destination: Arc::clone(destination), sink });
         }
+        let subscriptions = resources.subscriptions().iter().map(|it| it.id.clone()).collect();
         let dispatcher = Dispatcher::new(resources, &self.stats);
+        Ok(Prepared { outlets, subscriptions, dispatcher })
+    }
+
+    /// Puts what was made ready into force, as a whole. Nothing may have been put into force since
+    /// it was made ready.
+    pub async fn put_in_force(&self, prepared: Prepared) {
+        let Prepared { outlets, subscriptions, dispatcher } = prepared;
         let mut current = self.dispatcher.write().await;
-        self.deliver_to(outlets, resources);
+        self.deliver_to(outlets, subscriptions);
         *current = Some(dispatcher);
-        Ok(())
+    }
+
+    /// Opens a target as a destination of this pipeline would.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(&self, target: &Target) -> Result<Sink, OpenError> {
+        target.open(self.log_output.clone()).await
+    }
+
+    /// The open sink of a destination in force.
+    #[must_use]
+    pub fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
+        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = deliveries.running.iter().find(|it| it.destination.id == *destination)?;
+        (!running.removed).then(|| Arc::clone(&running.orders.borrow().outlet.sink))
     }
 
     /// The open sink of a destination whose target stays as it is.
@@ -172,10 +219,9 @@ impl Pipeline {
         same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
     }
 
-    fn deliver_to(&self, outlets: Vec<Outlet>, resources: &Resources) {
+    fn deliver_to(&self, outlets: Vec<Outlet>, subscriptions: Vec<ResourceId>) {
         let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        deliveries.subscriptions =
-            resources.subscriptions().iter().map(|it| it.id.clone()).collect();
+        deliveries.subscriptions = subscriptions;
         let mut before = std::mem::take(&mut deliveries.running);
         for outlet in outlets {
             let destination = Arc::clone(&outlet.destination);
@@ -236,6 +282,19 @@ impl Pipeline {
         dispatched.count();
         self.stats.count_ingest(accepted, rejected);
         Ok(())
+    }
+
+    /// Keeps some of the events that came in for [`Pipeline::recent_events`].
+    pub fn note(&self, events: &[(Event<'_>, Slots<'_>)]) {
+        self.recent.note(events);
+    }
+
+    /// The last events of a type that came in, at most `max`, the oldest first, as texts. A sample:
+    /// in a flood most events are not among them.
+    #[must_use]
+    pub fn recent_events(&self, event_type: &str, max: usize) -> Vec<Arc<str>> {
+        let mark = format!(r#","event_type":"{event_type}","event_timestamp":"#);
+        self.recent.read(max, |text| text.contains(&mark))
     }
 
     /// Takes nothing in any more, and delivers everything pending without lingering, for at most

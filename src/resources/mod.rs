@@ -1,12 +1,13 @@
 //! What users own: destinations and subscriptions, valid by construction.
 //!
 //! Whoever holds a [`Resources`] need not check anything again: every name resolves, every filter is
-//! compiled against its type, every limit is inside the service's. It opens no connection; saving
-//! resources is the control API's matter and not here yet.
+//! compiled against its type, every limit is inside the service's. It opens no connection and
+//! saves nothing.
 
 mod destination;
 mod subscription;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +64,9 @@ pub struct Resources {
     pub catalog: Catalog,
     destinations: Vec<Arc<Destination>>,
     subscriptions: Vec<Arc<Subscription>>,
+    /// Where each destination stands in the list.
+    places: HashMap<ResourceId, usize>,
+    subscription_ids: HashSet<ResourceId>,
 }
 
 impl Resources {
@@ -76,14 +80,20 @@ impl Resources {
     ///
     /// # Errors
     /// When its id is taken or there are too many.
-    pub fn add_destination(&mut self, destination: Destination) -> Result<(), ResourceError> {
-        if self.destination(&destination.id).is_some() {
-            return Err(ResourceError::Duplicate { kind: "destination", id: destination.id });
+    pub fn add_destination(
+        &mut self,
+        destination: impl Into<Arc<Destination>>,
+    ) -> Result<(), ResourceError> {
+        let destination = destination.into();
+        let id = destination.id.clone();
+        if self.places.contains_key(&id) {
+            return Err(ResourceError::Duplicate { kind: "destination", id });
         }
         if self.destinations.len() == MAX_DESTINATIONS {
             return Err(ResourceError::TooMany { kind: "destinations", max: MAX_DESTINATIONS });
         }
-        self.destinations.push(Arc::new(destination));
+        self.places.insert(id, self.destinations.len());
+        self.destinations.push(destination);
         Ok(())
     }
 
@@ -91,9 +101,14 @@ impl Resources {
     ///
     /// # Errors
     /// When its id is taken, a destination is unknown or named twice, or there are too many.
-    pub fn add_subscription(&mut self, subscription: Subscription) -> Result<(), ResourceError> {
-        if self.subscriptions.iter().any(|other| other.id == subscription.id) {
-            return Err(ResourceError::Duplicate { kind: "subscription", id: subscription.id });
+    pub fn add_subscription(
+        &mut self,
+        subscription: impl Into<Arc<Subscription>>,
+    ) -> Result<(), ResourceError> {
+        let subscription = subscription.into();
+        let id = subscription.id.clone();
+        if self.subscription_ids.contains(&id) {
+            return Err(ResourceError::Duplicate { kind: "subscription", id });
         }
         if self.subscriptions.len() == MAX_SUBSCRIPTIONS {
             return Err(ResourceError::TooMany { kind: "subscriptions", max: MAX_SUBSCRIPTIONS });
@@ -106,14 +121,15 @@ impl Resources {
                 return Err(ResourceError::RepeatedDestination(id.clone()));
             }
         }
-        self.subscriptions.push(Arc::new(subscription));
+        self.subscription_ids.insert(id);
+        self.subscriptions.push(subscription);
         Ok(())
     }
 
     /// The destination of an id.
     #[must_use]
     pub fn destination(&self, id: &ResourceId) -> Option<&Arc<Destination>> {
-        self.destinations.iter().find(|destination| destination.id == *id)
+        self.destinations.get(*self.places.get(id)?)
     }
 
     /// All destinations in the order they were added.

@@ -15,6 +15,7 @@
 mod aws;
 mod cel_conformance;
 mod command_line;
+mod control;
 mod delivery;
 mod faults;
 mod filters;

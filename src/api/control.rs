@@ -1,0 +1,88 @@
+//! The control API as a whole: who may ask, how often, and how every answer looks.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, header};
+use axum::response::Response;
+
+use super::Api;
+use super::answer::{self, Answer, ApiError};
+use super::routes::{self, Place};
+use super::{openapi, request};
+use crate::control::{Asked, Caller, Scope};
+use crate::http::client_address;
+
+/// Answers one request.
+pub(super) async fn answer(api: &Api, request: Request) -> Response {
+    let operation_id = routes::operation_id();
+    let (parts, body) = request.into_parts();
+    let place = Place::of(parts.uri.path());
+    let methods = place.as_ref().map(|place| [place.methods(), &["OPTIONS"]].concat().join(", "));
+    if parts.method == Method::OPTIONS
+        && let Some(methods) = &methods
+        && let Some(response) = answer::preflight(methods, &parts.headers)
+    {
+        return response;
+    }
+    let outcome = match place.filter(|it| it.methods().contains(&parts.method.as_str())) {
+        Some(place) => serve(api, place, &parts, body).await,
+        None => Err(ApiError::no_route(parts.uri.path())),
+    };
+    let mut response = answer::respond(outcome, &operation_id);
+    answer::allow_origin(&parts.headers, &mut response);
+    response
+}
+
+async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Answer, ApiError> {
+    let base = base(api, parts);
+    if place == Place::OpenApi {
+        return Ok(Answer::ok(openapi::describe(&base)));
+    }
+    let caller = admit(api, parts).await?;
+    request::check_version(&parts.headers)?;
+    routes::serve(&api.control, place, (parts, body), Asked { caller, base }).await
+}
+
+/// Lets a request in by its address, its key and the rate of requests.
+pub(super) async fn admit(api: &Api, parts: &Parts) -> Result<Caller, ApiError> {
+    check_address(api, parts)?;
+    let key = request::bearer(&parts.headers)?;
+    let caller = api
+        .control
+        .authenticate(key)
+        .await
+        .map_err(|bad| ApiError::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))?;
+    api.window.take(Instant::now()).map_err(|wait| ApiError {
+        retry_after: Some(wait.as_secs() + 1),
+        ..ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "ERR_NGROK_226",
+            format!("this API takes {}: try again later", api.window.words()),
+        )
+    })?;
+    Ok(caller)
+}
+
+/// Refuses addresses that the restriction of the type `api` does not allow.
+pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ApiError> {
+    match client_address(&parts.extensions) {
+        Some(address) if !api.control.access().admits(Scope::Api, address) => {
+            let message = format!("an IP restriction does not allow the address {address}");
+            Err(ApiError::new(StatusCode::FORBIDDEN, "ERR_NGROK_220", message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The address that this API is reached at: the one of the settings, or the one that was asked.
+fn base(api: &Api, parts: &Parts) -> String {
+    if let Some(url) = &api.settings.public_url {
+        return url.clone();
+    }
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.map_or_else(|| api.settings.listen.to_string(), str::to_owned);
+    format!("{}://{host}", api.settings.scheme())
+}

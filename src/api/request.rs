@@ -1,0 +1,209 @@
+//! What the control API asks of a request, before anybody looks at what it wants: version, key,
+//! query, body.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::{Map, Value};
+
+use super::answer::ApiError;
+use crate::control::PageAsked;
+
+/// Largest body. The largest resource there is, a subscription of all event types with the longest
+/// filters, has less.
+pub(super) const MAX_BODY: usize = 1 << 20;
+
+/// Most resources of a page, and how many if nothing is said (ngrok's).
+pub(super) const MAX_LIMIT: usize = 100;
+
+/// The token of the `Authorization` header.
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let forbidden = |code, message: &str| ApiError::new(StatusCode::FORBIDDEN, code, message);
+    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
+        forbidden(
+            "ERR_NGROK_200",
+            "an API key is required: send the header `Authorization: Bearer KEY`",
+        )
+    })?;
+    let (scheme, token) = header.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        let message = "the `Authorization` header must be `Bearer KEY`";
+        return Err(forbidden("ERR_NGROK_201", message));
+    }
+    Ok(token.trim())
+}
+
+/// Refuses another version of the API than the one there is.
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get("ngrok-version").map(|version| version.as_bytes()) {
+        Some(b"2") => Ok(()),
+        Some(_) => Err(ApiError::bad_request(
+            "ERR_NGROK_217",
+            "this version of the API is not known: send the header `ngrok-version: 2`",
+        )),
+        None => Err(ApiError::bad_request(
+            "ERR_NGROK_218",
+            "the header `ngrok-version` is missing: send `ngrok-version: 2`",
+        )),
+    }
+}
+
+/// The parameters of a query, of which only these may be there, each once.
+pub(super) fn query(parts: &Parts, known: &[&str]) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut parameters = BTreeMap::new();
+    let text = parts.uri.query().unwrap_or_default();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = decode(name).zip(decode(value));
+        let (name, value) = decoded.ok_or_else(|| {
+            ApiError::bad_request("ERR_NGROK_230", format!("`{pair}` of the query cannot be read"))
+        })?;
+        if !known.contains(&name.as_str()) {
+            let supported = match known {
+                [] => "none are supported here".to_owned(),
+                _ => format!("supported are `{}`", known.join("`, `")),
+            };
+            let message = format!("unknown query parameter `{name}`; {supported}");
+            return Err(ApiError::bad_request("ERR_NGROK_231", message));
+        }
+        if parameters.contains_key(&name) {
+            let message = format!("query parameter `{name}` is given twice");
+            return Err(ApiError::bad_request("ERR_NGROK_232", message));
+        }
+        parameters.insert(name, value);
+    }
+    Ok(parameters)
+}
+
+/// Which page of a list a query asks for.
+pub(super) fn page(mut parameters: BTreeMap<String, String>) -> Result<PageAsked, ApiError> {
+    let limit = match parameters.remove("limit").filter(|text| !text.is_empty()) {
+        None => MAX_LIMIT,
+        Some(text) => {
+            let number: i64 = text.parse().map_err(|_| {
+                ApiError::bad_request("ERR_NGROK_244", format!("`limit` is no number: `{text}`"))
+            })?;
+            match usize::try_from(number) {
+                Ok(limit @ 1..=MAX_LIMIT) => limit,
+                _ => {
+                    let message = format!("`limit` must be 1 to {MAX_LIMIT}, not {number}");
+                    return Err(ApiError::bad_request("ERR_NGROK_233", message));
+                }
+            }
+        }
+    };
+    let mut given = |name| parameters.remove(name).filter(|text: &String| !text.is_empty());
+    Ok(PageAsked { limit, before_id: given("before_id"), filter: given("filter") })
+}
+
+/// The body of a request that has one: a JSON object; nothing at all is an empty one.
+pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>, ApiError> {
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the body has more than {MAX_BODY} bytes");
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "ERR_SLUICEGATE_1101",
+                message,
+            ));
+        }
+        Err(error) => {
+            let message = format!("the body could not be read: {error}");
+            return Err(ApiError::bad_request("ERR_NGROK_212", message));
+        }
+    };
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    let content_type = parts.headers.get(header::CONTENT_TYPE).ok_or_else(|| {
+        let message = "the header `Content-Type` is missing: send `application/json`";
+        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_216", message)
+    })?;
+    let media_type = content_type.to_str().unwrap_or("?").split(';').next().unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        let message =
+            format!("content type `{media_type}` is not supported: send `application/json`");
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_210", message));
+    }
+    let wrong = |message: String| ApiError::bad_request("ERR_NGROK_213", message);
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(wrong("the body must be a JSON object".to_owned())),
+        Err(error) => Err(wrong(format!("the body is not valid JSON: {error}"))),
+    }
+}
+
+/// Refuses a body where the method has none.
+pub(super) async fn no_body(body: Body) -> Result<(), ApiError> {
+    match Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes()) {
+        Ok(bytes) if bytes.is_empty() => Ok(()),
+        _ => Err(ApiError::bad_request("ERR_NGROK_211", "a request with this method has no body")),
+    }
+}
+
+/// Undoes percent-encoding, and `+` for a blank.
+pub(super) fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            _ => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Percent-encodes all that is not plain in a query.
+pub(super) fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn parts(uri: &str) -> Parts {
+        Request::builder().uri(uri).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_query_is_read_strictly() {
+        let known = ["limit", "filter"];
+        let read = |uri| query(&parts(uri), &known).map_err(|error| error.code.unwrap());
+        let found = read("/x?limit=5&filter=obj.a+%3D%3D%20%22%C3%A9%22").unwrap();
+        assert_eq!(found["filter"], "obj.a == \"é\"");
+        assert_eq!(read("/x?unknown=1"), Err("ERR_NGROK_231"));
+        assert_eq!(read("/x?limit=1&limit=1"), Err("ERR_NGROK_232"));
+        assert_eq!(read("/x?limit=%zz"), Err("ERR_NGROK_230"));
+        assert_eq!(read("/x?limit=%ff"), Err("ERR_NGROK_230"));
+        assert_eq!(decode(&encode("obj.a == \"é\" && x")).unwrap(), "obj.a == \"é\" && x");
+    }
+
+    #[test]
+    fn a_page_has_1_to_100_resources() {
+        let limit = |text: &str| {
+            let parameters = BTreeMap::from([("limit".to_owned(), text.to_owned())]);
+            page(parameters).map(|page| page.limit).map_err(|error| error.code.unwrap())
+        };
+        assert_eq!(limit(""), Ok(100));
+        assert_eq!(limit("1"), Ok(1));
+        assert_eq!(limit("0"), Err("ERR_NGROK_233"));
+        assert_eq!(limit("101"), Err("ERR_NGROK_233"));
+        assert_eq!(limit("-1"), Err("ERR_NGROK_233"));
+        assert_eq!(limit("x"), Err("ERR_NGROK_244"));
+    }
+}

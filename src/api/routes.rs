@@ -1,0 +1,365 @@
+//! The routes of the control API: what a path names, and what each method does there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Method;
+use axum::http::request::Parts;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, ApiError};
+use super::request::{self, encode};
+use super::{status, try_filter};
+use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked};
+use crate::event::Timestamp;
+use crate::sinks::Ack;
+
+/// A kind as one route shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Face {
+    pub(super) kind: Kind,
+    pub(super) path: &'static str,
+    pub(super) list_key: &'static str,
+    pub(super) prefix: &'static str,
+}
+
+/// The newer name of `/bot_users`: the same users under other ids.
+const SERVICE_USERS: Face = Face {
+    kind: Kind::ServiceUser,
+    path: "service_users",
+    list_key: "service_users",
+    prefix: "service",
+};
+
+/// All routes of resources.
+pub(super) fn faces() -> impl Iterator<Item = Face> {
+    let of_kinds = KINDS.iter().map(|spec| Face {
+        kind: spec.kind,
+        path: spec.path,
+        list_key: spec.list_key,
+        prefix: spec.prefix,
+    });
+    of_kinds.chain([SERVICE_USERS])
+}
+
+impl Face {
+    /// The id that the control plane knows a resource by.
+    fn id_within(&self, id: &str) -> String {
+        let own = id.strip_prefix(self.prefix).filter(|rest| rest.starts_with('_'));
+        own.map_or_else(|| id.to_owned(), |rest| format!("{}{rest}", self.kind.spec().prefix))
+    }
+
+    /// An answer with this route's ids and addresses.
+    fn show(&self, mut answer: Map<String, Value>, base: &str) -> Value {
+        if self.path != self.kind.spec().path
+            && let Some(id) = answer.get("id").and_then(Value::as_str)
+        {
+            let own = id.strip_prefix(self.kind.spec().prefix).unwrap_or(id);
+            let id = format!("{}{own}", self.prefix);
+            answer.insert("uri".to_owned(), json!(format!("{base}/{}/{id}", self.path)));
+            answer.insert("id".to_owned(), json!(id));
+        }
+        Value::Object(answer)
+    }
+}
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Root,
+    Oneself,
+    OpenApi,
+    Collection(Face),
+    Item(Face, String),
+    Sources(String),
+    Source(String, String),
+    TestEvent(String),
+    DestinationStatus(String),
+    TryFilter,
+}
+
+impl Place {
+    /// What a path names, if it names anything.
+    pub(super) fn of(path: &str) -> Option<Place> {
+        let segments: Vec<String> =
+            path.strip_prefix('/')?.split('/').map(request::decode).collect::<Option<_>>()?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let face = |path: &str| faces().find(|face| face.path == path);
+        Some(match segments[..] {
+            [""] => Place::Root,
+            ["self"] => Place::Oneself,
+            ["openapi.json"] => Place::OpenApi,
+            ["filters", "try"] => Place::TryFilter,
+            [path] => Place::Collection(face(path)?),
+            [_, ""] => return None,
+            [path, id] => Place::Item(face(path)?, id.to_owned()),
+            ["event_subscriptions", id, "sources"] => Place::Sources(id.to_owned()),
+            ["event_subscriptions", id, "sources", event_type] => {
+                Place::Source(id.to_owned(), event_type.to_owned())
+            }
+            ["event_destinations", id, "send_test_event"] => Place::TestEvent(id.to_owned()),
+            ["event_destinations", id, "status"] => Place::DestinationStatus(id.to_owned()),
+            _ => return None,
+        })
+    }
+
+    /// The methods that a place knows.
+    pub(super) fn methods(&self) -> &'static [&'static str] {
+        match self {
+            Place::Root | Place::Oneself | Place::OpenApi | Place::DestinationStatus(_) => &["GET"],
+            Place::Collection(_) | Place::Sources(_) => &["GET", "POST"],
+            Place::Item(..) | Place::Source(..) => &["GET", "PATCH", "DELETE"],
+            Place::TestEvent(_) | Place::TryFilter => &["POST"],
+        }
+    }
+
+    /// The query parameters that a method knows here.
+    fn parameters(&self, method: &Method) -> &'static [&'static str] {
+        match (self, method.as_str()) {
+            (Place::Collection(_), "GET") => &["before_id", "filter", "limit"],
+            _ => &[],
+        }
+    }
+}
+
+/// Does what a request asks for.
+pub(super) async fn serve(
+    control: &Arc<Control>,
+    place: Place,
+    (parts, body): (&Parts, Body),
+    asked: Asked,
+) -> Result<Answer, ApiError> {
+    let parameters = request::query(parts, place.parameters(&parts.method))?;
+    match parts.method.as_str() {
+        "GET" => {
+            request::no_body(body).await?;
+            read(control, place, parameters, &asked).await
+        }
+        "DELETE" => {
+            request::no_body(body).await?;
+            delete(control, place, asked).await
+        }
+        method => {
+            let on_create = method == "POST";
+            let input = request::object(parts, body).await?;
+            if on_create {
+                post(control, place, input, asked).await
+            } else {
+                patch(control, place, input, asked).await
+            }
+        }
+    }
+}
+
+async fn read(
+    control: &Arc<Control>,
+    place: Place,
+    parameters: BTreeMap<String, String>,
+    asked: &Asked,
+) -> Result<Answer, ApiError> {
+    let base = asked.base.as_str();
+    Ok(Answer::ok(match place {
+        Place::Root => root(base),
+        Place::Oneself => oneself(control, asked).await?,
+        Place::Collection(face) => {
+            let page_asked = request::page(parameters)?;
+            let page = control.list(face.kind, &page_asked, base).await?;
+            list(face, page, &page_asked, base)
+        }
+        Place::Item(face, id) => {
+            face.show(control.get(face.kind, &face.id_within(&id), base).await?, base)
+        }
+        Place::Sources(id) => {
+            let uri = format!("{base}/event_subscriptions/{id}/sources");
+            json!({"sources": control.sources(&id, base)?, "uri": uri})
+        }
+        Place::Source(id, event_type) => control.source(&id, &event_type, base)?,
+        Place::DestinationStatus(id) => {
+            let _there = control.get(Kind::EventDestination, &id, base).await?;
+            let all = control.pipeline().status().destinations;
+            let found = all.iter().find(|it| it.id.as_str() == id);
+            found.map(status::destination).ok_or_else(crate::control::Refusal::not_found)?
+        }
+        // Served to everyone, or without this method: neither comes here.
+        Place::OpenApi | Place::TestEvent(_) | Place::TryFilter => json!({}),
+    }))
+}
+
+async fn post(
+    control: &Arc<Control>,
+    place: Place,
+    input: Map<String, Value>,
+    asked: Asked,
+) -> Result<Answer, ApiError> {
+    let base = asked.base.clone();
+    Ok(match place {
+        Place::Collection(face) => {
+            let made = control.create(face.kind, input, asked).await?;
+            Answer::created(face.show(made, &base))
+        }
+        Place::Sources(id) => Answer::created(control.create_source(&id, input, asked).await?),
+        Place::TestEvent(id) => {
+            if let Some(name) = input.keys().next() {
+                let message = format!("unknown parameter `{name}`; none are supported here");
+                return Err(ApiError::bad_request("ERR_NGROK_214", message));
+            }
+            test_event(control, &id).await?
+        }
+        Place::TryFilter => Answer::ok(try_filter::run(control, &input)?),
+        other => unreached(&other),
+    })
+}
+
+async fn patch(
+    control: &Arc<Control>,
+    place: Place,
+    input: Map<String, Value>,
+    asked: Asked,
+) -> Result<Answer, ApiError> {
+    let base = asked.base.clone();
+    Ok(match place {
+        Place::Item(face, id) => {
+            let id = face.id_within(&id);
+            Answer::ok(face.show(control.update(face.kind, id, input, asked).await?, &base))
+        }
+        Place::Source(id, event_type) => {
+            Answer::ok(control.update_source(&id, event_type, input, asked).await?)
+        }
+        other => unreached(&other),
+    })
+}
+
+async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<Answer, ApiError> {
+    match place {
+        Place::Item(face, id) => control.delete(face.kind, face.id_within(&id), asked).await?,
+        Place::Source(id, event_type) => control.delete_source(&id, event_type, asked).await?,
+        other => return Ok(unreached(&other)),
+    }
+    Ok(Answer::no_content())
+}
+
+/// For methods that [`Place::methods`] does not name, and that were refused by it.
+fn unreached(place: &Place) -> Answer {
+    tracing::error!(?place, "a method without a route came through");
+    Answer::no_content()
+}
+
+async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ApiError> {
+    let outcome = control.send_test_event(id).await?;
+    let reason = match outcome.ack {
+        Ack::Delivered => return Ok(Answer::ok(json!({"event_id": outcome.event_id}))),
+        Ack::Retry(fault) => fault.message,
+        Ack::Rejected(reason) => reason,
+    };
+    let message = format!("the test event was not delivered: {reason}");
+    Err(ApiError::bad_request("ERR_SLUICEGATE_1306", message))
+}
+
+fn root(base: &str) -> Value {
+    let uris: Map<String, Value> = faces()
+        .map(|face| (face.path.to_owned(), json!(format!("{base}/{}", face.path))))
+        .collect();
+    json!({"uri": format!("{base}/"), "subresource_uris": uris})
+}
+
+/// Who asks, in ngrok's form; what it says of plans and agents has no meaning here.
+async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ApiError> {
+    let identity = control.identity();
+    let key = match &asked.caller.key_id {
+        Some(id) => Value::Object(control.get(Kind::ApiKey, id, &asked.base).await?),
+        None => Value::Null,
+    };
+    let created_at = identity.created_at.to_string();
+    Ok(json!({
+        "api_key": key,
+        "account": {
+            "id": identity.account_id,
+            "name": "sluicegate",
+            "created_at": created_at,
+            "suspended": false,
+            "enforce_sso": false,
+            "min_api_version": 2,
+            "min_agent_version": "",
+            "user_mfa_required": false,
+            "traffic_full_capture": false,
+        },
+        "user": {
+            "id": asked.caller.owner_id,
+            "name": asked.caller.subject,
+            "email": "",
+            "created_at": created_at,
+        },
+    }))
+}
+
+fn list(face: Face, page: Page, asked: &PageAsked, base: &str) -> Value {
+    let own_id = |id: &str| {
+        let rest = id.strip_prefix(face.kind.spec().prefix).filter(|rest| rest.starts_with('_'));
+        rest.map_or_else(|| id.to_owned(), |rest| format!("{}{rest}", face.prefix))
+    };
+    let next_page_uri = page.next.map(|id| {
+        let mut uri = format!(
+            "{base}/{}?before_id={}&limit={}",
+            face.path,
+            encode(&own_id(&id)),
+            asked.limit
+        );
+        if let Some(filter) = &asked.filter {
+            uri.push_str(&format!("&filter={}", encode(filter)));
+        }
+        uri
+    });
+    let items: Vec<Value> = page
+        .items
+        .into_iter()
+        .map(|item| match item {
+            Value::Object(item) => face.show(item, base),
+            other => other,
+        })
+        .collect();
+    json!({
+        (face.list_key): items,
+        "uri": format!("{base}/{}", face.path),
+        "next_page_uri": next_page_uri,
+    })
+}
+
+/// The id of one request, for logs and for people who ask about it.
+pub(super) fn operation_id() -> String {
+    crate::event::ksuid("op", Timestamp::now(), rand::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_one_place_or_none() {
+        let policies = faces().find(|face| face.path == "ip_policies").unwrap();
+        for (path, place) in [
+            ("/", Some(Place::Root)),
+            ("/ip_policies", Some(Place::Collection(policies))),
+            ("/ip_policies/ipp_1", Some(Place::Item(policies, "ipp_1".to_owned()))),
+            ("/ip_policies/", None),
+            ("/ip_policies/ipp_1/x", None),
+            ("/nothing", None),
+            ("/event_subscriptions/a%2Fb/sources", Some(Place::Sources("a/b".to_owned()))),
+            (
+                "/event_subscriptions/esb_1/sources/x.v0",
+                Some(Place::Source("esb_1".to_owned(), "x.v0".to_owned())),
+            ),
+            ("/event_destinations/ed_1/send_test_event", Some(Place::TestEvent("ed_1".to_owned()))),
+        ] {
+            assert_eq!(Place::of(path), place, "{path}");
+        }
+    }
+
+    #[test]
+    fn service_users_and_bot_users_are_one() {
+        let id = SERVICE_USERS.id_within("service_x");
+        assert_eq!(id, "bot_x");
+        let shown = SERVICE_USERS.show(Map::from_iter([("id".to_owned(), json!(id))]), "http://h");
+        assert_eq!(shown, json!({"id": "service_x", "uri": "http://h/service_users/service_x"}));
+    }
+}

@@ -1,0 +1,190 @@
+//! IP restrictions: who may reach the API and ingest, by address.
+//!
+//! An address is allowed when at least one allow rule and no deny rule of the restriction's policies
+//! matches it; a policy without rules matches nothing. It decides and counts; refusing is the
+//! listener's matter.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ipnet::IpNet;
+use tracing::warn;
+
+use super::object::Object;
+
+/// What can be restricted here. ngrok's `dashboard` and `agent` are kept and mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The API listener.
+    Api,
+    /// Ingest.
+    Endpoints,
+}
+
+impl Scope {
+    /// The restriction's `type`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Api => "api",
+            Scope::Endpoints => "endpoints",
+        }
+    }
+}
+
+/// The restrictions in force.
+#[derive(Debug, Default)]
+pub struct Access {
+    api: Option<Restriction>,
+    endpoints: Option<Restriction>,
+    counts: Arc<Counts>,
+}
+
+/// Requests from addresses that are not allowed, since the process began.
+#[derive(Debug, Default)]
+struct Counts {
+    refused: [AtomicU64; 2],
+    warned: [AtomicU64; 2],
+}
+
+#[derive(Debug)]
+struct Restriction {
+    enforced: bool,
+    allow: Vec<IpNet>,
+    deny: Vec<IpNet>,
+}
+
+impl Restriction {
+    fn new(restriction: &Object, rules: &[Arc<Object>]) -> Restriction {
+        let policies: Vec<&str> = restriction.texts("ip_policy_ids").collect();
+        let networks = |action: &str| {
+            let of_action = rules.iter().filter(|rule| {
+                rule.text("action") == action && policies.contains(&rule.text("ip_policy_id"))
+            });
+            of_action.filter_map(|rule| rule.text("cidr").parse().ok()).collect()
+        };
+        Restriction {
+            enforced: restriction.flag("enforced"),
+            allow: networks("allow"),
+            deny: networks("deny"),
+        }
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        let matches = |networks: &[IpNet]| networks.iter().any(|it| it.contains(&address));
+        matches(&self.allow) && !matches(&self.deny)
+    }
+}
+
+impl Access {
+    /// The restrictions over all policies' rules; counters go on from `before`.
+    pub(super) fn new<'o>(
+        restrictions: impl Iterator<Item = &'o Arc<Object>>,
+        rules: &[Arc<Object>],
+        before: &Access,
+    ) -> Access {
+        let mut access = Access { counts: Arc::clone(&before.counts), ..Access::default() };
+        for restriction in restrictions {
+            match restriction.text("type") {
+                "api" => access.api = Some(Restriction::new(restriction, rules)),
+                "endpoints" => access.endpoints = Some(Restriction::new(restriction, rules)),
+                _ => {}
+            }
+        }
+        access
+    }
+
+    /// Whether an address may come in. Where a restriction is not enforced everyone may, and who
+    /// would not is counted and logged.
+    #[must_use]
+    pub fn admits(&self, scope: Scope, address: IpAddr) -> bool {
+        let restriction = match scope {
+            Scope::Api => &self.api,
+            Scope::Endpoints => &self.endpoints,
+        };
+        let Some(restriction) = restriction else { return true };
+        if restriction.allows(address.to_canonical()) {
+            return true;
+        }
+        let counts = if restriction.enforced { &self.counts.refused } else { &self.counts.warned };
+        let count = counts[scope as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        // Told ever more seldom, so that nobody can fill the log.
+        if count.is_power_of_two() {
+            let (scope, enforced) = (scope.name(), restriction.enforced);
+            warn!(%address, scope, enforced, count, "an IP restriction does not allow this address");
+        }
+        !restriction.enforced
+    }
+
+    /// Requests that were refused, and those that would have been were the restriction enforced.
+    #[must_use]
+    pub fn counts(&self, scope: Scope) -> (u64, u64) {
+        let read = |counts: &[AtomicU64; 2]| counts[scope as usize].load(Ordering::Relaxed);
+        (read(&self.counts.refused), read(&self.counts.warned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::control::kind::Kind;
+    use crate::control::object::Managed;
+    use crate::event::Timestamp;
+
+    fn object(kind: Kind, body: Value) -> Arc<Object> {
+        let Value::Object(body) = body else { panic!("an object") };
+        let created_at = Timestamp::MIN;
+        Arc::new(Object { kind, id: "x".to_owned(), created_at, body, managed: Managed::ByApi })
+    }
+
+    fn rule(policy: &str, cidr: &str, action: &str) -> Arc<Object> {
+        let body = json!({"ip_policy_id": policy, "cidr": cidr, "action": action});
+        object(Kind::IpPolicyRule, body)
+    }
+
+    fn access(enforced: bool, policies: &[&str]) -> Access {
+        let rules = [
+            rule("office", "203.0.113.0/24", "allow"),
+            rule("office", "2001:db8::/32", "allow"),
+            rule("office", "203.0.113.7/32", "deny"),
+            rule("other", "0.0.0.0/0", "allow"),
+        ];
+        let body = json!({"type": "api", "enforced": enforced, "ip_policy_ids": policies});
+        Access::new([object(Kind::IpRestriction, body)].iter(), &rules, &Access::default())
+    }
+
+    #[test]
+    fn an_allow_rule_must_match_and_no_deny_rule_may() {
+        let office = access(true, &["office"]);
+        for (address, allowed) in [
+            ("203.0.113.1", true),
+            ("::ffff:203.0.113.1", true),
+            ("2001:db8::1", true),
+            ("203.0.113.7", false),
+            ("198.51.100.1", false),
+            ("2001:db9::1", false),
+        ] {
+            assert_eq!(office.admits(Scope::Api, address.parse().unwrap()), allowed, "{address}");
+            assert!(office.admits(Scope::Endpoints, address.parse().unwrap()), "not restricted");
+        }
+        assert_eq!(office.counts(Scope::Api), (3, 0));
+        let both = access(true, &["office", "other"]);
+        assert!(both.admits(Scope::Api, "198.51.100.1".parse().unwrap()));
+        assert!(!both.admits(Scope::Api, "203.0.113.7".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_policy_without_rules_matches_nothing() {
+        assert!(!access(true, &["empty"]).admits(Scope::Api, "127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_only_counted() {
+        let access = access(false, &["office"]);
+        assert!(access.admits(Scope::Api, "198.51.100.1".parse().unwrap()));
+        assert_eq!(access.counts(Scope::Api), (0, 1));
+    }
+}

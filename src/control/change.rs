@@ -1,0 +1,489 @@
+//! Making changes: check, prepare, save, put into force, tell.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use super::audit::{self, Caller, Verb};
+use super::keys;
+use super::kind::{Kind, Shape};
+use super::object::{Managed, Object};
+use super::refusal::{Class, Refusal};
+use super::request;
+use super::rules;
+use super::targets;
+use super::world::{World, row_of};
+use super::{Asked, Control};
+use crate::event::{Timestamp, ksuid};
+use crate::pipeline::{CannotOpen, PublishError, send_test_event};
+use crate::resources::Resources;
+use crate::sinks::{Ack, Secret};
+use crate::store::{Change, Store, StoreError};
+
+/// How often audit events that the journal had no room for are tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
+
+/// Audit events published in one go.
+const PUBLISH_BATCH: usize = 256;
+
+/// A change as it was planned against a world.
+struct Plan {
+    verb: Verb,
+    /// The resource as it is to be, or as it was before it goes.
+    object: Object,
+    /// What goes with it, each with its events.
+    with_it: Vec<Arc<Object>>,
+    /// What the answer shows besides the resource, once.
+    token: Option<String>,
+}
+
+/// A resource that a request asks for, with its token if it has one.
+pub(super) fn new_object(
+    world: &World,
+    kind: Kind,
+    input: &Map<String, Value>,
+    caller: &Caller,
+) -> Result<(Object, Option<Secret>), Refusal> {
+    let spec = kind.spec();
+    let body = request::create(spec, input)?;
+    let now = Timestamp::now().whole_seconds();
+    let id = next_id(spec.prefix, now, world.latest(kind));
+    let mut object = Object { kind, id, created_at: now, body, managed: Managed::ByApi };
+    rules::complete(world, &mut object, &caller.owner_id);
+    rules::check(world, &object, None)?;
+    let token = spec.fields.iter().any(|field| field.shape == Shape::Token).then(|| {
+        let token = keys::mint(&object.id);
+        object.body.insert(keys::HASH.to_owned(), json!(keys::hash(&token)));
+        token
+    });
+    Ok((object, token))
+}
+
+/// A new id, later in order than any of its kind even within one second, so that the order of ids
+/// is the order of creation.
+fn next_id(prefix: &str, now: Timestamp, latest: Option<&str>) -> String {
+    let id = ksuid(prefix, now, rand::random::<u128>() >> 8);
+    match latest {
+        Some(latest) if *latest >= *id => following(latest),
+        _ => id,
+    }
+}
+
+/// The id after another: one more in base 62.
+fn following(id: &str) -> String {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut id: Vec<char> = id.chars().collect();
+    for digit in id.iter_mut().rev() {
+        let at = DIGITS.iter().position(|it| char::from(*it) == *digit);
+        match at {
+            Some(at) if at + 1 < DIGITS.len() => {
+                *digit = char::from(DIGITS[at + 1]);
+                break;
+            }
+            Some(_) => *digit = '0',
+            None => break,
+        }
+    }
+    id.into_iter().collect()
+}
+
+pub(super) fn no_source(event_type: &str) -> Refusal {
+    Refusal {
+        class: Class::NotFound,
+        code: Some("ERR_NGROK_5125"),
+        message: format!("`{event_type}` is not a source of this subscription"),
+    }
+}
+
+impl Control {
+    /// Makes a resource; the answer has its token if it has one.
+    ///
+    /// # Errors
+    /// When it cannot be; then nothing has changed.
+    pub async fn create(
+        self: &Arc<Self>,
+        kind: Kind,
+        input: Map<String, Value>,
+        asked: Asked,
+    ) -> Result<Map<String, Value>, Refusal> {
+        if kind == Kind::EventDestination {
+            self.verify(&input, None).await?;
+        }
+        let caller = asked.caller.clone();
+        self.change(asked, move |world| {
+            let (object, token) = new_object(world, kind, &input, &caller)?;
+            let token = token.map(|token| token.expose().to_owned());
+            Ok(Plan { verb: Verb::Created, object, with_it: Vec::new(), token })
+        })
+        .await
+    }
+
+    /// Changes a resource.
+    ///
+    /// # Errors
+    /// When it cannot be so; then nothing has changed.
+    pub async fn update(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: String,
+        input: Map<String, Value>,
+        asked: Asked,
+    ) -> Result<Map<String, Value>, Refusal> {
+        if kind == Kind::EventDestination {
+            self.verify(&input, Some(&id)).await?;
+        }
+        self.change_body(kind, id, asked, move |before| request::update(before, &input)).await
+    }
+
+    /// Changes the sources of a subscription; the answer is the subscription.
+    ///
+    /// # Errors
+    /// When they cannot be so; then nothing has changed.
+    async fn change_sources(
+        self: &Arc<Self>,
+        id: String,
+        asked: Asked,
+        change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<Map<String, Value>, Refusal> {
+        self.change_body(Kind::EventSubscription, id, asked, |before| {
+            let mut body = before.body.clone();
+            let sources = body.entry("sources").or_insert_with(|| json!([]));
+            if let Value::Array(sources) = sources {
+                change(sources)?;
+            }
+            Ok(body)
+        })
+        .await
+    }
+
+    /// Adds a source to a subscription.
+    ///
+    /// # Errors
+    /// When the subscription has the type already, or the source does not hold.
+    pub async fn create_source(
+        self: &Arc<Self>,
+        subscription: &str,
+        input: Map<String, Value>,
+        asked: Asked,
+    ) -> Result<Value, Refusal> {
+        let source = request::source(&Value::Object(input))?;
+        let event_type = source["type"].as_str().unwrap_or_default().to_owned();
+        let base = asked.base.clone();
+        self.change_sources(subscription.to_owned(), asked, move |sources| {
+            sources.push(source);
+            Ok(())
+        })
+        .await?;
+        self.source(subscription, &event_type, &base)
+    }
+
+    /// Changes the filter and the fields of a source; what is not given stays.
+    ///
+    /// # Errors
+    /// When there is no such source, or it does not hold.
+    pub async fn update_source(
+        self: &Arc<Self>,
+        subscription: &str,
+        event_type: String,
+        input: Map<String, Value>,
+        asked: Asked,
+    ) -> Result<Value, Refusal> {
+        let (base, wanted) = (asked.base.clone(), event_type.clone());
+        self.change_sources(subscription.to_owned(), asked, move |sources| {
+            let source = sources.iter_mut().find(|source| source["type"] == *wanted);
+            let source = source.ok_or_else(|| no_source(&wanted))?;
+            let mut merged = source.as_object().cloned().unwrap_or_default();
+            if let Some(name) = input.keys().find(|it| *it != "filter" && *it != "fields") {
+                return Err(Refusal::unknown(name, &["filter", "fields"]));
+            }
+            merged.extend(input.into_iter().filter(|(_, value)| !value.is_null()));
+            *source = request::source(&Value::Object(merged))?;
+            Ok(())
+        })
+        .await?;
+        self.source(subscription, &event_type, &base)
+    }
+
+    /// Takes a source out of a subscription.
+    ///
+    /// # Errors
+    /// When there is no such source.
+    pub async fn delete_source(
+        self: &Arc<Self>,
+        subscription: &str,
+        event_type: String,
+        asked: Asked,
+    ) -> Result<(), Refusal> {
+        self.change_sources(subscription.to_owned(), asked, move |sources| {
+            let at = sources.iter().position(|source| source["type"] == *event_type);
+            sources.remove(at.ok_or_else(|| no_source(&event_type))?);
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Removes a resource, and what is nothing without it.
+    ///
+    /// # Errors
+    /// When there is none of this id, or it is in use.
+    pub async fn delete(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: String,
+        asked: Asked,
+    ) -> Result<(), Refusal> {
+        self.change(asked, move |world| {
+            let object = world.get(kind, &id).ok_or_else(Refusal::not_found)?;
+            rules::by_api(object)?;
+            let with_it = rules::removed_with(world, object)?;
+            let with_it =
+                with_it.iter().filter_map(|(kind, id)| world.get(*kind, id).cloned()).collect();
+            Ok(Plan { verb: Verb::Deleted, object: (**object).clone(), with_it, token: None })
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn change_body(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: String,
+        asked: Asked,
+        change: impl FnOnce(&Object) -> Result<Map<String, Value>, Refusal> + Send + 'static,
+    ) -> Result<Map<String, Value>, Refusal> {
+        self.change(asked, move |world| {
+            let before = world.get(kind, &id).ok_or_else(Refusal::not_found)?;
+            rules::by_api(before)?;
+            let object = Object { body: change(before)?, ..(**before).clone() };
+            rules::check(world, &object, Some(before))?;
+            Ok(Plan { verb: Verb::Updated, object, with_it: Vec::new(), token: None })
+        })
+        .await
+    }
+
+    /// Makes one change in a task of its own, so that it is made whole whatever becomes of the
+    /// request that asked for it.
+    async fn change(
+        self: &Arc<Self>,
+        asked: Asked,
+        plan: impl FnOnce(&World) -> Result<Plan, Refusal> + Send + 'static,
+    ) -> Result<Map<String, Value>, Refusal> {
+        let control = Arc::clone(self);
+        let made = tokio::spawn(async move { control.make(asked, plan).await });
+        made.await.map_err(|failure| unavailable(format!("the change failed: {failure}")))?
+    }
+
+    async fn make(
+        &self,
+        asked: Asked,
+        plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
+    ) -> Result<Map<String, Value>, Refusal> {
+        let _turn = self.changing.lock().await;
+        let mut world = (*self.world()).clone();
+        let Plan { verb, object, with_it, token } = plan(&world)?;
+        let mut answer = object.answer(&asked.base);
+        let gone = |object: &Object| Change::Delete {
+            kind: object.kind.spec().path.to_owned(),
+            id: object.id.clone(),
+        };
+        let told = |verb, object: &Object| {
+            let by = (&asked.caller, asked.base.as_str());
+            let answer = object.answer(&asked.base);
+            audit::event((object.kind, verb), answer, by, &self.identity.account_id)
+        };
+        let mut changes = Vec::new();
+        let mut events = Vec::new();
+        for object in with_it {
+            changes.push(gone(&object));
+            events.extend(told(Verb::Deleted, &object));
+            world.remove(object.kind, &object.id);
+        }
+        events.extend(told(verb, &object));
+        let kind = object.kind;
+        if verb == Verb::Deleted {
+            changes.push(gone(&object));
+            world.remove(kind, &object.id);
+        } else {
+            changes.push(Change::Put(row_of(&object)));
+            world.put(object)?;
+        }
+        self.save_and_apply(world, (changes, events), kind).await?;
+        if let Some(token) = token {
+            answer.insert("token".to_owned(), json!(token));
+        }
+        Ok(answer)
+    }
+
+    async fn save_and_apply(
+        &self,
+        world: World,
+        (changes, events): (Vec<Change>, Vec<String>),
+        kind: Kind,
+    ) -> Result<(), Refusal> {
+        let prepared = match kind {
+            Kind::EventDestination | Kind::EventSubscription => {
+                Some(self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?)
+            }
+            _ => None,
+        };
+        self.in_store(move |store| store.write(&changes, &events)).await?;
+        if let Some(prepared) = prepared {
+            self.pipeline.put_in_force(prepared).await;
+        }
+        self.set_world(world);
+        self.publish().await;
+        Ok(())
+    }
+
+    fn set_world(&self, world: World) {
+        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+    }
+
+    /// Puts another settings file into force beside what the API made.
+    ///
+    /// # Errors
+    /// When the two do not go together, or a destination cannot be opened; then nothing has changed.
+    pub async fn reload(&self, file: &Resources) -> Result<(), Refusal> {
+        let _turn = self.changing.lock().await;
+        let world = self.world().under_file(file)?;
+        let prepared = self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?;
+        self.pipeline.put_in_force(prepared).await;
+        self.set_world(world);
+        Ok(())
+    }
+
+    /// The world with API keys that another process has made meanwhile.
+    pub(super) async fn refreshed(&self) -> Result<Arc<World>, Refusal> {
+        let mut seen = self.changing.lock().await;
+        let version = self.in_store(Store::version).await?;
+        if version != *seen {
+            let path = Kind::ApiKey.spec().path;
+            let rows = self.in_store(move |store| store.load(Some(path))).await?;
+            self.set_world((*self.world()).clone().with_rows(rows)?);
+            *seen = version;
+            self.publish().await;
+        }
+        Ok(self.world())
+    }
+
+    /// Sends a test event to the target that a request asks for, if it asks for that too.
+    async fn verify(&self, input: &Map<String, Value>, id: Option<&str>) -> Result<(), Refusal> {
+        if input.get("verify_with_test_event") != Some(&Value::Bool(true)) {
+            return Ok(());
+        }
+        let before = match id {
+            Some(id) => {
+                let world = self.world();
+                let object =
+                    world.get(Kind::EventDestination, id).ok_or_else(Refusal::not_found)?;
+                object.body.get("target").and_then(targets::read_any)
+            }
+            None => None,
+        };
+        let target = match (input.get("target").filter(|it| !it.is_null()), before) {
+            (Some(asked), before) => targets::read(asked, before.as_ref())?,
+            (None, Some(before)) => before,
+            (None, None) => return Ok(()), // told as missing by the creation
+        };
+        let sink = self.pipeline.open(&target).await.map_err(|error| {
+            Refusal::invalid("ERR_SLUICEGATE_1305", format!("the target cannot be opened: {error}"))
+        })?;
+        let reason = match send_test_event(&sink).await.ack {
+            Ack::Delivered => return Ok(()),
+            Ack::Retry(fault) => fault.message,
+            Ack::Rejected(reason) => reason,
+        };
+        let message = format!("the test event was not delivered: {reason}");
+        Err(Refusal::invalid("ERR_SLUICEGATE_1306", message))
+    }
+
+    /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
+    async fn publish(&self) {
+        if let Err(error) = self.try_publish().await {
+            warn!(%error, "audit events wait");
+        }
+    }
+
+    async fn try_publish(&self) -> Result<(), Refusal> {
+        loop {
+            let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
+            let mut last = None;
+            for event in &waiting {
+                match self.pipeline.publish(&event.event).await {
+                    Ok(()) => {}
+                    Err(PublishError::NoEvent(error)) => {
+                        warn!(%error, "an audit event is not valid and is left out");
+                    }
+                    Err(PublishError::Full(full)) => {
+                        if let Some(number) = last {
+                            self.in_store(move |store| store.published(number)).await?;
+                        }
+                        return Err(unavailable(full.to_string()));
+                    }
+                    Err(PublishError::Closed) => return Ok(()),
+                }
+                last = Some(event.number);
+            }
+            let Some(number) = last else { return Ok(()) };
+            self.in_store(move |store| store.published(number)).await?;
+        }
+    }
+
+    /// Publishes what an earlier run, a full journal or another process has left, as long as the
+    /// daemon runs.
+    pub async fn keep_publishing(&self) {
+        let mut failing = false;
+        loop {
+            let turn = self.changing.lock().await;
+            let published = self.try_publish().await;
+            drop(turn);
+            match &published {
+                Ok(()) if failing => info!("audit events are published again"),
+                Err(error) if !failing => warn!(%error, "audit events wait"),
+                _ => {}
+            }
+            failing = published.is_err();
+            tokio::time::sleep(PUBLISH_AGAIN).await;
+        }
+    }
+
+    async fn in_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        let done = done.map_err(|failure| unavailable(format!("the store failed: {failure}")))?;
+        Ok(done?)
+    }
+}
+
+fn unavailable(message: String) -> Refusal {
+    Refusal { class: Class::Unavailable, code: Some("ERR_SLUICEGATE_1301"), message }
+}
+
+fn cannot_open(error: CannotOpen) -> Refusal {
+    Refusal::invalid("ERR_SLUICEGATE_1305", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_one_second_are_in_the_order_of_their_making() {
+        let now = Timestamp { seconds: 1_756_980_674, nanos: 0 };
+        let mut latest: Option<String> = None;
+        for _ in 0..1_000 {
+            let id = next_id("ipp", now, latest.as_deref());
+            assert!(latest.as_deref() < Some(&id), "{latest:?} {id}");
+            assert_eq!(id.len(), "ipp_".len() + 27);
+            latest = Some(id);
+        }
+        assert_eq!(following("ipp_1z"), "ipp_20");
+        assert_eq!(following("ipp_19z"), "ipp_1A0");
+    }
+}

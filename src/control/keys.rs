@@ -1,0 +1,110 @@
+//! API keys and credentials' tokens: made, shown once, kept as hashes, compared in constant time.
+//!
+//! A token is the KSUID of its resource's id, `_`, and 21 random base-62 characters, as ngrok's are.
+//! They hold 125 bits of chance, so a plain hash keeps them as well as a slow one would.
+
+use std::fmt;
+
+use rand::RngExt as _;
+use ring::digest::{SHA256, digest};
+use subtle::ConstantTimeEq as _;
+
+use super::object::Object;
+use crate::sinks::Secret;
+
+/// The field of the body that holds the hash; it is in no table, so no answer has it.
+pub(super) const HASH: &str = "token_hash";
+
+/// Random characters of a token.
+const RANDOM: usize = 21;
+/// Characters of a KSUID.
+const KSUID: usize = 27;
+
+const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Why a key does not open the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadKey {
+    /// It does not have the form of a key.
+    Malformed,
+    /// It is the id of a key.
+    Id,
+    /// It is a credential's token, which opens ingest.
+    Credential,
+    /// It is none of ours, or was deleted, or its owner is not active.
+    Wrong,
+}
+
+impl BadKey {
+    /// ngrok's code of the condition.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            BadKey::Malformed => "ERR_NGROK_202",
+            BadKey::Id => "ERR_NGROK_208",
+            BadKey::Credential => "ERR_NGROK_206",
+            BadKey::Wrong => "ERR_NGROK_203",
+        }
+    }
+}
+
+impl fmt::Display for BadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadKey::Malformed => "this is not an API key; `sluicegate api-key create` makes one",
+            BadKey::Id => {
+                "this is an API key's id, not the key, which is shown once when it is made"
+            }
+            BadKey::Credential => {
+                "this is a credential's token, which opens ingest; here an API key is needed"
+            }
+            BadKey::Wrong => "the API key is wrong",
+        })
+    }
+}
+
+impl std::error::Error for BadKey {}
+
+/// Makes the token of a resource.
+pub(super) fn mint(id: &str) -> Secret {
+    let ksuid = id.rsplit_once('_').map_or(id, |(_, ksuid)| ksuid);
+    let mut random = rand::rng();
+    let digits = (0..RANDOM).map(|_| char::from(DIGITS[random.random_range(0..DIGITS.len())]));
+    Secret::new(format!("{ksuid}_{}", digits.collect::<String>()))
+}
+
+/// The hash that is kept of a token.
+pub(super) fn hash(token: &Secret) -> String {
+    let hash = digest(&SHA256, token.expose().as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The KSUID of a token's resource, if it has a token's form.
+pub(super) fn ksuid_of(token: &str) -> Option<&str> {
+    let (ksuid, random) = token.split_once('_')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let formed = ksuid.len() == KSUID && random.len() == RANDOM && digits(ksuid) && digits(random);
+    formed.then_some(ksuid)
+}
+
+/// Whether a token is that of a resource.
+pub(super) fn opens(token: &str, object: &Object) -> bool {
+    let kept = object.text(HASH).as_bytes();
+    bool::from(kept.ct_eq(hash(&Secret::new(token)).as_bytes())) && !kept.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_resource() {
+        let token = mint("ak_0ujtsYcgvSTl8PAuAdqWYSMnLOv");
+        assert_eq!(ksuid_of(token.expose()), Some("0ujtsYcgvSTl8PAuAdqWYSMnLOv"));
+        assert_eq!(token.expose().len(), 27 + 1 + 21);
+        assert_ne!(mint("ak_0ujtsYcgvSTl8PAuAdqWYSMnLOv"), token);
+        for text in ["", "x_y", "ak_0ujtsYcgvSTl8PAuAdqWYSMnLOv", &token.expose()[1..]] {
+            assert_eq!(ksuid_of(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One page of a list: the newest first, after an id, that fit a filter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::refusal::Refusal;
+use crate::event::Timestamp;
+use crate::filter::{self, Environment, Expression, Key, Type};
+
+/// The filter of a list: CEL on one resource, the variable `obj`, at a time.
+pub(super) struct ListFilter {
+    expression: Expression,
+    now: Timestamp,
+}
+
+impl ListFilter {
+    /// Compiles a filter.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub(super) fn new(text: &str) -> Result<ListFilter, Refusal> {
+        let wrong = |message: String| Refusal::invalid("ERR_NGROK_250", message);
+        if text.len() > filter::MAX_SOURCE {
+            return Err(wrong(format!("a filter has at most {} bytes", filter::MAX_SOURCE)));
+        }
+        let environment =
+            Environment::default().variable("obj", Type::Dyn).variable("time.now", Type::Timestamp);
+        let expression = environment.check(text).map_err(|error| wrong(error.to_string()))?;
+        if !matches!(expression.result, Type::Bool | Type::Dyn) {
+            return Err(wrong(format!("a filter's result is bool, found {}", expression.result)));
+        }
+        Ok(ListFilter { expression, now: Timestamp::now() })
+    }
+
+    /// Whether a resource, as answers show it, fits. One that the filter fails on does not.
+    pub(super) fn fits(&self, answer: &Value) -> bool {
+        let bindings = BTreeMap::from([
+            ("obj".to_owned(), value_of(answer)),
+            ("time.now".to_owned(), filter::Value::Timestamp(self.now)),
+        ]);
+        matches!(self.expression.evaluate(&bindings), Ok(filter::Value::Bool(true)))
+    }
+}
+
+/// JSON as a CEL value; the times of resources are instants, so that they compare.
+fn value_of(json: &Value) -> filter::Value<'static> {
+    match json {
+        Value::Null => filter::Value::Null,
+        Value::Bool(truth) => filter::Value::Bool(*truth),
+        Value::Number(number) => match number.as_i64() {
+            Some(int) => filter::Value::Int(int),
+            None => filter::Value::Double(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => filter::Value::string(text),
+        Value::Array(items) => filter::Value::List(items.iter().map(value_of).collect()),
+        Value::Object(members) => {
+            let entry = |(name, value): (&String, &Value)| {
+                let value = match (name.as_str(), value.as_str().and_then(Timestamp::parse)) {
+                    ("created_at", Some(time)) => filter::Value::Timestamp(time),
+                    _ => value_of(value),
+                };
+                Some((Key::new(&filter::Value::string(name))?, value))
+            };
+            let entries = members.iter().filter_map(entry).collect();
+            filter::Value::Map(Arc::new(filter::Map::last_wins(entries)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_speaks_of_one_resource() {
+        let policy = json!({
+            "id": "ipp_1", "description": "office", "created_at": "2026-02-03T04:05:06Z",
+            "acl": ["bind:a", "bind:b"], "ip_policy": {"id": "ipp_9"}, "enforced": true, "n": 5,
+        });
+        for (text, fits) in [
+            (r#"obj.description == "office""#, true),
+            (r#"obj.description.startsWith("x")"#, false),
+            (r#"obj.created_at < timestamp("2026-02-03T04:05:07Z") && size(obj.acl) == 2"#, true),
+            (r#""bind:b" in obj.acl && obj.enforced && obj.ip_policy.id == "ipp_9""#, true),
+            (r#"obj.created_at < timestamp(time.now) - duration("1h")"#, true),
+            (r#"obj.missing == "x""#, false),
+            ("obj.n", false),
+        ] {
+            assert_eq!(ListFilter::new(text).unwrap().fits(&policy), fits, "{text}");
+        }
+        for text in ["", "obj.", "object.x == 1", r#""text""#, "obj.x == "] {
+            assert_eq!(ListFilter::new(text).err().unwrap().code, Some("ERR_NGROK_250"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The control plane: the resources that users manage while the daemon runs.
+//!
+//! A change is checked against everything else there is, prepared, saved, put into force, and told
+//! as an audit event, in this order; whoever gets an answer sees the change in force. Changes are
+//! made one at a time and are not cut short when their caller goes away. Reading never waits for
+//! them. It speaks in JSON objects, as requests and answers have them, and knows nothing of HTTP.
+//!
+//! `kind` is the table of kinds and fields; `request` reads bodies by it and `object` writes
+//! answers by it; `rules` holds what one resource asks of others; `world` is everything at one
+//! moment; `access`, `acl` and `keys` decide who may come in.
+
+mod access;
+mod acl;
+mod audit;
+mod change;
+mod keys;
+mod kind;
+mod listing;
+mod object;
+mod refusal;
+mod request;
+mod rules;
+mod targets;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+
+use crate::event::Catalog;
+use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
+use crate::resources::{ResourceId, Resources};
+use crate::store::{Change, Identity, MasterKey, Store, StoreError};
+
+pub use access::{Access, Scope};
+pub use acl::Acl;
+pub use audit::Caller;
+pub use keys::BadKey;
+pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
+use listing::ListFilter;
+pub use refusal::{Class, Refusal};
+use world::World;
+
+/// The address that the one user is known by in audit events.
+const USER: &str = "operator";
+
+/// A request's circumstances: who asks, and the address that the API is reached at.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who asks.
+    pub caller: Caller,
+    /// The base of all addresses in the answer, such as `http://127.0.0.1:4181`.
+    pub base: String,
+}
+
+/// What was saved by an earlier run, checked against the settings file.
+pub struct Saved {
+    store: Arc<Store>,
+    world: World,
+}
+
+impl Saved {
+    /// Reads the store of a data folder.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, or something in it does not fit the settings file.
+    pub fn load(data_dir: &Path, file: &Resources) -> Result<Saved, Refusal> {
+        let key = MasterKey::of_environment().map_err(StoreError::Key)?;
+        let store = Store::open(data_dir, key)?;
+        let world = World::of_file(file).with_rows(store.load(None)?)?;
+        Ok(Saved { store: Arc::new(store), world })
+    }
+
+    /// All that decides where events go, from the settings file and the store.
+    ///
+    /// # Errors
+    /// When a subscription names what is not there, or there is more than the daemon takes.
+    pub fn resources(&self) -> Result<Resources, Refusal> {
+        self.world.resources()
+    }
+}
+
+/// The control plane.
+pub struct Control {
+    store: Arc<Store>,
+    pipeline: Arc<Pipeline>,
+    identity: Identity,
+    world: RwLock<Arc<World>>,
+    /// Held by the change that is being made, with the store's version that it saw.
+    changing: Mutex<i64>,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// The resources as answers show them.
+    pub items: Vec<Value>,
+    /// The id to go on after, if there is more.
+    pub next: Option<String>,
+}
+
+/// Which page of a list is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageAsked {
+    /// Most resources.
+    pub limit: usize,
+    /// Only those made before this one.
+    pub before_id: Option<String>,
+    /// Only those that this expression on `obj` is true for.
+    pub filter: Option<String>,
+}
+
+impl Control {
+    /// The control plane over what was saved, for a pipeline that runs with it.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub fn new(saved: Saved, pipeline: Arc<Pipeline>) -> Result<Arc<Control>, Refusal> {
+        let Saved { store, world } = saved;
+        let identity = store.identity()?;
+        let version = store.version()?;
+        Ok(Arc::new(Control {
+            store,
+            pipeline,
+            identity,
+            world: RwLock::new(Arc::new(world)),
+            changing: Mutex::new(version),
+        }))
+    }
+
+    fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who this installation is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The IP restrictions in force.
+    #[must_use]
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(self.world().access())
+    }
+
+    /// Whether there is any API key.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.world().all(Kind::ApiKey).next().is_some()
+    }
+
+    /// Who owns an API key.
+    ///
+    /// # Errors
+    /// When it opens nothing.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, BadKey> {
+        if token.starts_with("ak_") {
+            return Err(BadKey::Id);
+        }
+        let ksuid = keys::ksuid_of(token).ok_or(BadKey::Malformed)?;
+        let mut world = self.world();
+        let mut key = world.get(Kind::ApiKey, &format!("ak_{ksuid}")).cloned();
+        if key.is_none() {
+            // It may have been made on the command line, beside the running daemon.
+            world = self.refreshed().await.map_err(|_| BadKey::Wrong)?;
+            key = world.get(Kind::ApiKey, &format!("ak_{ksuid}")).cloned();
+        }
+        match key {
+            Some(key) if keys::opens(token, &key) => {
+                let owner_id = key.text("owner_id").to_owned();
+                let bot = world.get(Kind::ServiceUser, &owner_id);
+                if bot.is_some_and(|bot| !bot.flag("active")) {
+                    return Err(BadKey::Wrong);
+                }
+                let subject =
+                    bot.map_or_else(|| USER.to_owned(), |bot| bot.text("name").to_owned());
+                Ok(Caller { owner_id, subject, key_id: Some(key.id.clone()) })
+            }
+            None if world.get(Kind::Credential, &format!("cr_{ksuid}")).is_some() => {
+                Err(BadKey::Credential)
+            }
+            _ => Err(BadKey::Wrong),
+        }
+    }
+
+    /// What the credential with this token may send. `Ok(None)` if the text has not the form of a
+    /// credential's token.
+    ///
+    /// # Errors
+    /// When it has, and opens nothing.
+    pub fn credential(&self, token: &str) -> Result<Option<Acl>, BadKey> {
+        let Some(ksuid) = keys::ksuid_of(token) else { return Ok(None) };
+        let world = self.world();
+        let credential =
+            world.get(Kind::Credential, &format!("cr_{ksuid}")).ok_or(BadKey::Wrong)?;
+        let bot = world.get(Kind::ServiceUser, credential.text("owner_id"));
+        if !keys::opens(token, credential) || bot.is_some_and(|bot| !bot.flag("active")) {
+            return Err(BadKey::Wrong);
+        }
+        Ok(Some(Acl::of(credential)))
+    }
+
+    /// One resource.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn get(
+        &self,
+        kind: Kind,
+        id: &str,
+        base: &str,
+    ) -> Result<Map<String, Value>, Refusal> {
+        let world = match kind {
+            Kind::ApiKey => self.refreshed().await?,
+            _ => self.world(),
+        };
+        let object = world.get(kind, id).ok_or_else(Refusal::not_found)?;
+        Ok(object.answer(base))
+    }
+
+    /// One page of a kind's resources, the newest first.
+    ///
+    /// # Errors
+    /// When the filter does not compile.
+    pub async fn list(&self, kind: Kind, asked: &PageAsked, base: &str) -> Result<Page, Refusal> {
+        let filter = asked.filter.as_deref().map(ListFilter::new).transpose()?;
+        let world = match kind {
+            Kind::ApiKey => self.refreshed().await?,
+            _ => self.world(),
+        };
+        let before = asked.before_id.as_deref().map(|id| world.place(kind, id));
+        let mut items: Vec<Value> = Vec::new();
+        let mut next = None;
+        for object in world.newest_first(kind) {
+            if before.is_some_and(|before| object.place() >= before) {
+                continue;
+            }
+            let answer = Value::Object(object.answer(base));
+            if filter.as_ref().is_some_and(|filter| !filter.fits(&answer)) {
+                continue;
+            }
+            if items.len() == asked.limit {
+                next = items.last().and_then(|last| last["id"].as_str()).map(str::to_owned);
+                break;
+            }
+            items.push(answer);
+        }
+        Ok(Page { items, next })
+    }
+
+    /// The sources of a subscription.
+    ///
+    /// # Errors
+    /// When there is no such subscription.
+    pub fn sources(&self, subscription: &str, base: &str) -> Result<Vec<Value>, Refusal> {
+        let world = self.world();
+        let object =
+            world.get(Kind::EventSubscription, subscription).ok_or_else(Refusal::not_found)?;
+        match object.answer(base).remove("sources") {
+            Some(Value::Array(sources)) => Ok(sources),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// One source of a subscription.
+    ///
+    /// # Errors
+    /// When there is no such subscription, or the type is not a source of it.
+    pub fn source(
+        &self,
+        subscription: &str,
+        event_type: &str,
+        base: &str,
+    ) -> Result<Value, Refusal> {
+        let sources = self.sources(subscription, base)?;
+        let found = sources.into_iter().find(|source| source["type"] == event_type);
+        found.ok_or_else(|| change::no_source(event_type))
+    }
+
+    /// Sends a test event straight to a destination and waits for the service's verdict.
+    ///
+    /// # Errors
+    /// When there is no such destination.
+    pub async fn send_test_event(&self, id: &str) -> Result<TestOutcome, Refusal> {
+        let id = ResourceId::new(id).map_err(|_| Refusal::not_found())?;
+        let sink = self.pipeline.sink_of(&id).ok_or_else(Refusal::not_found)?;
+        Ok(send_test_event(&sink).await)
+    }
+
+    /// The event types in force.
+    #[must_use]
+    pub fn catalog(&self) -> Catalog {
+        self.world().catalog().clone()
+    }
+
+    /// The pipeline that the resources are in force in.
+    #[must_use]
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+}
+
+/// Makes an API key in the store of a data folder, also beside a running daemon; gives the key.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn create_api_key(data_dir: &Path, description: &str) -> Result<String, Refusal> {
+    let key = MasterKey::of_environment().map_err(StoreError::Key)?;
+    let store = Store::open(data_dir, key)?;
+    let identity = store.identity()?;
+    let caller =
+        Caller { owner_id: identity.user_id.clone(), subject: USER.to_owned(), key_id: None };
+    let input = Map::from_iter([("description".to_owned(), Value::from(description))]);
+    let (object, token) = change::new_object(&World::empty(), Kind::ApiKey, &input, &caller)?;
+    let event = audit::event(
+        (Kind::ApiKey, audit::Verb::Created),
+        object.answer(""),
+        (&caller, ""),
+        &identity.account_id,
+    );
+    store.write(&[Change::Put(world::row_of(&object))], event.as_slice())?;
+    Ok(token.map_or_else(String::new, |token| token.expose().to_owned()))
+}

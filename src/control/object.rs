@@ -1,0 +1,157 @@
+//! A resource as it is held, and as answers show it.
+
+use serde_json::{Map, Value, json};
+
+use super::kind::{Kind, Shape};
+use super::targets::{self, Secrets};
+use crate::event::Timestamp;
+
+/// Who manages a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Managed {
+    /// The API; it is kept in the store.
+    ByApi,
+    /// The settings file; the API only shows it.
+    ByFile,
+}
+
+/// A resource.
+#[derive(Clone)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// When it was made; for one of the settings file, when the file was read.
+    pub created_at: Timestamp,
+    /// Its fields as a request would give them; secrets included.
+    pub body: Map<String, Value>,
+    /// Who manages it.
+    pub managed: Managed,
+}
+
+/// The fields may hold secrets.
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Object").field(&self.id).finish()
+    }
+}
+
+impl Object {
+    /// A field that holds text; empty if there is none.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.body.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A field that is true or false.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        self.body.get(name).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// A field that is a list of texts.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.body
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+    }
+
+    /// Where it stands in the order of a list.
+    #[must_use]
+    pub fn place(&self) -> (bool, &str) {
+        (self.managed == Managed::ByApi, &self.id)
+    }
+
+    /// Where the API serves it, below `base`.
+    #[must_use]
+    pub fn uri(&self, base: &str) -> String {
+        uri(base, self.kind, &self.id)
+    }
+
+    /// The resource as an answer shows it, with addresses below `base`; no secret is in it.
+    #[must_use]
+    pub fn answer(&self, base: &str) -> Map<String, Value> {
+        let mut answer = Map::new();
+        answer.insert("id".to_owned(), json!(self.id));
+        answer.insert("uri".to_owned(), json!(self.uri(base)));
+        answer.insert("created_at".to_owned(), json!(self.created_at.to_string()));
+        for field in self.kind.spec().fields {
+            let value = self.body.get(field.name).unwrap_or(&Value::Null);
+            if let Some(value) = self.shown(field.shape, value, base) {
+                answer.insert(field.shape.answered_as(field.name).to_owned(), value);
+            }
+        }
+        if matches!(self.kind, Kind::EventDestination | Kind::EventSubscription) {
+            let managed_by = match self.managed {
+                Managed::ByApi => "api",
+                Managed::ByFile => "file",
+            };
+            answer.insert("managed_by".to_owned(), json!(managed_by));
+        }
+        answer
+    }
+
+    /// A field's value as answers show it; `None` for what is only asked for.
+    fn shown(&self, shape: Shape, value: &Value, base: &str) -> Option<Value> {
+        let reference = |kind, id: &Value| match id.as_str() {
+            Some(id) if !id.is_empty() => json!({"id": id, "uri": uri(base, kind, id)}),
+            _ => Value::Null,
+        };
+        Some(match shape {
+            Shape::Ref(kind, _) => reference(kind, value),
+            Shape::Refs(kind, _) => {
+                let ids = value.as_array().into_iter().flatten();
+                ids.map(|id| reference(kind, id)).collect()
+            }
+            Shape::CertificateRef => match value.as_str() {
+                Some(id) if !id.is_empty() => {
+                    json!({"id": id, "uri": format!("{base}/tls_certificates/{id}")})
+                }
+                _ => Value::Null,
+            },
+            Shape::Sources => {
+                let sources = value.as_array().into_iter().flatten();
+                sources.map(|source| source_answer(source, &self.uri(base))).collect()
+            }
+            Shape::Target => match targets::read_any(value) {
+                Some(target) => targets::write(&target, Secrets::Hidden),
+                None => Value::Null,
+            },
+            Shape::Bytes(_) | Shape::Chars(_) | Shape::Choice(..) => {
+                json!(value.as_str().unwrap_or(""))
+            }
+            Shape::Flag(default) => match self.kind {
+                Kind::EventDestination => return None,
+                _ => json!(value.as_bool().unwrap_or(default)),
+            },
+            Shape::List(_) | Shape::Rules | Shape::Hosts => match value {
+                Value::Null => json!([]),
+                list => list.clone(),
+            },
+            Shape::Token | Shape::Nothing => Value::Null,
+            Shape::Cidr | Shape::Certificate(_) | Shape::Owner => value.clone(),
+        })
+    }
+}
+
+/// Where the API serves a resource, below `base`.
+#[must_use]
+pub fn uri(base: &str, kind: Kind, id: &str) -> String {
+    format!("{base}/{}/{id}", kind.spec().path)
+}
+
+/// A source of a subscription as an answer shows it; it has no id, its key is the type.
+#[must_use]
+pub fn source_answer(source: &Value, subscription_uri: &str) -> Value {
+    let event_type = source["type"].as_str().unwrap_or_default();
+    json!({
+        "type": event_type,
+        "uri": format!("{subscription_uri}/sources/{event_type}"),
+        "filter": source["filter"].as_str().unwrap_or_default(),
+        "fields": source["fields"].as_array().cloned().unwrap_or_default(),
+    })
+}

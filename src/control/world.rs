@@ -1,0 +1,320 @@
+//! Everything that is managed, at one moment: what users made and what the settings file says, with
+//! what dispatch and the listeners need of it ready to use.
+//!
+//! A world is never changed: a change makes another, which shares all that stays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::access::Access;
+use super::kind::{KINDS, Kind};
+use super::object::{Managed, Object};
+use super::refusal::Refusal;
+use super::targets::{self, Secrets};
+use crate::event::{Catalog, Timestamp};
+use crate::resources::{
+    BatchSettings, Destination, Overflow, ResourceId, Resources, Source, Subscription,
+};
+use crate::store::Row;
+
+/// The resources of one kind, by id.
+type Shelf = BTreeMap<String, Arc<Object>>;
+
+/// Everything that is managed.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    shelves: BTreeMap<Kind, Arc<Shelf>>,
+    /// What the settings file says.
+    file: Arc<Resources>,
+    destinations: Arc<BTreeMap<String, Arc<Destination>>>,
+    /// Those that have both sources and destinations.
+    subscriptions: Arc<BTreeMap<String, Arc<Subscription>>>,
+    access: Arc<Access>,
+}
+
+impl World {
+    /// Nothing at all.
+    pub(super) fn empty() -> World {
+        World::of_file(&Resources::default())
+    }
+
+    /// What the settings file says, and nothing else.
+    pub(super) fn of_file(file: &Resources) -> World {
+        let now = Timestamp::now().whole_seconds();
+        let mut world = World {
+            shelves: KINDS.iter().map(|spec| (spec.kind, Arc::default())).collect(),
+            file: Arc::new(file.clone()),
+            destinations: Arc::default(),
+            subscriptions: Arc::default(),
+            access: Arc::default(),
+        };
+        for destination in file.destinations() {
+            world.shelve(destination_of_file(destination, now));
+        }
+        for subscription in file.subscriptions() {
+            world.shelve(subscription_of_file(subscription, now));
+        }
+        world
+    }
+
+    /// The same with what the store holds.
+    ///
+    /// # Errors
+    /// When a row cannot be in this world; the message names it.
+    pub(super) fn with_rows(mut self, rows: Vec<Row>) -> Result<World, Refusal> {
+        let mut objects: Vec<Object> =
+            rows.into_iter().map(object_of_row).collect::<Result<_, _>>()?;
+        // Destinations before the subscriptions that name them.
+        objects.sort_by_key(|object| object.kind == Kind::EventSubscription);
+        for object in objects {
+            let (noun, id) = (object.kind.spec().noun, object.id.clone());
+            self.put(object).map_err(|mut refusal| {
+                refusal.message =
+                    format!("{noun} `{id}`, made through the API: {}", refusal.message);
+                refusal
+            })?;
+        }
+        Ok(self)
+    }
+
+    /// The same under another settings file.
+    ///
+    /// # Errors
+    /// When a resource of the API cannot be beside it, such as a subscription whose destination is
+    /// no longer in the file.
+    pub(super) fn under_file(&self, file: &Resources) -> Result<World, Refusal> {
+        let rows = self.shelves.values().flat_map(|shelf| shelf.values());
+        let rows =
+            rows.filter(|object| object.managed == Managed::ByApi).map(|it| row_of(it)).collect();
+        World::of_file(file).with_rows(rows)
+    }
+
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.file.catalog
+    }
+
+    pub(super) fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    pub(super) fn get(&self, kind: Kind, id: &str) -> Option<&Arc<Object>> {
+        self.shelf(kind).get(id)
+    }
+
+    /// All resources of a kind, the newest first; those of the settings file come last.
+    pub(super) fn newest_first(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        let managed = move |managed| {
+            self.shelf(kind).values().rev().filter(move |object| object.managed == managed)
+        };
+        managed(Managed::ByApi).chain(managed(Managed::ByFile))
+    }
+
+    /// Where an id stands in the order of a list, be it there or not: ids of the API have their
+    /// time in them, and those of the settings file are older than all.
+    pub(super) fn place<'i>(&self, kind: Kind, id: &'i str) -> (bool, &'i str) {
+        (self.get(kind, id).is_none_or(|it| it.managed == Managed::ByApi), id)
+    }
+
+    pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+        self.shelf(kind).values()
+    }
+
+    /// The latest id of a kind that the API gave.
+    pub(super) fn latest(&self, kind: Kind) -> Option<&str> {
+        let by_api = self.all(kind).filter(|object| object.managed == Managed::ByApi);
+        by_api.map(|object| object.id.as_str()).max()
+    }
+
+    fn shelf(&self, kind: Kind) -> &Shelf {
+        static EMPTY: Shelf = Shelf::new();
+        self.shelves.get(&kind).map_or(&EMPTY, |shelf| shelf)
+    }
+
+    fn shelve(&mut self, object: Object) {
+        let shelf = Arc::make_mut(self.shelves.entry(object.kind).or_default());
+        shelf.insert(object.id.clone(), Arc::new(object));
+    }
+
+    /// Puts a resource in, in place of one with its id.
+    ///
+    /// # Errors
+    /// When it cannot be in this world; then the world must not be used any more.
+    pub(super) fn put(&mut self, object: Object) -> Result<(), Refusal> {
+        if let Some(there) = self.get(object.kind, &object.id)
+            && there.managed == Managed::ByFile
+        {
+            let message = format!(
+                "`{}` is the id of a {} of the settings file",
+                object.id,
+                object.kind.spec().noun
+            );
+            return Err(Refusal::conflict("ERR_SLUICEGATE_1202", message));
+        }
+        match object.kind {
+            Kind::EventDestination => {
+                let destination = destination(&object)?;
+                Arc::make_mut(&mut self.destinations)
+                    .insert(object.id.clone(), Arc::new(destination));
+            }
+            Kind::EventSubscription => {
+                let subscriptions = Arc::make_mut(&mut self.subscriptions);
+                match subscription_of(&object, &self.file.catalog)? {
+                    Some(subscription) => {
+                        subscriptions.insert(object.id.clone(), Arc::new(subscription));
+                    }
+                    None => drop(subscriptions.remove(&object.id)),
+                }
+            }
+            _ => {}
+        }
+        let kind = object.kind;
+        self.shelve(object);
+        self.changed(kind);
+        Ok(())
+    }
+
+    /// Takes a resource out.
+    pub(super) fn remove(&mut self, kind: Kind, id: &str) {
+        if let Some(shelf) = self.shelves.get_mut(&kind) {
+            Arc::make_mut(shelf).remove(id);
+        }
+        match kind {
+            Kind::EventDestination => drop(Arc::make_mut(&mut self.destinations).remove(id)),
+            Kind::EventSubscription => drop(Arc::make_mut(&mut self.subscriptions).remove(id)),
+            _ => {}
+        }
+        self.changed(kind);
+    }
+
+    fn changed(&mut self, kind: Kind) {
+        if matches!(kind, Kind::IpPolicy | Kind::IpPolicyRule | Kind::IpRestriction) {
+            let rules: Vec<_> = self.all(Kind::IpPolicyRule).cloned().collect();
+            let access = Access::new(self.all(Kind::IpRestriction), &rules, &self.access);
+            self.access = Arc::new(access);
+        }
+    }
+
+    /// All that decides where events go, from the settings file and the API.
+    ///
+    /// # Errors
+    /// When there is more than the daemon takes, or a subscription names what is not there.
+    pub(super) fn resources(&self) -> Result<Resources, Refusal> {
+        let mut resources = (*self.file).clone();
+        for destination in self.destinations.values() {
+            resources.add_destination(Arc::clone(destination))?;
+        }
+        for subscription in self.subscriptions.values() {
+            resources.add_subscription(Arc::clone(subscription))?;
+        }
+        Ok(resources)
+    }
+}
+
+/// A resource as the store keeps it.
+pub(super) fn row_of(object: &Object) -> Row {
+    Row {
+        kind: object.kind.spec().path.to_owned(),
+        id: object.id.clone(),
+        created_at: object.created_at.seconds,
+        body: Value::Object(object.body.clone()).to_string(),
+    }
+}
+
+fn object_of_row(row: Row) -> Result<Object, Refusal> {
+    let wrong = || {
+        let message = format!("the store has a row that is no resource: {} `{}`", row.kind, row.id);
+        Refusal::conflict("ERR_SLUICEGATE_1303", message)
+    };
+    let kind = Kind::of_path(&row.kind).ok_or_else(wrong)?;
+    let body: Map<String, Value> = serde_json::from_str(&row.body).map_err(|_| wrong())?;
+    let created_at = Timestamp { seconds: row.created_at, nanos: 0 };
+    Ok(Object { kind, id: row.id, created_at, body, managed: Managed::ByApi })
+}
+
+fn destination(object: &Object) -> Result<Destination, Refusal> {
+    let target = targets::read(object.body.get("target").unwrap_or(&Value::Null), None)?;
+    Ok(Destination {
+        id: ResourceId::new(&object.id)?,
+        description: object.text("description").to_owned(),
+        batch: BatchSettings::new(&target, None, None, None)?,
+        target,
+        overflow: Overflow::default(),
+    })
+}
+
+/// The subscription as dispatch takes it; none while it lacks sources or destinations.
+fn subscription_of(object: &Object, catalog: &Catalog) -> Result<Option<Subscription>, Refusal> {
+    let mut sources = Vec::new();
+    for source in object.body.get("sources").and_then(Value::as_array).into_iter().flatten() {
+        let texts = |list: &Vec<Value>| {
+            list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let fields = source["fields"].as_array().map(texts);
+        let event_type = source["type"].as_str().unwrap_or_default();
+        let source = Source::new(catalog, event_type, source["filter"].as_str(), fields);
+        sources.push(source.map_err(|errors| {
+            let all: Vec<Refusal> = errors.into_iter().map(Refusal::from).collect();
+            let message = all.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("\n");
+            let code = all.first().and_then(|it| it.code).unwrap_or("ERR_NGROK_5140");
+            Refusal::invalid(code, message)
+        })?);
+    }
+    let ids = object.texts("destination_ids").map(ResourceId::new);
+    let destinations: Vec<ResourceId> = ids.collect::<Result<_, _>>()?;
+    let id = ResourceId::new(&object.id)?;
+    let description = object.text("description").to_owned();
+    if let Some(repeated) = repeated_type(&sources) {
+        return Err(Refusal::invalid(
+            "ERR_NGROK_5127",
+            format!("event type `{repeated}` stands twice in this subscription"),
+        ));
+    }
+    if sources.is_empty() || destinations.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Subscription::new(id, description, sources, destinations)?))
+}
+
+fn repeated_type(sources: &[Source]) -> Option<&str> {
+    let names: Vec<&str> = sources.iter().map(|it| it.event_type.name.as_str()).collect();
+    let repeated = (1..names.len()).find(|&at| names[..at].contains(&names[at]))?;
+    names.get(repeated).copied()
+}
+
+fn destination_of_file(destination: &Destination, now: Timestamp) -> Object {
+    let body = json!({
+        "description": destination.description,
+        "metadata": "",
+        "format": "json",
+        "target": targets::write(&destination.target, Secrets::Kept),
+    });
+    of_file(Kind::EventDestination, &destination.id, now, body)
+}
+
+fn subscription_of_file(subscription: &Subscription, now: Timestamp) -> Object {
+    let source = |source: &Source| {
+        json!({
+            "type": source.event_type.name,
+            "filter": source.filter.as_ref().map(|filter| filter.text()),
+            "fields": source.fields,
+        })
+    };
+    let ids: Vec<&str> = subscription.destinations.iter().map(ResourceId::as_str).collect();
+    let body = json!({
+        "description": subscription.description,
+        "metadata": "",
+        "sources": subscription.sources.iter().map(source).collect::<Vec<_>>(),
+        "destination_ids": ids,
+    });
+    of_file(Kind::EventSubscription, &subscription.id, now, body)
+}
+
+fn of_file(kind: Kind, id: &ResourceId, created_at: Timestamp, body: Value) -> Object {
+    let body = match body {
+        Value::Object(body) => body,
+        _ => Map::new(),
+    };
+    Object { kind, id: id.to_string(), created_at, body, managed: Managed::ByFile }
+}

@@ -1,0 +1,89 @@
+//! The last events that came in, whole, so that a filter can be tried on them.
+//!
+//! A sample for people, not a record: where senders are many, most events are not in it, and it
+//! never makes a sender wait.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::projection::Projection;
+use crate::event::{Event, SlotPlan, Slots};
+
+/// Most events kept.
+const MAX_EVENTS: usize = 1_000;
+/// Most bytes kept, the events' texts alone.
+const MAX_BYTES: usize = 4 << 20;
+/// Most events taken of one body: its last ones.
+const PER_BODY: usize = 4;
+
+/// The last events.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: VecDeque<Arc<str>>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Keeps the last events of a body, unless another sender is doing so.
+    pub(super) fn note(&self, events: &[(Event<'_>, Slots<'_>)]) {
+        let Ok(mut kept) = self.kept.try_lock() else { return };
+        let whole = Projection::compile(None, &mut SlotPlan::default());
+        for (event, _) in &events[events.len().saturating_sub(PER_BODY)..] {
+            let mut text = Vec::with_capacity(event.object.len() + 256);
+            whole.write(event, &[], &mut text);
+            if let Ok(text) = String::from_utf8(text) {
+                kept.push(text.into());
+            }
+        }
+    }
+
+    /// The last `max` events, the oldest first, of one type.
+    pub(super) fn read(&self, max: usize, is_of_type: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_type = kept.events.iter().rev().filter(|text| is_of_type(text));
+        let mut events: Vec<Arc<str>> = of_type.take(max).cloned().collect();
+        events.reverse();
+        events
+    }
+}
+
+impl Kept {
+    fn push(&mut self, text: Arc<str>) {
+        self.bytes += text.len();
+        self.events.push_back(text);
+        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
+            let Some(gone) = self.events.pop_front() else { break };
+            self.bytes -= gone.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Timestamp, read_event};
+
+    #[test]
+    fn the_last_events_are_kept_within_bounds() {
+        let recent = Recent::default();
+        let texts: Vec<String> = (0..2_000)
+            .map(|n| format!(r#"{{"event_type":"t{}","object":{{"n":{n}}}}}"#, n % 2))
+            .collect();
+        let read = |text| read_event(text, Timestamp::MIN, || 0, |_| None).unwrap();
+        for text in &texts {
+            recent.note(&[read(text)]);
+        }
+        assert_eq!(recent.read(usize::MAX, |_| true).len(), MAX_EVENTS);
+        let last = recent.read(2, |text| text.contains(r#""event_type":"t1""#));
+        assert!(last[1].ends_with(r#""object":{"n":1999}}"#), "{last:?}");
+        assert!(last[0].ends_with(r#""object":{"n":1997}}"#), "{last:?}");
+        let large = format!(r#"{{"event_type":"t","object":"{}"}}"#, "x".repeat(MAX_BYTES - 200));
+        recent.note(&[read(&large.replace(":\"x", ":{\"a\":\"x").replace("x\"}", "x\"}}"))]);
+        assert!(recent.read(usize::MAX, |_| true).len() < 5);
+    }
+}

@@ -1,0 +1,415 @@
+//! The control plane's memory: what users made through the API, in one SQLite file.
+//!
+//! Rows are sealed with the master key before they are written, so the file tells nobody a secret.
+//! A write is one transaction, on disk when it returns, and takes the events that tell of it along:
+//! a change and its audit event are both there or neither. What rows mean is `control`'s matter.
+
+mod seal;
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::event::{Timestamp, ksuid};
+
+pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
+
+/// The file's name inside the data folder.
+const FILE: &str = "control.db";
+
+/// How long to wait for another process that writes: `api-key create` beside a daemon.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The schema, one step a version. Steps that were published are never changed.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE objects (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL);
+"];
+
+/// The text that is sealed beside the data, to tell a wrong key from damage.
+const PROOF: &str = "sluicegate";
+
+/// What cannot be done with the store.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The file or its folder cannot be used.
+    File(PathBuf, io::Error),
+    /// SQLite refuses.
+    Sqlite(rusqlite::Error),
+    /// A later version of this program wrote the file.
+    Newer(i64),
+    /// The key is not a key.
+    Key(BadMasterKey),
+    /// The file was written with another key.
+    WrongKey,
+    /// A row does not open with the right key: somebody changed it.
+    Damaged {
+        /// The row's kind.
+        kind: String,
+        /// The row's id.
+        id: String,
+    },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::File(path, error) => {
+                write!(f, "{} cannot be used: {error}", path.display())
+            }
+            StoreError::Sqlite(error) => write!(f, "the store {FILE} fails: {error}"),
+            StoreError::Newer(version) => write!(
+                f,
+                "the store {FILE} has version {version}, written by a later sluicegate; this one knows versions up to {}",
+                MIGRATIONS.len()
+            ),
+            StoreError::Key(bad) => bad.fmt(f),
+            StoreError::WrongKey => write!(
+                f,
+                "the store {FILE} was sealed with another key: set {MASTER_KEY_VARIABLE} to the one it was made with, or put its key file back"
+            ),
+            StoreError::Damaged { kind, id } => {
+                write!(
+                    f,
+                    "the store {FILE} is damaged at {kind} `{id}`: the row was changed by others"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite(error)
+    }
+}
+
+/// One resource as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is, such as `ip_policies`.
+    pub kind: String,
+    /// Its id, unique in its kind.
+    pub id: String,
+    /// When it was made, in seconds since 1970.
+    pub created_at: i64,
+    /// All else, as JSON; sealed in the file.
+    pub body: String,
+}
+
+/// One change of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Keep the row, in place of one with its kind and id.
+    Put(Row),
+    /// Forget the row.
+    Delete {
+        /// Its kind.
+        kind: String,
+        /// Its id.
+        id: String,
+    },
+}
+
+/// An event that still has to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place in the order of all.
+    pub number: i64,
+    /// Its text.
+    pub event: String,
+}
+
+/// Who this installation is: made once, never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account's id, `ac_…`.
+    pub account_id: String,
+    /// The id of the account's one user, `usr_…`.
+    pub user_id: String,
+    /// When they were made.
+    pub created_at: Timestamp,
+}
+
+/// The store. All calls block on the disk.
+pub struct Store {
+    connection: Mutex<Connection>,
+    key: MasterKey,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the store of a data folder, making both if need be. Without a key, the one in the
+    /// folder's key file is used, and made at the first start.
+    ///
+    /// # Errors
+    /// When a file cannot be used, is of a later version, or was sealed with another key.
+    pub fn open(data_dir: &Path, key: Option<MasterKey>) -> Result<Store, StoreError> {
+        fs::create_dir_all(data_dir).map_err(|error| StoreError::File(data_dir.into(), error))?;
+        let key = match key {
+            Some(key) => key,
+            None => MasterKey::of_folder(data_dir)?,
+        };
+        let path = data_dir.join(FILE);
+        // SQLite gives its other files the rights of this one.
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        made.map_err(|error| StoreError::File(path.clone(), error))?;
+        let mut connection = Connection::open(&path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "secure_delete", true)?;
+        migrate(&mut connection)?;
+        let store = Store { connection: Mutex::new(connection), key };
+        store.prove_key()?;
+        Ok(store)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A value of the `meta` table, made by `make` if it is not there.
+    fn meta(&self, name: &str, make: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let connection = self.lock();
+        connection.execute(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![name, make()],
+        )?;
+        let value = "SELECT value FROM meta WHERE name = ?1";
+        Ok(connection.query_row(value, [name], |row| row.get(0))?)
+    }
+
+    fn prove_key(&self) -> Result<(), StoreError> {
+        let sealed = self.meta("proof", || self.key.seal("meta", "proof", PROOF))?;
+        match self.key.open("meta", "proof", &sealed) {
+            Some(proof) if proof == PROOF => Ok(()),
+            _ => Err(StoreError::WrongKey),
+        }
+    }
+
+    /// Who this installation is.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn identity(&self) -> Result<Identity, StoreError> {
+        let now = Timestamp::now().whole_seconds();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let id = |prefix| ksuid(prefix, now, rand::random()).into_bytes();
+        let born = text(self.meta("created_at", || now.to_string().into_bytes())?);
+        Ok(Identity {
+            account_id: text(self.meta("account_id", || id("ac"))?),
+            user_id: text(self.meta("user_id", || id("usr"))?),
+            created_at: Timestamp::parse(&born).unwrap_or(now),
+        })
+    }
+
+    /// All rows, or those of one kind.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a row was changed by others.
+    pub fn load(&self, kind: Option<&str>) -> Result<Vec<Row>, StoreError> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT kind, id, created_at, body FROM objects WHERE ?1 IS NULL OR kind = ?1",
+        )?;
+        let mut found = statement.query([kind])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
+            let sealed: Vec<u8> = row.get(3)?;
+            match self.key.open(&kind, &id, &sealed) {
+                Some(body) => rows.push(Row { kind, id, created_at: row.get(2)?, body }),
+                None => return Err(StoreError::Damaged { kind, id }),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Makes the changes and keeps the events that tell of them, all or nothing; on disk when it
+    /// returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then nothing has changed.
+    pub fn write(&self, changes: &[Change], events: &[String]) -> Result<(), StoreError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        for change in changes {
+            match change {
+                Change::Put(Row { kind, id, created_at, body }) => transaction
+                    .prepare(
+                        "INSERT INTO objects (kind, id, created_at, body) VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT DO UPDATE SET body = excluded.body",
+                    )?
+                    .execute(params![kind, id, created_at, self.key.seal(kind, id, body)])?,
+                Change::Delete { kind, id } => transaction
+                    .prepare("DELETE FROM objects WHERE kind = ?1 AND id = ?2")?
+                    .execute(params![kind, id])?,
+            };
+        }
+        for event in events {
+            transaction.prepare("INSERT INTO outbox (event) VALUES (?1)")?.execute([event])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Events that still have to be published, the oldest first, at most `max`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn waiting(&self, max: usize) -> Result<Vec<Waiting>, StoreError> {
+        let connection = self.lock();
+        let mut statement =
+            connection.prepare("SELECT number, event FROM outbox ORDER BY number LIMIT ?1")?;
+        let events = statement
+            .query_map([i64::try_from(max).unwrap_or(i64::MAX)], |row| {
+                Ok(Waiting { number: row.get(0)?, event: row.get(1)? })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(events)
+    }
+
+    /// Forgets events up to a number, which were published.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn published(&self, up_to: i64) -> Result<(), StoreError> {
+        self.lock().prepare("DELETE FROM outbox WHERE number <= ?1")?.execute([up_to])?;
+        Ok(())
+    }
+
+    /// A number that changes when another process has written.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.lock().pragma_query_value(None, "data_version", |row| row.get(0))?)
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = transaction
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(steps) = MIGRATIONS.get(done..) else { return Err(StoreError::Newer(version)) };
+    for step in steps {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn row(kind: &str, id: &str, body: &str) -> Row {
+        Row { kind: kind.to_owned(), id: id.to_owned(), created_at: 7, body: body.to_owned() }
+    }
+
+    fn key(byte: char) -> MasterKey {
+        MasterKey::parse(&byte.to_string().repeat(64)).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_opening_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        let (a, b) = (row("ip_policies", "ipp_1", r#"{"a":1}"#), row("api_keys", "ak_1", "{}"));
+        let put = |row: &Row| Change::Put(row.clone());
+        store
+            .write(&[put(&a), put(&b)], &["{\"n\":1}".to_owned(), "{\"n\":2}".to_owned()])
+            .unwrap();
+        let identity = store.identity().unwrap();
+        drop(store);
+        let store = Store::open(dir.path(), None).unwrap();
+        assert_eq!(store.load(None).unwrap(), [b.clone(), a]);
+        assert_eq!(store.load(Some("api_keys")).unwrap(), [b]);
+        assert_eq!(store.identity().unwrap(), identity);
+        let waiting = store.waiting(10).unwrap();
+        assert_eq!(
+            waiting.iter().map(|it| it.event.as_str()).collect::<Vec<_>>(),
+            ["{\"n\":1}", "{\"n\":2}"]
+        );
+        store.published(waiting[0].number).unwrap();
+        assert_eq!(store.waiting(10).unwrap().len(), 1);
+        let delete = Change::Delete { kind: "api_keys".to_owned(), id: "ak_1".to_owned() };
+        store.write(&[delete], &[]).unwrap();
+        assert_eq!(store.load(Some("api_keys")).unwrap(), []);
+    }
+
+    #[test]
+    fn the_files_tell_no_secret_and_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        store.write(&[Change::Put(row("k", "i", "wJalrXUtnFEMI"))], &[]).unwrap();
+        for entry in fs::read_dir(dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            assert!(!bytes.windows(13).any(|it| it == b"wJalrXUtnFEMI"), "{path:?}");
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn another_key_and_a_later_version_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path(), Some(key('a'))).unwrap());
+        let refused = Store::open(dir.path(), Some(key('b'))).unwrap_err();
+        assert!(refused.to_string().contains("sealed with another key"), "{refused}");
+        let store = Store::open(dir.path(), Some(key('a'))).unwrap();
+        store.lock().pragma_update(None, "user_version", 99).unwrap();
+        let refused = Store::open(dir.path(), Some(key('a'))).unwrap_err();
+        assert!(refused.to_string().contains("has version 99"), "{refused}");
+    }
+
+    #[test]
+    fn a_row_that_was_moved_or_changed_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), None).unwrap();
+        store.write(&[Change::Put(row("k", "one", "{}"))], &[]).unwrap();
+        store.lock().execute("UPDATE objects SET id = 'two'", []).unwrap();
+        assert!(matches!(store.load(None), Err(StoreError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_write_of_another_process_shows_in_the_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) =
+            (Store::open(dir.path(), None).unwrap(), Store::open(dir.path(), None).unwrap());
+        let before = ours.version().unwrap();
+        ours.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
+        assert_eq!(ours.version().unwrap(), before);
+        theirs.write(&[Change::Put(row("k", "j", "{}"))], &[]).unwrap();
+        assert_ne!(ours.version().unwrap(), before);
+    }
+}

@@ -1,0 +1,166 @@
+//! The master key, and sealing: AES-256-GCM with a fresh random nonce, bound to the row's place.
+//!
+//! It protects what lies on disk against readers of the disk, not against readers of the process.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+
+use super::StoreError;
+
+/// The environment variable that holds the key, so that it need not lie beside the data.
+pub const MASTER_KEY_VARIABLE: &str = "SLUICEGATE_MASTER_KEY";
+
+/// The key file's name inside the data folder.
+const FILE: &str = "master.key";
+
+/// Octets of a key; its text has two hexadecimal digits for each.
+const KEY_BYTES: usize = 32;
+
+/// A text that is not a master key. It does not say which text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadMasterKey;
+
+impl fmt::Display for BadMasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the master key ({MASTER_KEY_VARIABLE}, or {FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
+            2 * KEY_BYTES
+        )
+    }
+}
+
+impl std::error::Error for BadMasterKey {}
+
+/// The key that seals what is kept.
+pub struct MasterKey(LessSafeKey);
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey")
+    }
+}
+
+impl MasterKey {
+    /// Reads 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn parse(text: &str) -> Result<MasterKey, BadMasterKey> {
+        let digits = text.trim().as_bytes();
+        let pairs = digits.chunks_exact(2).map(|pair| {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            Some(u8::try_from(digit(0)? * 16 + digit(1)?).unwrap_or(u8::MAX))
+        });
+        let bytes: Vec<u8> = pairs.collect::<Option<_>>().ok_or(BadMasterKey)?;
+        if digits.len() != 2 * KEY_BYTES {
+            return Err(BadMasterKey);
+        }
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| BadMasterKey)?;
+        Ok(MasterKey(LessSafeKey::new(key)))
+    }
+
+    /// The key of the environment, if there is one.
+    ///
+    /// # Errors
+    /// When the variable is set to something that is no key.
+    pub fn of_environment() -> Result<Option<MasterKey>, BadMasterKey> {
+        match std::env::var(MASTER_KEY_VARIABLE) {
+            Ok(text) => MasterKey::parse(&text).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The key of a folder's key file, which is made if it is not there, readable by its owner only.
+    pub(super) fn of_folder(folder: &Path) -> Result<MasterKey, StoreError> {
+        let path = folder.join(FILE);
+        let failed = |error| StoreError::File(path.clone(), error);
+        let fresh: [u8; KEY_BYTES] = rand::random();
+        let text: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        // Written beside and linked into place, so that nobody ever reads a half-written key.
+        let draft = folder.join(format!("{FILE}.{}", std::process::id()));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft)
+            .map_err(failed)?;
+        let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
+        let linked = written.and_then(|()| match fs::hard_link(&draft, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        });
+        fs::remove_file(&draft).and(linked).map_err(failed)?;
+        let text = fs::read_to_string(&path).map_err(failed)?;
+        MasterKey::parse(&text).map_err(StoreError::Key)
+    }
+
+    /// Seals a text for a place; only there does it open again.
+    pub(super) fn seal(&self, kind: &str, id: &str, text: &str) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = rand::random();
+        let mut body = text.as_bytes().to_vec();
+        let place = Aad::from(format!("{kind}/{id}"));
+        let sealed =
+            self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), place, &mut body);
+        // Refused only for more than 64 GiB; an empty text never opens.
+        match sealed {
+            Ok(()) => [&nonce[..], &body].concat(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Opens what was sealed for a place.
+    pub(super) fn open(&self, kind: &str, id: &str, sealed: &[u8]) -> Option<String> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
+        let mut body = body.to_vec();
+        let place = Aad::from(format!("{kind}/{id}"));
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let open = self.0.open_in_place(nonce, place, &mut body).ok()?;
+        String::from_utf8(open.to_vec()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits() {
+        assert!(MasterKey::parse(&format!("{}\n", "0aF9".repeat(16))).is_ok());
+        for text in ["", "00", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64), &"é".repeat(32)]
+        {
+            assert_eq!(MasterKey::parse(text).err(), Some(BadMasterKey), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_place_only() {
+        let key = MasterKey::parse(&"5a".repeat(32)).unwrap();
+        let sealed = key.seal("k", "i", "text");
+        assert_eq!(key.open("k", "i", &sealed).as_deref(), Some("text"));
+        assert_eq!(key.open("k", "j", &sealed), None);
+        let other = MasterKey::parse(&"5b".repeat(32)).unwrap();
+        assert_eq!(other.open("k", "i", &sealed), None);
+        assert_ne!(key.seal("k", "i", "text"), sealed, "each time with another nonce");
+        for at in 0..sealed.len() {
+            let mut wrong = sealed.clone();
+            wrong[at] ^= 1;
+            assert_eq!(key.open("k", "i", &wrong), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_folder_keeps_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let sealed = MasterKey::of_folder(dir.path()).unwrap().seal("k", "i", "text");
+        let again = MasterKey::of_folder(dir.path()).unwrap();
+        assert_eq!(again.open("k", "i", &sealed).as_deref(), Some("text"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+}
