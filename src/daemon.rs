@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::control::{Control, Refusal, Saved};
-use crate::http::{CannotListen, Listener};
+use crate::http::{CannotListen, Listener, TrustedProxies};
 use crate::journal::{Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
@@ -86,7 +86,12 @@ struct Served {
 }
 
 impl Served {
-    fn new(listener: Listener, router: Router, max_connections: usize) -> Served {
+    fn new(
+        listener: Listener,
+        router: Router,
+        max_connections: usize,
+        proxies: TrustedProxies,
+    ) -> Served {
         let address = listener.address();
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -94,7 +99,7 @@ impl Served {
                 // An error means that the sender is gone, which is a stop too.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            listener.serve(router, max_connections, stopped).await;
+            listener.serve(router, max_connections, proxies, stopped).await;
         });
         Served { address, stop, task }
     }
@@ -128,11 +133,13 @@ impl Daemon {
         metrics: PrometheusHandle,
         log_output: LogOutput,
     ) -> Result<Daemon, StartError> {
-        let listen = async |setting, address| {
-            Listener::bind(address).await.map_err(|cause| StartError::Listen { setting, cause })
-        };
-        let ingest_listener = listen("ingest.http.listen", config.ingest.listen).await?;
-        let api_listener = listen("api.listen", config.api.listen).await?;
+        let cannot = |setting| move |cause| StartError::Listen { setting, cause };
+        let ingest_listener = Listener::bind(config.ingest.listen, config.ingest.tls.as_ref())
+            .await
+            .map_err(cannot("ingest.http.listen"))?;
+        let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
+            .await
+            .map_err(cannot("api.listen"))?;
         let journal = Journal::open(&config.journal).map_err(|cause| StartError::Journal {
             directory: config.journal.directory.clone(),
             cause,
@@ -148,10 +155,12 @@ impl Daemon {
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
         let (to_control, to_accepting) = shared();
         let router = ingest::router(config.ingest.clone(), to_control, to_accepting);
-        let ingest = Served::new(ingest_listener, router, config.ingest.max_connections);
+        let (max, proxies) = (config.ingest.max_connections, config.ingest.trusted_proxies.clone());
+        let ingest = Served::new(ingest_listener, router, max, proxies);
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics);
-        let api = Served::new(api_listener, router, config.api.max_connections);
+        let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
+        let api = Served::new(api_listener, router, max, proxies);
         if !control.has_keys() {
             info!("the control API has no key yet: `sluicegate api-key create` makes one");
         }

@@ -13,7 +13,7 @@
 //! - [`journal`]: the one log of records between senders and destinations; cursors, dead letters
 //! - [`pipeline`]: the life of an event: dispatch (one call) and delivery (one task a destination)
 //! - [`control`]: the control plane: changes of resources, checked, saved, put into force, told
-//! - [`http`]: HTTP listeners in bounds: connections, time limits, bearer tokens, error answers
+//! - [`http`]: HTTP listeners in bounds: connections, TLS, time limits, bearer tokens, error answers
 //! - [`ingest`]: the entrances: events in over HTTP
 //! - [`api`]: the API listener: operations routes and the control API; decides nothing
 //! - [`config`]: settings file → validated settings, all mistakes reported at once

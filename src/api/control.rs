@@ -13,7 +13,7 @@ use super::answer::{self, Answer, ApiError};
 use super::routes::{self, Place};
 use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
-use crate::http::client_address;
+use crate::http::ClientAddress;
 
 /// Answers one request.
 pub(super) async fn answer(api: &Api, request: Request) -> Response {
@@ -68,8 +68,8 @@ pub(super) async fn admit(api: &Api, parts: &Parts) -> Result<Caller, ApiError> 
 
 /// Refuses addresses that the restriction of the type `api` does not allow.
 pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ApiError> {
-    match client_address(&parts.extensions) {
-        Some(address) if !api.control.access().admits(Scope::Api, address) => {
+    match parts.extensions.get() {
+        Some(&ClientAddress(address)) if !api.control.access().admits(Scope::Api, address) => {
             let message = format!("an IP restriction does not allow the address {address}");
             Err(ApiError::new(StatusCode::FORBIDDEN, "ERR_NGROK_220", message))
         }
@@ -84,5 +84,6 @@ fn base(api: &Api, parts: &Parts) -> String {
     }
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.map_or_else(|| api.settings.listen.to_string(), str::to_owned);
-    format!("{}://{host}", api.settings.scheme())
+    let scheme = if api.settings.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{host}")
 }

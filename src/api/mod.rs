@@ -25,10 +25,11 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::control::Control;
-use crate::http::BearerTokens;
+use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 use crate::pipeline::Pipeline;
 
 pub use rate::RateLimit;
+pub use request::MAX_BODY;
 
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,13 +46,10 @@ pub struct Settings {
     /// The base of addresses in answers, without a slash at its end; if there is none, the host
     /// that each request names.
     pub public_url: Option<String>,
-}
-
-impl Settings {
-    /// The scheme that the listener is spoken to by.
-    pub(crate) fn scheme(&self) -> &'static str {
-        "http"
-    }
+    /// Whether TLS is spoken, and with which certificate.
+    pub tls: Option<TlsSettings>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for Settings {
@@ -63,6 +61,8 @@ impl Default for Settings {
             max_connections: 256,
             rate_limit: RateLimit::default(),
             public_url: None,
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

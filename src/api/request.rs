@@ -14,7 +14,7 @@ use crate::control::PageAsked;
 
 /// Largest body. The largest resource there is, a subscription of all event types with the longest
 /// filters, has less.
-pub(super) const MAX_BODY: usize = 1 << 20;
+pub const MAX_BODY: usize = 1 << 20;
 
 /// Most resources of a page, and how many if nothing is said (ngrok's).
 pub(super) const MAX_LIMIT: usize = 100;

@@ -30,7 +30,7 @@
 //! ```
 //!
 //! Its files in the order of the data: `document` opens and drives; `yaml`, `toml` and `json` make a
-//! `tree`; `interpolate` fills it in; `settings` (with `resources` and `targets`) asks `decode` (with
+//! `tree`; `interpolate` fills it in; `settings` (with `listeners`, `resources` and `targets`) asks `decode` (with
 //! `units`) for what it holds; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
@@ -38,6 +38,7 @@ mod decode;
 mod document;
 mod interpolate;
 mod json;
+mod listeners;
 mod mistakes;
 mod resources;
 mod scalar;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::decode::{Section, Text};
 use super::document::{Document, load};
+use super::listeners::{read_proxies, read_tls};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use crate::http::BearerTokens;
@@ -127,6 +128,8 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
     let max_decompressed = size("max_decompressed", defaults.max_decompressed.max(max_body));
     let max_event = size("max_event", defaults.max_event);
     let max_connections = max_connections(section, defaults.max_connections);
+    let tls = read_tls(section);
+    let trusted_proxies = read_proxies(section);
     if !listen.ip().is_loopback() && bearer_tokens.is_empty() {
         let message = format!(
             "`{}` must be set where `listen` is not loopback",
@@ -144,6 +147,8 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
         max_decompressed,
         max_event,
         max_connections,
+        tls,
+        trusted_proxies,
     })
 }
 
@@ -155,6 +160,8 @@ fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
         max_connections: max_connections(section, defaults.max_connections),
         rate_limit: section.optional("rate_limit").section_or_empty(read_rate_limit)?,
         public_url: section.optional("public_url").parsed(PUBLIC_URL, public_url),
+        tls: read_tls(section),
+        trusted_proxies: read_proxies(section),
     })
 }
 

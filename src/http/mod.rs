@@ -1,9 +1,12 @@
-//! Listening: HTTP/1.1 connections in bounded number, with time limits and an orderly end; bearer
-//! tokens; the shape of an error answer.
+//! Listening: HTTP/1.1 connections, plain or in TLS, in bounded number, with time limits and an
+//! orderly end; who the client is; bearer tokens; the shape of an error answer.
 //!
 //! Shared by ingest and the API. It knows no route.
 
 mod answer;
+mod client_address;
+mod connection;
+mod tls;
 mod token;
 
 use std::fmt;
@@ -14,22 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tracing::warn;
+
+use connection::Connections;
+use tls::Tls;
 
 pub use answer::ErrorAnswer;
+pub use client_address::{ClientAddress, TrustedProxies};
+pub use tls::{ClientCa, TlsError, TlsSettings};
 pub use token::{BearerTokens, Unauthorized, bearer_token};
-
-/// How long a client may take to send a request's head. Ends idle keep-alive connections too, so it
-/// is longer than any scraper's or sender's pause.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// Largest head of a request; hyper's own minimum is 8 KiB, and real heads are below 4 KiB.
-const MAX_HEAD: usize = 32 * 1024;
 
 /// How long connections may finish their request after the stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -55,22 +54,28 @@ impl fmt::Display for CannotListen {
 impl std::error::Error for CannotListen {}
 
 /// A bound socket that nobody has been accepted from yet.
-#[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Listener {
-    /// Binds an address; port 0 takes any free one.
+    /// Binds an address; port 0 takes any free one. With `tls` it speaks only TLS.
     ///
     /// # Errors
-    /// When the system refuses, for example because the port is taken.
-    pub async fn bind(address: SocketAddr) -> Result<Listener, CannotListen> {
+    /// When the system refuses, for example because the port is taken, or a file of `tls` cannot be
+    /// used.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<&TlsSettings>,
+    ) -> Result<Listener, CannotListen> {
         let cannot = |cause| CannotListen { address, cause };
+        let tls = tls.map(|tls| Tls::open(tls.clone()).map_err(io::Error::other));
+        let tls = tls.transpose().map_err(cannot)?;
         let socket = TcpListener::bind(address).await.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket, address, tls })
     }
 
     /// The address it is bound to.
@@ -80,66 +85,61 @@ impl Listener {
     }
 
     /// Serves connections, at most `max_connections` at a time (more wait in the system's queue),
-    /// until `stop` is done; then lets requests in progress finish, for a while, and returns.
+    /// until `stop` is done; then lets requests in progress finish, for a while, and returns. Every
+    /// request has a [`ClientAddress`] among its extensions.
     pub async fn serve(
         self,
         router: Router,
         max_connections: usize,
+        proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
     ) {
+        let Listener { socket, address, tls } = self;
         let places = Arc::new(Semaphore::new(max_connections));
-        let connections = GracefulShutdown::new();
+        let shared = Arc::new(Connections { router, proxies, tls });
+        let requests = GracefulShutdown::new();
+        let (going, stopping) = watch::channel(());
         tokio::pin!(stop);
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                accepted = self.accept(&places) => accepted,
+                accepted = accept(&socket, address, &places) => accepted,
             };
-            let Some((stream, place)) = accepted else { continue };
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(MAX_HEAD);
-            let service = TowerToHyperService::new(router.clone());
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            let connection = connections.watch(connection);
+            let Some((stream, peer, place)) = accepted else { continue };
+            let (shared, watcher) = (Arc::clone(&shared), requests.watcher());
+            let stopping = stopping.clone();
             tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    debug!(%error, "connection ended");
-                }
+                shared.serve(stream, peer.ip(), watcher, stopping).await;
                 drop(place);
             });
         }
-        drop(self.socket);
-        if tokio::time::timeout(GRACE, connections.shutdown()).await.is_err() {
-            warn!(address = %self.address, "connections were still busy and have been cut");
-        }
-    }
-
-    async fn accept(
-        &self,
-        places: &Arc<Semaphore>,
-    ) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
-        match self.socket.accept().await {
-            Ok((stream, _)) => {
-                // Answers are small and whole: waiting to fill a packet only delays them.
-                let _ = stream.set_nodelay(true);
-                Some((stream, place))
-            }
-            Err(error) => {
-                warn!(address = %self.address, %error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                None
-            }
+        drop((socket, going));
+        if tokio::time::timeout(GRACE, requests.shutdown()).await.is_err() {
+            warn!(%address, "connections were still busy and have been cut");
         }
     }
 }
 
-/// The client's address; to be replaced by the listener's.
-#[must_use]
-pub fn client_address(extensions: &axum::http::Extensions) -> Option<std::net::IpAddr> {
-    extensions.get::<std::net::IpAddr>().copied()
+async fn accept(
+    socket: &TcpListener,
+    address: SocketAddr,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match socket.accept().await {
+        Ok((stream, peer)) => {
+            // Answers are small and whole: waiting to fill a packet only delays them.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, place))
+        }
+        Err(error) => {
+            warn!(%address, %error, "a connection could not be accepted");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use super::decompress::{DecompressError, Encoding};
 use super::frame::{Framed, Framing, MAX_EVENTS, Rejection, Rules, TooMany};
 use crate::control::{Acl, Control, Scope};
 use crate::event::Timestamp;
-use crate::http::{ErrorAnswer, Unauthorized, bearer_token, client_address};
+use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token};
 use crate::pipeline::Pipeline;
 
 /// How long a sender may take over one body.
@@ -105,11 +105,11 @@ impl Ingest {
     /// Lets a request in by its address and its token, and tells what its token may send; whatever
     /// it likes if it is one of the settings, or none where none is asked for.
     fn admit(&self, head: &Parts) -> Result<Option<Acl>, ErrorAnswer> {
-        if let Some(address) = client_address(&head.extensions)
+        if let Some(&ClientAddress(address)) = head.extensions.get()
             && !self.control.access().admits(Scope::Endpoints, address)
         {
             let message = format!("an IP restriction does not allow the address {address}");
-            return Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_SLUICEGATE_1111", message));
+            return Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_SLUICEGATE_1112", message));
         }
         let of_settings = self.settings.bearer_tokens.check(&head.headers);
         let token = bearer_token(&head.headers).ok().and_then(|it| std::str::from_utf8(it).ok());

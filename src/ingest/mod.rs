@@ -9,7 +9,7 @@ mod http;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::http::BearerTokens;
+use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 
 pub use http::router;
 
@@ -28,6 +28,10 @@ pub struct HttpSettings {
     pub max_event: usize,
     /// Most connections at a time; more wait.
     pub max_connections: usize,
+    /// Whether TLS is spoken, and with which certificate.
+    pub tls: Option<TlsSettings>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for HttpSettings {
@@ -40,6 +44,8 @@ impl Default for HttpSettings {
             max_decompressed: 64 * 1024 * 1024,
             max_event: 1024 * 1024,
             max_connections: 1024,
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }

@@ -26,3 +26,4 @@ mod reload;
 mod settings;
 mod support;
 mod tidy;
+mod tls;

@@ -1,11 +1,30 @@
-//! What the tests stand on: the daemon as a process, a plain HTTP client, moto, a faulty service.
+//! What the tests stand on: the daemon as a process, plain HTTP and TLS clients, certificates, moto,
+//! faulty services.
 
 pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
 pub(crate) mod http;
 pub(crate) mod moto;
+pub(crate) mod tls;
 
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+/// A program of the tests' Python environment; `None`, with a line that says so, where there is none.
+/// `make test` makes it, and then its absence is an error.
+fn venv_program(name: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("SLUICEGATE_TEST_VENV").map(PathBuf::from);
+    let required = given.is_some();
+    let venv =
+        given.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.venv")));
+    let program = venv.join("bin").join(name);
+    if program.exists() {
+        return Some(program);
+    }
+    assert!(!required, "{} is missing", program.display());
+    println!("skipped: `{name}` is not installed; `make test` installs it");
+    None
+}
 
 /// Runs `sluicegate` with arguments and input until it ends.
 pub(crate) fn sluicegate(arguments: &[&str], input: &str) -> Output {

@@ -2,10 +2,9 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use super::http;
+use super::{http, venv_program};
 
 pub(crate) struct Moto {
     child: Child,
@@ -13,19 +12,9 @@ pub(crate) struct Moto {
 }
 
 impl Moto {
-    /// Starts a server on a free port; `None`, with a line that says so, where moto is not
-    /// installed. `make test` installs it, and then its absence is an error.
+    /// Starts a server on a free port; `None` where moto is not installed.
     pub(crate) fn start() -> Option<Moto> {
-        let given = std::env::var_os("SLUICEGATE_TEST_VENV").map(PathBuf::from);
-        let required = given.is_some();
-        let venv =
-            given.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.venv")));
-        let program = venv.join("bin/moto_server");
-        if !program.exists() {
-            assert!(!required, "{} is missing", program.display());
-            println!("skipped: moto is not installed; `make test` installs it");
-            return None;
-        }
+        let program = venv_program("moto_server")?;
         let mut child = Command::new(program)
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdin(Stdio::null())

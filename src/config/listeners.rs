@@ -1,0 +1,61 @@
+//! What the settings of every listener share: TLS and trusted proxies.
+
+use std::path::PathBuf;
+
+use super::decode::Section;
+use super::mistakes::Mistake;
+use crate::http::{ClientCa, TlsSettings, TrustedProxies};
+
+/// Reads `tls` and tries its files, so that a mistake in them is told before anything starts.
+pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
+    listener.optional("tls").section(|section| {
+        let certificate = section.required("certificate").string();
+        let key = section.required("key").string();
+        let client_ca = section.optional("client_ca").string();
+        let required = section
+            .optional("client_certificates")
+            .word(&[("required", true), ("optional", false)]);
+        if required.is_some() && client_ca.is_none() {
+            let message = format!("`{}.client_ca` is missing", section.path());
+            section.push(
+                Mistake::at(section.place_of("client_certificates"), message)
+                    .help("it says whose certificates are good"),
+            );
+        }
+        let client_ca = client_ca.map(|file| ClientCa {
+            file: PathBuf::from(file.value),
+            required: required.unwrap_or(true),
+        });
+        let tls = TlsSettings {
+            certificate: PathBuf::from(certificate?.value),
+            key: PathBuf::from(key?.value),
+            client_ca,
+        };
+        if let Err(error) = tls.check() {
+            let message = format!("`{}.{}` {}", section.path(), error.setting, error.problem);
+            section.push(Mistake::at(section.place_of(error.setting), message));
+        }
+        Some(tls)
+    })
+}
+
+/// Reads `trusted_proxies`.
+pub(super) fn read_proxies(listener: &mut Section<'_>) -> TrustedProxies {
+    let texts = listener.optional("trusted_proxies").strings().unwrap_or_default();
+    if texts.len() > TrustedProxies::MAX {
+        let most = TrustedProxies::MAX;
+        let message = format!("`{}.trusted_proxies` has more than {most}", listener.path());
+        listener.push(Mistake::at(listener.place_of("trusted_proxies"), message));
+    }
+    let mut networks = Vec::new();
+    for text in &texts {
+        match TrustedProxies::network(text.value) {
+            Some(network) => networks.push(network),
+            None => {
+                let message = "must be a network such as `10.0.0.0/8`, or an address";
+                listener.push(text.wrong(format!("`{}` {message}", text.shown())));
+            }
+        }
+    }
+    TrustedProxies::new(networks)
+}

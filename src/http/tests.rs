@@ -1,0 +1,62 @@
+//! A listener with a router of its own, over real sockets.
+
+use std::net::Ipv4Addr;
+
+use axum::Extension;
+use axum::routing::get;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+
+/// Serves the client's address on a free port, behind proxies on loopback.
+async fn listening() -> SocketAddr {
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
+    let address = listener.address();
+    let show = async |Extension(client): Extension<ClientAddress>| client.0.to_string();
+    let router = Router::new().route("/", get(show));
+    let proxies = TrustedProxies::new(vec![TrustedProxies::network("127.0.0.0/8").unwrap()]);
+    tokio::spawn(listener.serve(router, 4, proxies, std::future::pending()));
+    address
+}
+
+async fn answer(head: &str) -> String {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // What a server does not want to read it may cut off.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+fn head(more: &str) -> String {
+    format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n")
+}
+
+#[tokio::test]
+async fn each_request_is_told_who_the_client_is() {
+    assert!(answer(&head("")).await.ends_with("\r\n\r\n127.0.0.1"));
+    let said =
+        answer(&head("x-forwarded-for: 198.51.100.7\r\nX-Forwarded-For: 127.0.0.2\r\n")).await;
+    assert!(said.ends_with("\r\n\r\n198.51.100.7"), "{said}");
+}
+
+#[tokio::test]
+async fn heads_are_limited_in_bytes_and_in_lines() {
+    let wide = |bytes: usize| head(&format!("x: {}\r\n", "x".repeat(bytes)));
+    let long = |lines: usize| head(&"x: y\r\n".repeat(lines));
+    for (head, status) in
+        [(wide(30_000), "200"), (wide(80_000), "431"), (long(98), "200"), (long(99), "431")]
+    {
+        let said = answer(&head).await;
+        assert_eq!(said.split(' ').nth(1), Some(status), "{} bytes: {said}", head.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_never_ends_is_given_up() {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
+}
