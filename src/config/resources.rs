@@ -14,14 +14,18 @@ use crate::resources::{
     BatchSettings, Destination, MAX_LINGER, Overflow, ResourceError, ResourceId, Resources, Source,
     Subscription,
 };
-use crate::sinks::Target;
+use crate::sinks::{PlainHttpHosts, Target};
 
 /// The types that a field can have, for messages.
 const FIELD_TYPES: &str =
     "a field type: bool, int, double, string, timestamp, duration, dyn, list(…) or map(string, …)";
 
 /// Reads everything that decides where events go. Mistakes are pushed; what is mistaken is left out.
-pub(super) fn read_resources(root: &mut Section<'_>, mut catalog: Catalog) -> Resources {
+pub(super) fn read_resources(
+    root: &mut Section<'_>,
+    mut catalog: Catalog,
+    plain: PlainHttpHosts,
+) -> Resources {
     let types = root.optional("event_types").list(|section| {
         let event_type = read_event_type(section)?;
         if let Err(error) = catalog.add(event_type) {
@@ -34,7 +38,7 @@ pub(super) fn read_resources(root: &mut Section<'_>, mut catalog: Catalog) -> Re
     // Ids of mistaken destinations too: a subscription that names one is not mistaken as well.
     let mut ids = Vec::new();
     root.optional("destinations").list(|section| {
-        let destination = read_destination(section, &mut ids)?;
+        let destination = read_destination(section, &mut ids, &plain)?;
         if let Err(error) = resources.add_destination(destination) {
             refuse(section, "id", &error);
         }
@@ -51,6 +55,7 @@ pub(super) fn read_resources(root: &mut Section<'_>, mut catalog: Catalog) -> Re
         }
         Some(())
     });
+    resources.plain_http = plain;
     resources
 }
 
@@ -107,11 +112,15 @@ fn read_event_type(section: &mut Section<'_>) -> Option<EventType> {
     Some(EventType { name, class: Class::Custom, description, fields: typed })
 }
 
-fn read_destination(section: &mut Section<'_>, ids: &mut Vec<ResourceId>) -> Option<Destination> {
+fn read_destination(
+    section: &mut Section<'_>,
+    ids: &mut Vec<ResourceId>,
+    plain: &PlainHttpHosts,
+) -> Option<Destination> {
     let id = read_id(section);
     ids.extend(id.clone());
     let description = description(section);
-    let target = section.required("target").section(read_target);
+    let target = section.required("target").section(|target| read_target(target, plain));
     let batch =
         section.optional("batch").section_or_empty(|batch| read_batch(batch, target.as_ref()));
     let overflow = section

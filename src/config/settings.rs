@@ -10,6 +10,7 @@ use super::document::{Document, load};
 use super::listeners::{read_proxies, read_tls};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
+use super::targets::read_callbacks;
 use crate::http::BearerTokens;
 use crate::ingest::HttpSettings;
 use crate::journal::{self, Durability};
@@ -103,7 +104,9 @@ impl Config {
                 let drain_limit = stop.optional("drain_limit").duration(limit);
                 Some(drain_limit.unwrap_or(DEFAULT_DRAIN_LIMIT))
             });
-            let resources = read_resources(root, Catalog::builtin());
+            let callbacks = root.optional("callbacks").section_or_empty(read_callbacks);
+            let callbacks = callbacks.unwrap_or_default();
+            let resources = read_resources(root, Catalog::builtin(), callbacks);
             Some(Config {
                 resources,
                 ingest: ingest?,

@@ -3,16 +3,16 @@
 use super::decode::{Section, Text};
 use super::mistakes::Mistake;
 use crate::sinks::{
-    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget, Secret,
-    Target, TargetError,
+    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
+    PlainHttpHosts, Secret, Target, TargetError,
 };
 
-pub(super) fn read_target(section: &mut Section<'_>) -> Option<Target> {
+pub(super) fn read_target(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Target> {
     section.one_of(&[
         ("kinesis", &read_kinesis),
         ("firehose", &read_firehose),
         ("cloudwatch_logs", &read_cloudwatch_logs),
-        ("debug", &read_debug),
+        ("debug", &|debug| read_debug(debug, plain)),
         ("file", &read_file),
     ])
 }
@@ -102,12 +102,34 @@ fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
     placed(section, Some(&arn), target).map(Target::CloudwatchLogs)
 }
 
-fn read_debug(section: &mut Section<'_>) -> Option<Target> {
+fn read_debug(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Target> {
     let log = section.optional("log").bool();
-    Some(Target::Debug(DebugTarget::new(log.unwrap_or(true))))
+    let callback_url = section.optional("callback_url").string().map(|text| text.value);
+    let target = DebugTarget::new(log.unwrap_or(callback_url.is_none()), callback_url, plain);
+    placed(section, None, target).map(Target::Debug)
 }
 
 fn read_file(section: &mut Section<'_>) -> Option<Target> {
     let path = section.required("path").string()?;
     placed(section, None, FileTarget::new(path.value)).map(Target::File)
+}
+
+/// Reads `callbacks`: to which hosts callbacks may go without TLS.
+pub(super) fn read_callbacks(section: &mut Section<'_>) -> Option<PlainHttpHosts> {
+    let texts = section.optional("allow_http").strings().unwrap_or_default();
+    if texts.len() > PlainHttpHosts::MAX {
+        let message = format!("`callbacks.allow_http` has more than {} hosts", PlainHttpHosts::MAX);
+        section.push(Mistake::at(section.place_of("allow_http"), message));
+    }
+    let mut hosts = Vec::new();
+    for text in &texts {
+        match PlainHttpHosts::host(text.value) {
+            Some(host) => hosts.push(host),
+            None => {
+                let message = "must be the name of a host, without scheme or port";
+                section.push(text.wrong(format!("`{}` {message}", text.shown())));
+            }
+        }
+    }
+    Some(PlainHttpHosts::new(hosts))
 }

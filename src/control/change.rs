@@ -47,7 +47,7 @@ pub(super) fn new_object(
     caller: &Caller,
 ) -> Result<(Object, Option<Secret>), Refusal> {
     let spec = kind.spec();
-    let body = request::create(spec, input)?;
+    let body = request::create(spec, input, world.plain_http())?;
     let now = Timestamp::now().whole_seconds();
     let id = next_id(spec.prefix, now, world.latest(kind));
     let mut object = Object { kind, id, created_at: now, body, managed: Managed::ByApi };
@@ -134,7 +134,10 @@ impl Control {
         if kind == Kind::EventDestination {
             self.verify(&input, Some(&id)).await?;
         }
-        self.change_body(kind, id, asked, move |before| request::update(before, &input)).await
+        self.change_body(kind, id, asked, move |world, before| {
+            request::update(before, &input, world.plain_http())
+        })
+        .await
     }
 
     /// Changes the sources of a subscription; the answer is the subscription.
@@ -147,7 +150,7 @@ impl Control {
         asked: Asked,
         change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
-        self.change_body(Kind::EventSubscription, id, asked, |before| {
+        self.change_body(Kind::EventSubscription, id, asked, |_, before| {
             let mut body = before.body.clone();
             let sources = body.entry("sources").or_insert_with(|| json!([]));
             if let Value::Array(sources) = sources {
@@ -252,12 +255,12 @@ impl Control {
         kind: Kind,
         id: String,
         asked: Asked,
-        change: impl FnOnce(&Object) -> Result<Map<String, Value>, Refusal> + Send + 'static,
+        change: impl FnOnce(&World, &Object) -> Result<Map<String, Value>, Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
         self.change(asked, move |world| {
             let before = world.get(kind, &id).ok_or_else(Refusal::not_found)?;
             rules::by_api(before)?;
-            let object = Object { body: change(before)?, ..(**before).clone() };
+            let object = Object { body: change(world, before)?, ..(**before).clone() };
             rules::check(world, &object, Some(before))?;
             Ok(Plan { verb: Verb::Updated, object, with_it: Vec::new(), token: None })
         })
@@ -374,17 +377,20 @@ impl Control {
         if input.get("verify_with_test_event") != Some(&Value::Bool(true)) {
             return Ok(());
         }
+        let world = self.world();
+        let plain = world.plain_http();
         let before = match id {
             Some(id) => {
-                let world = self.world();
                 let object =
                     world.get(Kind::EventDestination, id).ok_or_else(Refusal::not_found)?;
-                object.body.get("target").and_then(targets::read_any)
+                rules::by_api(object)?;
+                let kept = object.body.get("target").unwrap_or(&Value::Null);
+                Some(targets::read(kept, None, plain)?)
             }
             None => None,
         };
         let target = match (input.get("target").filter(|it| !it.is_null()), before) {
-            (Some(asked), before) => targets::read(asked, before.as_ref())?,
+            (Some(asked), before) => targets::read(asked, before.as_ref(), plain)?,
             (None, Some(before)) => before,
             (None, None) => return Ok(()), // told as missing by the creation
         };

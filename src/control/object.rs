@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, Shape};
-use super::targets::{self, Secrets};
+use super::targets;
 use crate::event::Timestamp;
 
 /// Who manages a resource.
@@ -117,10 +117,7 @@ impl Object {
                 let sources = value.as_array().into_iter().flatten();
                 sources.map(|source| source_answer(source, &self.uri(base))).collect()
             }
-            Shape::Target => match targets::read_any(value) {
-                Some(target) => targets::write(&target, Secrets::Hidden),
-                None => Value::Null,
-            },
+            Shape::Target => targets::shown(value),
             Shape::Bytes(_) | Shape::Chars(_) | Shape::Choice(..) => {
                 json!(value.as_str().unwrap_or(""))
             }

@@ -8,12 +8,14 @@ use serde_json::{Map, Value, json};
 use super::kind::{Field, MAX_ITEMS, Presence, Shape, Spec};
 use super::object::Object;
 use super::refusal::Refusal;
-use super::targets::{self, Secrets};
+use super::targets;
+use crate::sinks::PlainHttpHosts;
 
 /// Reads the body of a creation into the fields to keep.
 pub(super) fn create(
     spec: &'static Spec,
     input: &Map<String, Value>,
+    plain: &PlainHttpHosts,
 ) -> Result<Map<String, Value>, Refusal> {
     refuse_unknown(spec, input, true)?;
     let mut body = Map::new();
@@ -24,7 +26,7 @@ pub(super) fn create(
                 return Err(missing(field, code));
             }
             (None, _) => default(field.shape),
-            (Some(value), _) => read(field, value, None)?,
+            (Some(value), _) => read(field, value, (None, plain))?,
         };
         if let Presence::Required(code) | Presence::FixedRequired(code) = field.presence
             && (value == json!("") || value == json!([]))
@@ -42,6 +44,7 @@ pub(super) fn create(
 pub(super) fn update(
     before: &Object,
     input: &Map<String, Value>,
+    plain: &PlainHttpHosts,
 ) -> Result<Map<String, Value>, Refusal> {
     let spec = before.kind.spec();
     refuse_unknown(spec, input, false)?;
@@ -53,7 +56,10 @@ pub(super) fn update(
             continue;
         }
         any = true;
-        let value = if value.is_null() { Value::Null } else { read(field, value, Some(before))? };
+        let value = match value {
+            Value::Null => Value::Null,
+            value => read(field, value, (Some(before), plain))?,
+        };
         if let Presence::Required(code) = field.presence
             && value == json!("")
         {
@@ -123,7 +129,11 @@ fn default(shape: Shape) -> Value {
     }
 }
 
-fn read(field: &Field, value: &Value, before: Option<&Object>) -> Result<Value, Refusal> {
+fn read(
+    field: &Field,
+    value: &Value,
+    (before, plain): (Option<&Object>, &PlainHttpHosts),
+) -> Result<Value, Refusal> {
     let name = field.name;
     let text = || value.as_str().ok_or_else(|| Refusal::wrong_type(name, "a string"));
     match field.shape {
@@ -142,9 +152,9 @@ fn read(field: &Field, value: &Value, before: Option<&Object>) -> Result<Value, 
         Shape::Hosts => hosts(name, value),
         Shape::Certificate(kind) => certificate(name, value, kind),
         Shape::Target => {
-            let before = before.and_then(|it| targets::read_any(it.body.get(name)?));
-            let target = targets::read(value, before.as_ref())?;
-            Ok(targets::write(&target, Secrets::Kept))
+            let before = before.and_then(|it| it.body.get(name));
+            let before = before.map(|kept| targets::read(kept, None, plain)).transpose()?;
+            Ok(targets::write(&targets::read(value, before.as_ref(), plain)?))
         }
         Shape::List(_) | Shape::Token | Shape::Nothing => Ok(Value::Null),
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
 use crate::sinks::{
-    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget, Secret,
+    Auth, CloudwatchLogsTarget, DebugTarget, FirehoseTarget, KinesisTarget, PlainHttpHosts, Secret,
     Target,
 };
 
@@ -61,8 +61,13 @@ impl<'v> Members<'v> {
     }
 }
 
-/// Reads a target. `before` is the one it takes the place of, whose kind it must have.
-pub(super) fn read(value: &Value, before: Option<&Target>) -> Result<Target, Refusal> {
+/// Reads a target. `before` is the one it takes the place of, whose kind it must have; `plain` is
+/// where callbacks may go without TLS.
+pub(super) fn read(
+    value: &Value,
+    before: Option<&Target>,
+    plain: &PlainHttpHosts,
+) -> Result<Target, Refusal> {
     let known: Vec<&str> = KINDS.into_iter().chain(NOT_HERE).chain(["file"]).collect();
     let target = Members::new("target", value, &known)?;
     let given: Vec<&str> =
@@ -89,7 +94,7 @@ pub(super) fn read(value: &Value, before: Option<&Target>) -> Result<Target, Ref
         "kinesis" => kinesis(value, before),
         "firehose" => firehose(value, before),
         "cloudwatch_logs" => cloudwatch_logs(value, before),
-        "debug" => debug(value),
+        "debug" => debug(value, plain),
         "file" => Err(Refusal::invalid(
             "ERR_SLUICEGATE_1302",
             "a target `file` writes on the daemon's own machine: only the settings file may name it",
@@ -125,14 +130,15 @@ fn cloudwatch_logs(value: &Value, before: Option<&Target>) -> Result<Target, Ref
     Ok(Target::CloudwatchLogs(CloudwatchLogsTarget::new(arn, stream, auth, endpoint)?))
 }
 
-fn debug(value: &Value) -> Result<Target, Refusal> {
+fn debug(value: &Value, plain: &PlainHttpHosts) -> Result<Target, Refusal> {
     let target = Members::new("target.debug", value, &["log", "callback_url"])?;
     let log = match target.get("log") {
         None => false,
         Some(Value::Bool(log)) => *log,
         Some(_) => return Err(Refusal::wrong_type("target.debug.log", "true or false")),
     };
-    Ok(Target::Debug(DebugTarget::new(log)))
+    let callback_url = target.text("callback_url")?;
+    Ok(Target::Debug(DebugTarget::new(log, callback_url, plain)?))
 }
 
 fn auth(target: &Members<'_>, before: Option<&Target>) -> Result<Auth, Refusal> {
@@ -179,14 +185,6 @@ fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refu
     }
 }
 
-/// Reads a target as the store keeps it, of the settings file's kinds too.
-pub(super) fn read_any(value: &Value) -> Option<Target> {
-    match value["file"]["path"].as_str() {
-        Some(path) => FileTarget::new(path).ok().map(Target::File),
-        None => read(value, None).ok(),
-    }
-}
-
 fn auth_of(target: &Target) -> Option<&Auth> {
     match target {
         Target::Kinesis(it) => Some(it.auth()),
@@ -196,61 +194,60 @@ fn auth_of(target: &Target) -> Option<&Auth> {
     }
 }
 
-/// How secrets are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Secrets {
-    /// As null, for answers and events.
-    Hidden,
-    /// As they are, for the sealed store.
-    Kept,
-}
-
-/// A target as an answer has it, or as the store keeps it.
-pub(super) fn write(target: &Target, secrets: Secrets) -> Value {
+/// A target as the store keeps it, secrets included.
+pub(super) fn write(target: &Target) -> Value {
     let mut all: Map<String, Value> =
         KINDS.iter().chain(&NOT_HERE).map(|&kind| (kind.to_owned(), Value::Null)).collect();
     let settings = match target {
         Target::Kinesis(it) => json!({
-            "auth": write_auth(it.auth(), secrets),
+            "auth": write_auth(it.auth()),
             "stream_arn": it.stream_arn(),
             "endpoint_url": it.endpoint_url(),
         }),
         Target::Firehose(it) => json!({
-            "auth": write_auth(it.auth(), secrets),
+            "auth": write_auth(it.auth()),
             "delivery_stream_arn": it.delivery_stream_arn(),
             "endpoint_url": it.endpoint_url(),
         }),
         Target::CloudwatchLogs(it) => json!({
-            "auth": write_auth(it.auth(), secrets),
+            "auth": write_auth(it.auth()),
             "log_group_arn": it.log_group_arn(),
             "log_stream": it.log_stream(),
             "endpoint_url": it.endpoint_url(),
         }),
-        Target::Debug(it) => json!({"log": it.log(), "callback_url": null}),
+        Target::Debug(it) => json!({"log": it.log(), "callback_url": it.callback_url()}),
         Target::File(it) => json!({"path": it.path()}),
     };
     all.insert(target.kind().to_owned(), settings);
     Value::Object(all)
 }
 
-fn write_auth(auth: &Auth, secrets: Secrets) -> Value {
+fn write_auth(auth: &Auth) -> Value {
     match auth {
         Auth::DefaultChain => Value::Null,
         Auth::Role { role_arn, external_id } => json!({
             "role": {"role_arn": role_arn, "external_id": external_id},
             "creds": null,
         }),
-        Auth::Keys { aws_access_key_id, aws_secret_access_key } => {
-            let secret = (secrets == Secrets::Kept).then(|| aws_secret_access_key.expose());
-            json!({
-                "role": null,
-                "creds": {
-                    "aws_access_key_id": aws_access_key_id,
-                    "aws_secret_access_key": secret,
-                },
-            })
+        Auth::Keys { aws_access_key_id, aws_secret_access_key } => json!({
+            "role": null,
+            "creds": {
+                "aws_access_key_id": aws_access_key_id,
+                "aws_secret_access_key": aws_secret_access_key.expose(),
+            },
+        }),
+    }
+}
+
+/// A target of the store as answers and events show it: with null for every secret.
+pub(super) fn shown(kept: &Value) -> Value {
+    let mut shown = kept.clone();
+    for target in shown.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(secret) = target.pointer_mut("/auth/creds/aws_secret_access_key") {
+            *secret = Value::Null;
         }
     }
+    shown
 }
 
 #[cfg(test)]
@@ -268,17 +265,19 @@ mod tests {
 
     #[test]
     fn an_answer_can_be_sent_back_and_keeps_the_secret() {
-        let target = read(&with_keys(json!("wJalrXUtnFEMI")), None).unwrap();
-        let answer = write(&target, Secrets::Hidden);
+        let plain = PlainHttpHosts::default();
+        let target = read(&with_keys(json!("wJalrXUtnFEMI")), None, &plain).unwrap();
+        let answer = shown(&write(&target));
         assert!(!answer.to_string().contains("wJalr"));
         assert_eq!(answer["firehose"], Value::Null);
-        assert_eq!(read(&answer, Some(&target)).unwrap(), target);
-        assert_eq!(read(&write(&target, Secrets::Kept), None).unwrap(), target);
+        assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
+        assert_eq!(read(&write(&target), None, &plain).unwrap(), target);
     }
 
     #[test]
     fn what_is_no_target_is_refused_with_its_code() {
-        let debug = read(&json!({"debug": {"log": true}}), None).unwrap();
+        let plain = PlainHttpHosts::default();
+        let debug = read(&json!({"debug": {"log": true}}), None, &plain).unwrap();
         for (value, before, code) in [
             (json!({}), None, "ERR_NGROK_5100"),
             (json!({"debug": null}), None, "ERR_NGROK_5100"),
@@ -288,6 +287,7 @@ mod tests {
             (json!({"file": {"path": "/etc/passwd"}}), None, "ERR_SLUICEGATE_1302"),
             (json!({"debug": {"log": "yes"}}), None, "ERR_NGROK_215"),
             (json!({"debug": {"logs": true}}), None, "ERR_NGROK_214"),
+            (json!({"debug": {"callback_url": "http://example.net"}}), None, "ERR_NGROK_236"),
             (json!({"kinesis": {"stream_arn": ARN, "auth": {}}}), None, "ERR_NGROK_5107"),
             (
                 json!({"kinesis": {"stream_arn": ARN, "auth": {"role": {}, "creds": {}}}}),
@@ -298,7 +298,7 @@ mod tests {
             (with_keys(Value::Null), None, "ERR_NGROK_240"),
             (with_keys(json!("secret")), Some(&debug), "ERR_NGROK_5108"),
         ] {
-            let refused = read(&value, before).unwrap_err();
+            let refused = read(&value, before, &plain).unwrap_err();
             assert_eq!(refused.code, Some(code), "{value}: {refused}");
         }
     }

@@ -12,11 +12,12 @@ use super::access::Access;
 use super::kind::{KINDS, Kind};
 use super::object::{Managed, Object};
 use super::refusal::Refusal;
-use super::targets::{self, Secrets};
+use super::targets;
 use crate::event::{Catalog, Timestamp};
 use crate::resources::{
     BatchSettings, Destination, Overflow, ResourceId, Resources, Source, Subscription,
 };
+use crate::sinks::PlainHttpHosts;
 use crate::store::Row;
 
 /// The resources of one kind, by id.
@@ -95,6 +96,11 @@ impl World {
         &self.file.catalog
     }
 
+    /// Where callbacks may go without TLS.
+    pub(super) fn plain_http(&self) -> &PlainHttpHosts {
+        &self.file.plain_http
+    }
+
     pub(super) fn access(&self) -> &Arc<Access> {
         &self.access
     }
@@ -154,7 +160,7 @@ impl World {
         }
         match object.kind {
             Kind::EventDestination => {
-                let destination = destination(&object)?;
+                let destination = destination(&object, self.plain_http())?;
                 Arc::make_mut(&mut self.destinations)
                     .insert(object.id.clone(), Arc::new(destination));
             }
@@ -233,8 +239,9 @@ fn object_of_row(row: Row) -> Result<Object, Refusal> {
     Ok(Object { kind, id: row.id, created_at, body, managed: Managed::ByApi })
 }
 
-fn destination(object: &Object) -> Result<Destination, Refusal> {
-    let target = targets::read(object.body.get("target").unwrap_or(&Value::Null), None)?;
+fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, Refusal> {
+    let target = object.body.get("target").unwrap_or(&Value::Null);
+    let target = targets::read(target, None, plain)?;
     Ok(Destination {
         id: ResourceId::new(&object.id)?,
         description: object.text("description").to_owned(),
@@ -288,7 +295,7 @@ fn destination_of_file(destination: &Destination, now: Timestamp) -> Object {
         "description": destination.description,
         "metadata": "",
         "format": "json",
-        "target": targets::write(&destination.target, Secrets::Kept),
+        "target": targets::write(&destination.target),
     });
     of_file(Kind::EventDestination, &destination.id, now, body)
 }

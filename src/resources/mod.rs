@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::event::Catalog;
 use crate::filter::FilterError;
+use crate::sinks::PlainHttpHosts;
 
 pub use destination::{BatchSettings, Destination, MAX_LINGER, Overflow};
 pub use subscription::{MAX_FIELDS, Source, Subscription};
@@ -62,6 +63,8 @@ impl fmt::Display for ResourceId {
 pub struct Resources {
     /// The event types, the user's own included.
     pub catalog: Catalog,
+    /// Where callbacks may go without TLS.
+    pub plain_http: PlainHttpHosts,
     destinations: Vec<Arc<Destination>>,
     subscriptions: Vec<Arc<Subscription>>,
     /// Where each destination stands in the list.

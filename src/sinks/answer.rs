@@ -298,7 +298,7 @@ fn shown(text: &str) -> &str {
 
 /// An error with all its causes on one line, without the wrappers that say nothing and without
 /// what wrapping repeats.
-fn causes(error: &(dyn Error + 'static)) -> String {
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
         if cause.is::<ConnectorError>() {

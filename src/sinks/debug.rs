@@ -1,4 +1,4 @@
-//! For trying things out: one line an event on standard output.
+//! For trying things out: one line an event on standard output, or posted to a URL, or both.
 //!
 //! Promises no durability: a line counts as delivered when it is written.
 
@@ -10,6 +10,8 @@ use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
+use super::callback::{Callback, PlainHttpHosts};
+use super::error::TargetError;
 use super::file::lines;
 use crate::event::Record;
 
@@ -28,17 +30,25 @@ pub(super) const LIMITS: Limits = Limits {
     count: Count::Line,
 };
 
-/// Whether events are shown at all.
+/// Where events are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     log: bool,
+    callback: Option<Callback>,
 }
 
 impl Settings {
-    /// With `log` a line an event is written; without, events are taken and thrown away.
-    #[must_use]
-    pub fn new(log: bool) -> Settings {
-        Settings { log }
+    /// With `log` a line an event is written; with `callback_url` each batch is posted there, and
+    /// only what is taken is written. Without either, events are taken and thrown away.
+    ///
+    /// Callbacks use https, or http to this machine and to the hosts that `plain` lists.
+    pub fn new(
+        log: bool,
+        callback_url: Option<&str>,
+        plain: &PlainHttpHosts,
+    ) -> Result<Settings, TargetError> {
+        let callback = callback_url.map(|url| Callback::new(url, plain)).transpose()?;
+        Ok(Settings { log, callback })
     }
 
     /// Whether a line an event is written.
@@ -46,12 +56,23 @@ impl Settings {
     pub fn log(&self) -> bool {
         self.log
     }
+
+    /// Where batches are posted. Its path and query may be a secret.
+    #[must_use]
+    pub fn callback_url(&self) -> Option<&str> {
+        self.callback.as_ref().map(Callback::as_str)
+    }
 }
 
-/// For status pages.
+/// For status pages, without secrets.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.log { "standard output" } else { "nowhere" })
+        match (self.log, &self.callback) {
+            (true, None) => f.write_str("standard output"),
+            (true, Some(callback)) => write!(f, "callback to {callback} and standard output"),
+            (false, Some(callback)) => write!(f, "callback to {callback}"),
+            (false, None) => f.write_str("nowhere"),
+        }
     }
 }
 
@@ -82,40 +103,52 @@ fn write_and_flush(writer: &mut dyn Write, lines: &[u8]) -> io::Result<()> {
     writer.flush()
 }
 
-/// An output that is ready.
+/// Outputs that are ready.
 pub(super) struct Sink {
-    /// None if events are thrown away.
+    /// None if nothing is written.
     output: Option<LogOutput>,
+    callback: Option<Callback>,
 }
 
 impl Sink {
     pub(super) fn open(settings: &Settings, output: LogOutput) -> Sink {
-        Sink { output: settings.log.then_some(output) }
+        Sink { output: settings.log.then_some(output), callback: settings.callback.clone() }
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let ack = match &self.output {
-            None => Ack::Delivered,
-            Some(output) => {
-                let (output, lines) = (output.clone(), lines(records));
-                // A terminal that is held, or a slow pipe, blocks for as long as it likes.
-                match spawn_blocking(move || output.write(&lines)).await {
-                    Ok(Ok(())) => Ack::Delivered,
-                    Ok(Err(error)) => Ack::Retry(fault(&error)),
-                    Err(stopped) => {
-                        Ack::Retry(Fault::transient(format!("the write was cut: {stopped}")))
-                    }
-                }
-            }
+        let acks = match &self.callback {
+            Some(callback) => callback.deliver(records).await,
+            None => vec![Ack::Delivered; records.len()],
         };
-        vec![ack; records.len()]
+        let Some(output) = &self.output else { return acks };
+        let taken: Vec<_> = records
+            .iter()
+            .zip(&acks)
+            .filter(|(_, ack)| **ack == Ack::Delivered)
+            .map(|(record, _)| Arc::clone(record))
+            .collect();
+        let written = write_lines(output.clone(), &taken).await;
+        let of_output = |ack| if ack == Ack::Delivered { written.clone() } else { ack };
+        acks.into_iter().map(of_output).collect()
     }
 
-    pub(super) fn probe(&self) -> String {
-        match self.output {
-            Some(_) => "events are written to standard output".to_owned(),
-            None => "events are thrown away, since `log` is false".to_owned(),
-        }
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        Ok(match (&self.callback, &self.output) {
+            (Some(callback), _) => callback.probe().await?,
+            (None, Some(_)) => "events are written to standard output".to_owned(),
+            (None, None) => "events are thrown away, since `log` is false".to_owned(),
+        })
+    }
+}
+
+/// Writes records, and gives the verdict on all of them.
+async fn write_lines(output: LogOutput, records: &[Arc<Record>]) -> Ack {
+    let lines = lines(records);
+    // A terminal that is held, or a slow pipe, blocks for as long as it likes.
+    match spawn_blocking(move || output.write(&lines)).await {
+        Ok(Ok(())) => Ack::Delivered,
+        Ok(Err(error)) => Ack::Retry(fault(&error)),
+        Err(stopped) => Ack::Retry(Fault::transient(format!("the write was cut: {stopped}"))),
     }
 }
 
@@ -137,6 +170,10 @@ mod tests {
     use crate::event::Timestamp;
     use crate::sinks::FaultKind;
 
+    fn settings(log: bool) -> Settings {
+        Settings::new(log, None, &PlainHttpHosts::default()).unwrap()
+    }
+
     fn records(count: usize) -> Vec<Arc<Record>> {
         let record = Record {
             event_id: "ev_1".into(),
@@ -151,7 +188,7 @@ mod tests {
         for (log, text) in [(true, "{}\n{}\n"), (false, "")] {
             let written = Arc::new(Mutex::new(Vec::new()));
             let output = LogOutput::Writer(written.clone());
-            let sink = Sink::open(&Settings::new(log), output);
+            let sink = Sink::open(&settings(log), output);
             assert_eq!(sink.deliver(&records(2)).await, vec![Ack::Delivered; 2]);
             assert_eq!(*written.lock().unwrap(), text.as_bytes(), "{log}");
         }
@@ -185,7 +222,7 @@ mod tests {
             ),
         ] {
             let output = LogOutput::Writer(Arc::new(Mutex::new(Broken(kind))));
-            let sink = Sink::open(&Settings::new(true), output);
+            let sink = Sink::open(&settings(true), output);
             let fault = Fault { kind: expected, message: message.to_owned() };
             assert_eq!(sink.deliver(&records(1)).await, [Ack::Retry(fault)]);
         }

@@ -10,6 +10,7 @@ mod arn;
 mod auth;
 mod aws;
 mod batch;
+mod callback;
 mod cloudwatch_logs;
 mod debug;
 mod error;
@@ -27,6 +28,7 @@ pub use ack::{Ack, Fault, FaultKind};
 pub use arn::Arn;
 pub use auth::Auth;
 pub use batch::{Batch, Count, Limits};
+pub use callback::PlainHttpHosts;
 pub use cloudwatch_logs::Settings as CloudwatchLogsTarget;
 pub use debug::{LogOutput, Settings as DebugTarget};
 pub use error::{OpenError, TargetError};
@@ -44,7 +46,7 @@ pub enum Target {
     Firehose(FirehoseTarget),
     /// A log stream of CloudWatch Logs.
     CloudwatchLogs(CloudwatchLogsTarget),
-    /// Standard output.
+    /// Standard output, or a URL that batches are posted to.
     Debug(DebugTarget),
     /// A file on this machine.
     File(FileTarget),
@@ -165,7 +167,7 @@ impl Sink {
             Kind::Kinesis(sink) => sink.probe().await,
             Kind::Firehose(sink) => sink.probe().await,
             Kind::CloudwatchLogs(sink) => sink.probe().await,
-            Kind::Debug(sink) => Ok(sink.probe()),
+            Kind::Debug(sink) => sink.probe().await,
             Kind::File(sink) => sink.probe().await,
         }
     }

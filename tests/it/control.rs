@@ -70,7 +70,11 @@ fn ngroks_python_client_works_unchanged() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("all well"), "{said}{errors}\n{}", daemon.log());
+    assert!(
+        output.status.success() && said.contains("all well"),
+        "{said}{errors}\n{}",
+        daemon.log()
+    );
     assert!(!daemon.log().contains("wJalrXUtnFEMI"), "a secret is in the log");
 }
 
@@ -128,7 +132,8 @@ subscriptions: [{{ id: all, sources: [{{ type: {HTTP} }}], destinations: [kept] 
     ] {
         assert_eq!(client.refused(line, &Value::Null), conflict, "{line}");
     }
-    let made = client.must("POST /event_destinations", &json!({"format": "json", "target": {"debug": {}}}));
+    let made = client
+        .must("POST /event_destinations", &json!({"format": "json", "target": {"debug": {}}}));
     let listed = client.must("GET /event_destinations", &Value::Null);
     let ids: Vec<_> = listed["event_destinations"].as_array().unwrap().iter().map(id).collect();
     assert_eq!(ids, [id(&made), "kept".to_owned()], "those of the file come last");
@@ -233,7 +238,8 @@ fn secrets_are_in_no_answer_no_log_and_no_file() {
         "endpoint_url": "http://127.0.0.1:9",
         "auth": {"creds": {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": SECRET}},
     }});
-    let made = client.must("POST /event_destinations", &json!({"format": "json", "target": target}));
+    let made =
+        client.must("POST /event_destinations", &json!({"format": "json", "target": target}));
     let line = format!("/event_destinations/{}", id(&made));
     let credential = client.must("POST /credentials", &json!({}));
     let token = credential["token"].as_str().unwrap().to_owned();
@@ -317,7 +323,8 @@ fn a_filter_can_be_tried_on_events_given_and_on_those_that_passed() {
     for event in generate(HTTP, 20, 2) {
         daemon.send(&[event]);
     }
-    let tried = client.must("POST /filters/try", &json!({"type": HTTP, "filter": "true", "last": 5}));
+    let tried =
+        client.must("POST /filters/try", &json!({"type": HTTP, "filter": "true", "last": 5}));
     assert_eq!((tried["seen"].as_u64(), tried["matched"].as_u64()), (Some(5), Some(5)));
     let wrong = client.refused("POST /filters/try", &json!({"type": HTTP, "filter": "ev."}));
     assert_eq!(wrong, (400, "ERR_NGROK_5404".to_owned()));

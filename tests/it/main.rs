@@ -13,6 +13,7 @@
 )]
 
 mod aws;
+mod callback;
 mod cel_conformance;
 mod command_line;
 mod control;

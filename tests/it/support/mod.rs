@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
 pub(crate) mod http;
 pub(crate) mod moto;
+pub(crate) mod receiver;
 pub(crate) mod tls;
 
 use std::path::PathBuf;

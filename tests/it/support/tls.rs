@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use tempfile::TempDir;
 
 use super::http::{self, Answer};
@@ -80,6 +80,17 @@ impl Certificates {
                 builder.with_client_auth_cert(chain, key.unwrap()).unwrap()
             }
         })
+    }
+
+    /// What a server of the tests shows.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+        let chain = vec![certificate(&self.path(&format!("{name}.pem")))];
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
     /// The certificate that a server shows.

@@ -1,0 +1,298 @@
+//! Batches posted to a URL as NDJSON, for receivers of one's own.
+//!
+//! The status alone is the verdict. Redirects are not followed, since that would send events where
+//! nobody said; `Retry-After` is not read, since the delivery task keeps its own pace.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use axum::http::uri::Authority;
+use axum::http::{Method, Request, StatusCode, Uri, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+
+use super::ack::{Ack, Fault, FaultKind};
+use super::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT, causes};
+use super::error::TargetError;
+use super::file::lines;
+use super::parts::{Outcome, Parts};
+use crate::event::Record;
+
+/// Time to open a connection, the same as for AWS.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
+/// Time from connecting to the head of the answer. A retry after it may deliver twice.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the answer's body, which decides nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Most of an answer's body that is read: enough for what receivers say, so that the connection can
+/// be used again.
+const MAX_ANSWER: usize = 16 * 1024;
+/// Most of an answer's body that is shown: a sentence or two, not a page of HTML.
+const MAX_TEXT: usize = 200;
+/// Longest URL: what proxies on the way are sure to take.
+const MAX_URL: usize = 2_048;
+/// Idle connections that are kept for one host: one for each destination that shares it, within
+/// reason.
+const MAX_IDLE: usize = 8;
+
+const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
+
+type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Shared by all callbacks, so that they share connections and the parsed root certificates.
+static HTTP: LazyLock<Http> = LazyLock::new(|| {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let builder = HttpsConnectorBuilder::new();
+    let connector = match builder.with_provider_and_native_roots(ring::default_provider()) {
+        Ok(builder) => builder,
+        // Without roots every https callback fails by saying so; plain ones work.
+        Err(_) => HttpsConnectorBuilder::new().with_tls_config(trusting_nobody()),
+    };
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(MAX_IDLE)
+        .build(connector.https_or_http().enable_http1().wrap_connector(tcp))
+});
+
+#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
+fn trusting_nobody() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
+
+/// Hosts, other than this machine, that callbacks may reach without TLS; none by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlainHttpHosts(Vec<Box<str>>);
+
+impl PlainHttpHosts {
+    /// Most hosts: far more than anybody runs such receivers.
+    pub const MAX: usize = 256;
+
+    /// Allows these hosts, each as [`PlainHttpHosts::host`] gives it.
+    #[must_use]
+    pub fn new(hosts: Vec<Box<str>>) -> PlainHttpHosts {
+        PlainHttpHosts(hosts)
+    }
+
+    /// The name or address of a host, without scheme or port, in lower case. None for anything else.
+    #[must_use]
+    pub fn host(text: &str) -> Option<Box<str>> {
+        let authority: Authority = text.parse().ok()?;
+        (authority.host() == text).then(|| text.to_ascii_lowercase().into())
+    }
+
+    fn allow(&self, host: &str) -> bool {
+        self.0.iter().any(|it| it.eq_ignore_ascii_case(host)) || is_loopback(host)
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
+    let address = bare.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|it| it.to_canonical().is_loopback())
+}
+
+/// The URL that batches are posted to, checked.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Callback {
+    text: Box<str>,
+    uri: Uri,
+}
+
+impl Callback {
+    pub(super) fn new(url: &str, plain: &PlainHttpHosts) -> Result<Callback, TargetError> {
+        let no = |problem: &str| {
+            Err(TargetError::Setting { name: "callback_url", problem: problem.to_owned() })
+        };
+        if url.len() > MAX_URL {
+            return no("must have at most 2,048 bytes");
+        }
+        let Some((uri, authority)) =
+            url.parse::<Uri>().ok().and_then(|uri| Some((uri.clone(), uri.authority()?.clone())))
+        else {
+            return no("must be a URL such as `https://example.com/events`");
+        };
+        if authority.as_str().contains('@') {
+            return no("must not hold a user name or a password");
+        }
+        match uri.scheme_str() {
+            _ if authority.host().is_empty() => no("must name a host"),
+            Some("https") => Ok(Callback { text: url.into(), uri }),
+            Some("http") if plain.allow(authority.host()) => Ok(Callback { text: url.into(), uri }),
+            Some("http") => {
+                no("must be https: plain http is only for this machine, and for hosts \
+                 that `callbacks.allow_http` in the settings file lists")
+            }
+            _ => no("must begin with `https://` or `http://`"),
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    async fn request(&self, method: Method, body: Bytes) -> Result<Answer, Fault> {
+        let request = Request::builder()
+            .method(method)
+            .uri(self.uri.clone())
+            .header(header::CONTENT_TYPE, "application/x-ndjson")
+            .header(header::USER_AGENT, USER_AGENT)
+            .body(Full::new(body))
+            .map_err(|error| Fault::configuration(format!("no request to {self}: {error}")))?;
+        match tokio::time::timeout(ATTEMPT_TIMEOUT, HTTP.request(request)).await {
+            Ok(Ok(response)) => {
+                let status = response.status();
+                Ok(Answer { status, text: start_of(response.into_body()).await })
+            }
+            Ok(Err(error)) => Err(self.unanswered(&error)),
+            Err(_) => Err(Fault::transient(format!(
+                "no answer from {self} within {} s; what was sent may have arrived all the same",
+                ATTEMPT_TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn unanswered(&self, error: &(dyn Error + 'static)) -> Fault {
+        match tls_error(error) {
+            Some(error @ rustls::Error::InvalidCertificate(_)) => Fault::configuration(format!(
+                "the certificate of {self} is not trusted: {error}; its CA must be among this \
+                 machine's root certificates"
+            )),
+            _ => Fault::transient(format!(
+                "{self} was not reached, or the connection broke: {}",
+                causes(error)
+            )),
+        }
+    }
+
+    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+        let mut parts = Parts::new(records.len());
+        while let Some(part) = parts.next() {
+            let count = part.len();
+            let body = Bytes::from(lines(&records[part.clone()]));
+            let outcome = match self.request(Method::POST, body).await {
+                Ok(answer) => self.outcome(&answer, count),
+                Err(fault) => Outcome::Failed(fault),
+            };
+            parts.settle(part, outcome);
+        }
+        parts.into_acks()
+    }
+
+    fn outcome(&self, answer: &Answer, records: usize) -> Outcome {
+        match class_of(answer.status) {
+            None => Outcome::Answered(vec![Ack::Delivered; records]),
+            Some(Class::Poison) => Outcome::Refused(self.words(answer)),
+            Some(Class::Fault(kind)) => {
+                let advice = match (kind, answer.status.is_redirection()) {
+                    (FaultKind::Configuration, true) => {
+                        "; redirects are not followed: give the URL they lead to"
+                    }
+                    (FaultKind::Configuration, false) => "; mend `callback_url`, or the receiver",
+                    _ => "",
+                };
+                Outcome::Failed(Fault { kind, message: self.words(answer) + advice })
+            }
+        }
+    }
+
+    fn words(&self, answer: &Answer) -> String {
+        let separator = if answer.text.is_empty() { "" } else { ": " };
+        format!("{self} answered {}{separator}{}", answer.status, answer.text)
+    }
+
+    /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do.
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let answer = self.request(Method::OPTIONS, Bytes::new()).await?;
+        Ok(format!(
+            "{self} was reached, with {} for OPTIONS; whether it takes events shows with the first",
+            answer.status
+        ))
+    }
+}
+
+/// The receiver without path and query, which may hold a secret.
+impl fmt::Display for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.uri.authority().map_or("", Authority::as_str);
+        write!(f, "`{}://{authority}`", self.uri.scheme_str().unwrap_or_default())
+    }
+}
+
+/// As above: settings are shown where they should not be.
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a receiver said.
+struct Answer {
+    status: StatusCode,
+    text: String,
+}
+
+/// What a status says of the batch; none if it was taken.
+///
+/// What is not known is never held against the records: an unknown 4xx waits for the operator.
+fn class_of(status: StatusCode) -> Option<Class> {
+    Some(match status.as_u16() {
+        200..=299 => return None,
+        400 | 413 | 422 => Class::Poison,
+        408 | 425 | 500..=599 => TRANSIENT,
+        429 => THROTTLED,
+        _ => CONFIGURATION,
+    })
+}
+
+/// The first words of a body, on one line.
+async fn start_of(mut body: Incoming) -> String {
+    let mut bytes = Vec::new();
+    let reading = async {
+        while bytes.len() < MAX_ANSWER
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    };
+    // However far it came.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
+    bytes.truncate(MAX_ANSWER);
+    let text = String::from_utf8_lossy(&bytes);
+    let words: Vec<_> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|it| !it.is_empty())
+        .collect();
+    let mut line = words.join(" ");
+    line.truncate(line.floor_char_boundary(MAX_TEXT));
+    line
+}
+
+/// What rustls found wrong, however deep it lies. `source` of an [`io::Error`] passes over what it
+/// was made of.
+fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner: Option<&'a (dyn Error + 'static)> = match error.downcast_ref::<io::Error>() {
+        Some(error) => error.get_ref().map(|it| it as _),
+        None => error.source(),
+    };
+    error.downcast_ref().or_else(|| tls_error(inner?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Which URLs are taken, and what each status comes to, from a receiver that follows a script.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+
+use super::*;
+use crate::event::Timestamp;
+
+fn plain() -> PlainHttpHosts {
+    PlainHttpHosts::new(vec![PlainHttpHosts::host("Collector.internal").unwrap()])
+}
+
+#[test]
+fn tls_is_demanded_of_other_machines_unless_they_are_listed() {
+    for url in [
+        "https://example.com",
+        "https://example.com:8443/events?token=x",
+        "https://[2001:db8::1]/",
+        "http://localhost:9000/events",
+        "http://LOCALHOST/",
+        "http://127.0.0.1:9000",
+        "http://127.8.8.8/",
+        "http://[::1]:9000/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://collector.internal:9000/x",
+        "http://COLLECTOR.internal",
+    ] {
+        let callback = Callback::new(url, &plain()).unwrap();
+        assert_eq!(callback.as_str(), url);
+    }
+    for (url, problem) in [
+        ("http://example.com/", "must be https"),
+        ("http://localhost.example.com/", "must be https"),
+        ("http://collector.internal.example.com/", "must be https"),
+        ("http://127.1/", "must be https"),
+        ("http://10.0.0.1/", "must be https"),
+        ("http://[2001:db8::1]/", "must be https"),
+        ("https://user:pass@example.com/", "must not hold a user name"),
+        ("http://localhost@example.com/", "must not hold a user name"),
+        ("ftp://example.com/", "must begin with"),
+        ("example.com", "must begin with"),
+        ("/events", "must be a URL"),
+        ("", "must be a URL"),
+        ("https://", "must be a URL"),
+        ("https://exa mple.com", "must be a URL"),
+    ] {
+        let error = Callback::new(url, &plain()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`callback_url` {problem}")), "{url}: {error}");
+    }
+    let long = format!("https://example.com/{}", "x".repeat(MAX_URL));
+    assert!(Callback::new(&long, &plain()).is_err());
+}
+
+#[test]
+fn an_allowed_host_is_a_host_and_nothing_else() {
+    for host in ["collector", "collector.internal", "10.0.0.1", "[fd00::1]"] {
+        assert_eq!(PlainHttpHosts::host(host).as_deref(), Some(host));
+    }
+    for text in ["collector:80", "http://collector", "a@collector", "collector/x", "", "a b"] {
+        assert_eq!(PlainHttpHosts::host(text), None, "{text}");
+    }
+}
+
+#[test]
+fn path_and_query_are_never_shown() {
+    let callback = Callback::new("https://example.com:8443/s3cret?k=s3cret", &plain()).unwrap();
+    assert_eq!(
+        format!("{callback} {callback:?}"),
+        "`https://example.com:8443` `https://example.com:8443`"
+    );
+}
+
+/// What a receiver does with a body, and the bodies it got.
+struct Script {
+    answer: fn(&str) -> (u16, &'static str),
+    bodies: Mutex<Vec<String>>,
+}
+
+async fn answer(State(script): State<Arc<Script>>, body: String) -> axum::response::Response {
+    let (status, text) = (script.answer)(&body);
+    script.bodies.lock().unwrap().push(body);
+    let location = [("location", "http://127.0.0.1:1/elsewhere")];
+    (StatusCode::from_u16(status).unwrap(), location, text).into_response()
+}
+
+async fn receiver(answers: fn(&str) -> (u16, &'static str)) -> (Callback, Arc<Script>) {
+    let script = Arc::new(Script { answer: answers, bodies: Mutex::default() });
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper_util::service::TowerToHyperService::new(router.clone());
+            let stream = hyper_util::rt::TokioIo::new(stream);
+            let builder = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move { builder.serve_connection(stream, service).await });
+        }
+    });
+    let url = format!("http://{address}/events?key=s3cret");
+    (Callback::new(&url, &PlainHttpHosts::default()).unwrap(), script)
+}
+
+fn records(bodies: &[&'static str]) -> Vec<Arc<Record>> {
+    let record = |body: &&'static str| {
+        Arc::new(Record {
+            event_id: "ev_1".into(),
+            time: Timestamp { seconds: 0, nanos: 0 },
+            body: Bytes::from_static(body.as_bytes()),
+        })
+    };
+    bodies.iter().map(record).collect()
+}
+
+/// Answers with the status that the body names.
+fn as_asked(body: &str) -> (u16, &'static str) {
+    (body.trim().parse().unwrap_or(200), "because\n of\u{1b}[31m this")
+}
+
+#[tokio::test]
+async fn every_status_has_its_class() {
+    let (callback, script) = receiver(as_asked).await;
+    let mut seen = Vec::new();
+    for status in [
+        "200", "201", "202", "204", "299", "301", "302", "307", "308", "400", "401", "403", "404",
+        "405", "408", "409", "410", "413", "415", "418", "422", "425", "429", "500", "501", "502",
+        "503", "504", "599",
+    ] {
+        let acks = callback.deliver(&records(&[status])).await;
+        let class = match &acks[0] {
+            Ack::Delivered => "delivered",
+            Ack::Rejected(_) => "poison",
+            Ack::Retry(fault) => match fault.kind {
+                FaultKind::Throttled => "throttled",
+                FaultKind::Transient => "transient",
+                FaultKind::Configuration => "configuration",
+            },
+        };
+        match seen.last_mut() {
+            Some((last, statuses)) if *last == class => *statuses = format!("{statuses} {status}"),
+            _ => seen.push((class, status.to_owned())),
+        }
+    }
+    let expected = [
+        ("delivered", "200 201 202 204 299"),
+        ("configuration", "301 302 307 308"),
+        ("poison", "400"),
+        ("configuration", "401 403 404 405"),
+        ("transient", "408"),
+        ("configuration", "409 410"),
+        ("poison", "413"),
+        ("configuration", "415 418"),
+        ("poison", "422"),
+        ("transient", "425"),
+        ("throttled", "429"),
+        ("transient", "500 501 502 503 504 599"),
+    ];
+    assert_eq!(seen, expected.map(|(class, statuses)| (class, statuses.to_owned())));
+    assert_eq!(script.bodies.lock().unwrap().len(), 29, "one request each, redirects not followed");
+}
+
+#[tokio::test]
+async fn a_fault_says_who_answered_what_without_the_secret() {
+    let (callback, _) = receiver(as_asked).await;
+    let acks = callback.deliver(&records(&["403"])).await;
+    let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
+    let expected = format!(
+        "{callback} answered 403 Forbidden: because of [31m this; mend `callback_url`, or the receiver"
+    );
+    assert_eq!(fault.message, expected);
+    assert!(!fault.message.contains("s3cret"));
+}
+
+#[tokio::test]
+async fn only_the_record_for_which_a_batch_is_refused_is_rejected() {
+    let refusing = |body: &str| if body.contains("bad") { (422, "no") } else { (200, "") };
+    let (callback, script) = receiver(refusing).await;
+    let acks = callback.deliver(&records(&["a", "b", "bad", "c"])).await;
+    let rejected = Ack::Rejected(format!("{callback} answered 422 Unprocessable Entity: no"));
+    assert_eq!(acks, [Ack::Delivered, Ack::Delivered, rejected, Ack::Delivered]);
+    let bodies = script.bodies.lock().unwrap();
+    assert_eq!(*bodies, ["a\nb\nbad\nc\n", "a\nb\n", "bad\nc\n", "bad\n", "c\n"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let callback = Callback::new(&url, &PlainHttpHosts::default()).unwrap();
+    tokio::time::pause();
+    let acks = callback.deliver(&records(&["a"])).await;
+    let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
+    assert_eq!(fault.kind, FaultKind::Transient);
+    tokio::time::resume();
+    drop(listener);
+    let acks = callback.deliver(&records(&["a"])).await;
+    let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
+    assert_eq!(fault.kind, FaultKind::Transient);
+    assert!(fault.message.contains("was not reached"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_probe_sends_no_event() {
+    let (callback, script) = receiver(|_| (405, "")).await;
+    let said = callback.probe().await.unwrap();
+    assert!(said.contains("405 Method Not Allowed for OPTIONS"), "{said}");
+    assert_eq!(*script.bodies.lock().unwrap(), [""]);
+}
