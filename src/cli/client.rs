@@ -1,15 +1,26 @@
-//! A small HTTP client for talking to a daemon from the command line. Plain HTTP, whole bodies.
+//! A small HTTP client for talking to a daemon from the command line, plain or in TLS, whole bodies.
+//!
+//! It knows no route but that of events.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
 
 use super::Failure;
+use crate::sinks::Secret;
 
 /// How long a daemon may take over one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,47 +28,90 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read; a daemon's own are far smaller.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// The API's version that requests ask for.
+const API_VERSION: HeaderValue = HeaderValue::from_static("2");
+
+const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
 /// A client for one daemon's address; keeps its connections.
 pub(super) struct Client {
     base: String,
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    key: Option<Secret>,
+    pool: Http,
 }
 
+type Http = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 impl Client {
-    /// A client for a base such as `http://127.0.0.1:4181`.
+    /// A client for a base such as `http://127.0.0.1:4181`. With `https` the daemon's certificate
+    /// must be of a CA that this machine trusts, or of one given to [`Client::trusting`].
     pub(super) fn new(base: impl Into<String>) -> Client {
         let base = base.into().trim_end_matches('/').to_owned();
-        Client { base, pool: Pool::builder(TokioExecutor::new()).build_http() }
+        // Reading the machine's roots takes a while, and plain addresses do not need them.
+        let roots =
+            if base.starts_with("https:") { system_roots() } else { RootCertStore::empty() };
+        Client { base, key: None, pool: pool(roots) }
+    }
+
+    /// Trusts the CAs in a file (PEM) and no others.
+    pub(super) fn trusting(mut self, ca: &Path) -> Result<Client, Failure> {
+        self.pool = pool(read_roots(ca)?);
+        Ok(self)
+    }
+
+    /// Sends a key with every request.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the routes that ask for a key are to come"))]
+    pub(super) fn key(mut self, key: Secret) -> Client {
+        self.key = Some(key);
+        self
     }
 
     /// Asks for a path; gives status and body.
     pub(super) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes), Failure> {
-        self.send(Method::GET, path, None).await
+        self.request(Method::GET, path, None).await
+    }
+
+    /// Makes a request of the API, with a JSON body if there is one; gives status and body.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let body = body.map(|body| (JSON, Bytes::from(body.to_string())));
+        self.send(method, path, body).await
     }
 
     /// Posts events, one a line.
     pub(super) async fn post_events(&self, body: Bytes) -> Result<(StatusCode, Bytes), Failure> {
-        self.send(Method::POST, "/v1/events", Some(body)).await
+        self.send(Method::POST, "/v1/events", Some((NDJSON, body))).await
     }
 
     async fn send(
         &self,
         method: Method,
         path: &str,
-        events: Option<Bytes>,
+        body: Option<(HeaderValue, Bytes)>,
     ) -> Result<(StatusCode, Bytes), Failure> {
         let text = format!("{}{path}", self.base);
         let no = |reason: String| Failure::work(format!("{text}: {reason}"));
         let uri: Uri = text
             .parse()
             .map_err(|_| no("not an address such as http://127.0.0.1:4181".to_owned()))?;
-        let mut request = Request::builder().method(method).uri(uri);
-        if events.is_some() {
-            request = request.header(header::CONTENT_TYPE, "application/x-ndjson");
+        let mut request =
+            Request::builder().method(method).uri(uri).header("ngrok-version", API_VERSION);
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.expose()));
         }
-        let request = request
-            .body(Full::new(events.unwrap_or_default()))
-            .map_err(|error| no(error.to_string()))?;
+        let body = match body {
+            None => Bytes::new(),
+            Some((content_type, body)) => {
+                request = request.header(header::CONTENT_TYPE, content_type);
+                body
+            }
+        };
+        let request = request.body(Full::new(body)).map_err(|error| no(error.to_string()))?;
         let exchange = async {
             let response = self.pool.request(request).await.map_err(|error| no(cause(&error)))?;
             let status = response.status();
@@ -70,6 +124,40 @@ impl Client {
     }
 }
 
+#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
+fn pool(roots: RootCertStore) -> Http {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(config);
+    Pool::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().build())
+}
+
+/// The CAs that this machine trusts; none where it has no list of them, which then shows as a
+/// certificate that is not trusted.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn read_roots(file: &Path) -> Result<RootCertStore, Failure> {
+    let no = |reason: String| Failure::work(format!("{}: {reason}", file.display()));
+    let mut roots = RootCertStore::empty();
+    let certificates =
+        CertificateDer::pem_file_iter(file).map_err(|error| no(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| no(error.to_string()))?;
+        roots.add(certificate).map_err(|error| no(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(no("holds no certificate in PEM form".to_owned()));
+    }
+    Ok(roots)
+}
+
 /// The innermost cause, which is the one that says what happened.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
@@ -77,4 +165,39 @@ fn cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::http::HeaderMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::{Listener, TrustedProxies};
+
+    /// Answers with what came in.
+    async fn echo(method: Method, headers: HeaderMap, body: String) -> String {
+        let header = |name| headers.get(name).map_or("-", |it| it.to_str().unwrap());
+        let [version, key, kind] = ["ngrok-version", "authorization", "content-type"].map(header);
+        format!("{method} {version} {key} {kind} {body}")
+    }
+
+    #[tokio::test]
+    async fn a_request_has_the_version_the_key_and_its_body() {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let base = format!("http://{}/", listener.address());
+        let router = Router::new().fallback(echo);
+        let never = std::future::pending();
+        tokio::spawn(listener.serve(router, 1, TrustedProxies::default(), never));
+        let client = Client::new(base).key(Secret::new("k1"));
+        let body = Some(json!({"a": 1}));
+        let (status, said) = client.request(Method::PATCH, "/x", body).await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(said, "PATCH 2 Bearer k1 application/json {\"a\":1}");
+        let (_, said) = client.get("/x").await.unwrap();
+        assert_eq!(said, "GET 2 Bearer k1 - ");
+        let (_, said) = client.post_events(Bytes::from_static(b"{}")).await.unwrap();
+        assert_eq!(said, "POST 2 Bearer k1 application/x-ndjson {}");
+    }
 }

@@ -54,24 +54,23 @@ static HTTP: LazyLock<Http> = LazyLock::new(|| {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let builder = HttpsConnectorBuilder::new();
-    let connector = match builder.with_provider_and_native_roots(ring::default_provider()) {
-        Ok(builder) => builder,
-        // Without roots every https callback fails by saying so; plain ones work.
-        Err(_) => HttpsConnectorBuilder::new().with_tls_config(trusting_nobody()),
-    };
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls());
     Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(MAX_IDLE)
-        .build(connector.https_or_http().enable_http1().wrap_connector(tcp))
+        .build(builder.https_or_http().enable_http1().wrap_connector(tcp))
 });
 
+/// Trusts whom this machine trusts. Where it has no list of them, https callbacks fail by saying that
+/// the certificate is not trusted, and plain ones work.
 #[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
-fn trusting_nobody() -> ClientConfig {
+fn tls() -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS")
-        .with_root_certificates(RootCertStore::empty())
+        .with_root_certificates(roots)
         .with_no_client_auth()
 }
 

@@ -64,6 +64,18 @@ fn plain_http_is_told_to_use_https_and_nonsense_is_cut() {
 }
 
 #[test]
+fn a_client_that_never_shakes_hands_takes_a_place_but_not_for_ever() {
+    let Some(certificates) = Certificates::make() else { return };
+    let text = settings(&certificates, "").replace("tls:", "max_connections: 1, tls:");
+    let daemon = Daemon::start(&text);
+    let silent = std::net::TcpStream::connect(daemon.api).unwrap();
+    let answer = certificates.request(daemon.api, "ca", None, READY).unwrap();
+    assert_eq!(answer.status, 200);
+    silent.set_nonblocking(true).unwrap();
+    assert_eq!(silent.peek(&mut [0]).unwrap(), 0, "it was cut before the other was served");
+}
+
+#[test]
 fn a_client_certificate_is_required_where_there_is_a_client_ca() {
     let Some(certificates) = Certificates::make() else { return };
     for more in ["", ", client_certificates: required"] {
@@ -138,5 +150,27 @@ fn check_says_which_file_is_wrong_and_how() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{errors}");
         assert!(errors.contains(said), "no `{said}` in\n{errors}");
+    }
+}
+
+#[test]
+fn health_asks_a_daemon_that_speaks_tls() {
+    let Some(certificates) = Certificates::make() else { return };
+    let daemon = Daemon::start(&settings(&certificates, ""));
+    let health = |scheme: &str, ca: &str| {
+        let url = format!("{scheme}://localhost:{}", daemon.api.port());
+        let ca = certificates.path(ca);
+        let output = sluicegate(&["health", "--api", &url, "--ca", ca.to_str().unwrap()], "");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(health("https", "ca.pem"), (Some(0), String::new()));
+    for (scheme, ca, said) in [
+        ("https", "stranger.pem", "invalid peer certificate: UnknownIssuer"),
+        ("https", "no-such.pem", "no-such.pem: "),
+        ("https", "ca.key", "holds no certificate in PEM form"),
+        ("http", "ca.pem", "this address speaks TLS: use https://"),
+    ] {
+        let (code, errors) = health(scheme, ca);
+        assert!(code == Some(1) && errors.contains(said), "{code:?} {errors}");
     }
 }
