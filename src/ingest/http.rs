@@ -285,3 +285,44 @@ fn answer(accepted: usize, rejected: &[Rejection], empty: bool) -> Response {
     let status = if accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     (status, axum::Json(body)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::event::Catalog;
+    use crate::http::{Listener, TrustedProxies};
+    use crate::journal::{self, Durability, Journal};
+    use crate::resources::Resources;
+    use crate::sinks::LogOutput;
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up_with_408() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&journal::Settings {
+            durability: Durability::Memory,
+            max_bytes: 1 << 20,
+            retention: Duration::ZERO,
+            directory: folder.path().to_owned(),
+        });
+        let resources = Resources::new(Catalog::builtin());
+        let pipeline =
+            Pipeline::start(&resources, journal.unwrap(), LogOutput::Stdout).await.unwrap();
+        let accepting = Arc::new(AtomicBool::new(true));
+        let router = router(HttpSettings::default(), Arc::new(pipeline), accepting);
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let mut stream = TcpStream::connect(listener.address()).await.unwrap();
+        let never = std::future::pending();
+        tokio::spawn(listener.serve(router, 1, TrustedProxies::default(), never));
+        let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                    content-type: application/x-ndjson\r\ncontent-length: 10\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::pause();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("the body took longer than 60 s"), "{answer}");
+    }
+}
