@@ -4,6 +4,7 @@
 //! A world is never changed: a change makes another, which shares all that stays.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -70,10 +71,9 @@ impl World {
         // Destinations before the subscriptions that name them.
         objects.sort_by_key(|object| object.kind == Kind::EventSubscription);
         for object in objects {
-            let (noun, id) = (object.kind.spec().noun, object.id.clone());
+            let (kind, id) = (object.kind, object.id.clone());
             self.put(object).map_err(|mut refusal| {
-                refusal.message =
-                    format!("{noun} `{id}`, made through the API: {}", refusal.message);
+                refusal.message = made_through_api(kind, &id, &refusal);
                 refusal
             })?;
         }
@@ -212,10 +212,20 @@ impl World {
             resources.add_destination(Arc::clone(destination))?;
         }
         for subscription in self.subscriptions.values() {
-            resources.add_subscription(Arc::clone(subscription))?;
+            resources.add_subscription(Arc::clone(subscription)).map_err(|error| {
+                let mut refusal = Refusal::from(error);
+                refusal.message =
+                    made_through_api(Kind::EventSubscription, &subscription.id, &refusal);
+                refusal
+            })?;
         }
         Ok(resources)
     }
+}
+
+/// A refusal where the resource at fault is not the one that is being changed.
+fn made_through_api(kind: Kind, id: impl fmt::Display, refusal: &Refusal) -> String {
+    format!("{} `{id}`, made through the API: {}", kind.spec().noun, refusal.message)
 }
 
 /// A resource as the store keeps it.

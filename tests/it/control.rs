@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::http::{self, Answer};
+use crate::support::receiver::Receiver;
 use crate::support::{generate, output_of, venv_program};
 
 const HTTP: &str = "http_request_complete.v0";
@@ -278,6 +279,91 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
     }
     files
+}
+
+#[test]
+fn every_change_is_told_as_an_audit_event() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let receiver = Receiver::start(200, None);
+    let target = json!({"debug": {"callback_url": format!("http://{}/", receiver.address)}});
+    let told =
+        client.must("POST /event_destinations", &json!({"format": "json", "target": target}));
+    let stems = [
+        "api_key",
+        "domain",
+        "event_destination",
+        "event_subscription",
+        "ip_policy",
+        "ip_policy_rule",
+        "ip_restriction",
+        "tcp_address",
+        "tunnel_credential",
+    ];
+    let verbs = ["created", "updated", "deleted"];
+    let types: Vec<String> =
+        stems.iter().flat_map(|stem| verbs.map(|verb| format!("{stem}_{verb}.v0"))).collect();
+    let sources: Vec<Value> = types.iter().map(|it| json!({"type": it})).collect();
+    let body = json!({"sources": sources, "destination_ids": [id(&told)]});
+    let subscription = client.must("POST /event_subscriptions", &body);
+    let policy = client.must("POST /ip_policies", &json!({"description": "office"}));
+    let line = format!("/ip_policies/{}", id(&policy));
+    client.must(&format!("PATCH {line}"), &json!({"metadata": "m"}));
+    let rule = json!({"ip_policy_id": id(&policy), "cidr": "203.0.113.0/24", "action": "allow"});
+    client.must("POST /ip_policy_rules", &rule);
+    client.must(&format!("DELETE {line}"), &Value::Null);
+    let key = client.must("POST /api_keys", &json!({}));
+    let source = format!("/event_subscriptions/{}/sources/domain_created.v0", id(&subscription));
+    client.must(&format!("DELETE {source}"), &Value::Null);
+    daemon.wait_until_delivered();
+    let events: Vec<Value> =
+        receiver.take_lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &Value| event["event_type"].as_str().unwrap().to_owned();
+    assert_eq!(
+        events.iter().map(of).collect::<Vec<_>>(),
+        [
+            "event_subscription_created.v0",
+            "ip_policy_created.v0",
+            "ip_policy_updated.v0",
+            "ip_policy_rule_created.v0",
+            "ip_policy_rule_deleted.v0",
+            "ip_policy_deleted.v0",
+            "api_key_created.v0",
+            "event_subscription_updated.v0",
+        ]
+    );
+    assert_eq!(events[1]["object"], policy);
+    assert!(events[1]["account_id"].as_str().unwrap().starts_with("ac_"));
+    let principal = &events[1]["principal"];
+    assert!(principal["id"].as_str().unwrap().starts_with("usr_"));
+    assert!(principal["credential"]["id"].as_str().unwrap().starts_with("ak_"));
+    assert_eq!(events[6]["object"]["id"], key["id"]);
+    assert_eq!(events[6]["object"]["token"], Value::Null, "an event never has the token");
+}
+
+#[test]
+fn an_ip_restriction_is_enforced_on_its_listener() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let policy = id(&client.must("POST /ip_policies", &json!({})));
+    let restrict = |of: &str| {
+        let body = json!({"type": of, "enforced": true, "ip_policy_ids": [policy]});
+        client.must("POST /ip_restrictions", &body)
+    };
+    let send = || daemon.post("application/x-ndjson", generate(HTTP, 1, 1).join("\n")).status;
+    assert_eq!(send(), 200);
+    let endpoints = id(&restrict("endpoints"));
+    assert_eq!(send(), 403, "a policy without rules matches nothing");
+    client.must(&format!("PATCH /ip_restrictions/{endpoints}"), &json!({"enforced": false}));
+    assert_eq!(send(), 200, "not enforced");
+    client.must(&format!("PATCH /ip_restrictions/{endpoints}"), &json!({"enforced": true}));
+    let rule = json!({"ip_policy_id": policy, "cidr": "127.0.0.0/8", "action": "allow"});
+    let rule = id(&client.must("POST /ip_policy_rules", &rule));
+    assert_eq!(send(), 200);
+    restrict("api");
+    client.must(&format!("DELETE /ip_policy_rules/{rule}"), &Value::Null);
+    assert_eq!(client.refused("GET /ip_policies", &Value::Null), (403, "ERR_NGROK_220".to_owned()));
+    assert_eq!(http::get(daemon.api, "/healthz").status, 200);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 /// A program of the tests' Python environment; `None`, with a line that says so, where there is none.
 /// `make test` makes it, and then its absence is an error.
-fn venv_program(name: &str) -> Option<PathBuf> {
+pub(crate) fn venv_program(name: &str) -> Option<PathBuf> {
     let given = std::env::var_os("SLUICEGATE_TEST_VENV").map(PathBuf::from);
     let required = given.is_some();
     let venv =
