@@ -60,7 +60,7 @@ pub(super) fn double(text: &str, negative: bool) -> Decoded {
 pub(super) fn string(text: &str) -> Decoded {
     let (raw, inside) = unquote(text);
     if raw {
-        return Ok(Literal::String(inside.to_owned()));
+        return whole(inside).map(|inside| Literal::String(inside.to_owned()));
     }
     let mut out = String::with_capacity(inside.len());
     read_escapes(inside, &mut out, |out, unit| match unit {
@@ -81,7 +81,7 @@ pub(super) fn string(text: &str) -> Decoded {
 pub(super) fn bytes(text: &str) -> Decoded {
     let (raw, inside) = unquote(&text[1..]);
     if raw {
-        return Ok(Literal::Bytes(inside.as_bytes().to_vec()));
+        return whole(inside).map(|inside| Literal::Bytes(inside.as_bytes().to_vec()));
     }
     let mut out = Vec::with_capacity(inside.len());
     read_escapes(inside, &mut out, |out, unit| match unit {
@@ -104,6 +104,16 @@ fn unquote(text: &str) -> (bool, &str) {
     let long = quoted.starts_with("'''") || quoted.starts_with("\"\"\"");
     let width = if long { 3 } else { 1 };
     (quoted.len() < text.len(), quoted.get(width..quoted.len() - width).unwrap_or(""))
+}
+
+/// The inside of a raw string. That a backslash ends one is read differently by different engines:
+/// the C++ runtime takes the quote after it for a part of the string.
+fn whole(inside: &str) -> Result<&str, String> {
+    let backslashes = inside.len() - inside.trim_end_matches('\\').len();
+    if backslashes % 2 == 1 {
+        return Err("a raw string cannot end with a backslash".to_owned());
+    }
+    Ok(inside)
 }
 
 /// A part of a string after its escapes are read.
@@ -190,10 +200,13 @@ mod tests {
             (r"'\xf'", "`\\x` needs 2 digits of base 16"),
             (r"'\ud800'", "U+D800 is no Unicode character"),
             (r"'\U00110000'", "U+110000 is no Unicode character"),
+            (r"r'\'", "a raw string cannot end with a backslash"),
         ] {
             assert_eq!(string(text), Err(said.to_owned()), "{text}");
         }
         assert!(bytes(r"b'\u0041'").is_err());
+        assert!(bytes(r"br'\'").is_err());
+        assert_eq!(string(r"r'\\'"), Ok(Literal::String(r"\\".into())));
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub(super) const MACROS: [&str; 14] = [
     "optFlatMap",
 ];
 
+/// The name by which other engines keep what a loop has found so far: no variable of a macro may have
+/// it.
+const RESULT: &str = "__result__";
+
 type Expanded = Result<Expansion, Mistake>;
 
 /// Expands `target.name(arguments)` or `name(arguments)` if it is a macro.
@@ -106,13 +110,12 @@ fn bound(how: Binding, (value, name): (Expr, &Expr), body: Expr) -> Expanded {
 
 /// `math.greatest` and `math.least` take any number of arguments: three and more become a list.
 fn extreme(name: &str, target: Expr, mut arguments: Vec<Expr>) -> Expanded {
+    let alone = arguments.len() == 1;
     let not_a_number = |expr: &Expr| match &expr.kind {
-        Kind::Literal(literal) => {
-            !matches!(literal, Literal::Int(_) | Literal::Uint(_) | Literal::Double(_))
+        Kind::List(items) if alone => {
+            items.is_empty() || items.iter().any(|item| item.value.is_no_number())
         }
-        Kind::Map(_) => true,
-        Kind::List(items) => items.is_empty() || arguments.len() > 1,
-        _ => false,
+        _ => expr.is_no_number(),
     };
     if arguments.is_empty() || arguments.iter().any(not_a_number) {
         let span = arguments.iter().find(|it| not_a_number(it)).map_or(target.span, |it| it.span);
@@ -127,17 +130,31 @@ fn extreme(name: &str, target: Expr, mut arguments: Vec<Expr>) -> Expanded {
     Ok(Expansion::Call(Some(target), arguments))
 }
 
-fn variable(name: &str, argument: &Expr) -> Result<String, Mistake> {
+fn variable(of: &str, argument: &Expr) -> Result<String, Mistake> {
     match &argument.kind {
+        Kind::Name { name, .. } if name == RESULT => {
+            Err(Mistake::new(argument.span, format!("`{name}` cannot be a variable of `{of}`")))
+        }
         Kind::Name { name, absolute: false } => Ok(name.clone()),
         _ => Err(Mistake::new(
             argument.span,
-            format!("the first argument of `{name}` names its variable: a plain identifier"),
+            format!("the first argument of `{of}` names its variable: a plain identifier"),
         )),
     }
 }
 
 impl Expr {
+    /// Whether it is seen at once that this is no number.
+    fn is_no_number(&self) -> bool {
+        match &self.kind {
+            Kind::Literal(literal) => {
+                !matches!(literal, Literal::Int(_) | Literal::Uint(_) | Literal::Double(_))
+            }
+            Kind::Map(_) | Kind::List(_) => true,
+            _ => false,
+        }
+    }
+
     fn is_name(&self, wanted: &str) -> bool {
         matches!(&self.kind, Kind::Name { name, .. } if name == wanted)
     }

@@ -213,8 +213,8 @@ impl Builder {
             .into_inner()
             .next()
             .is_some_and(|first| matches!(first.as_rule(), Rule::int | Rule::double));
-        // The minus right before a number is the number's.
-        let negative = is_number && minuses > 0;
+        // One minus right before a number is the number's; more are operators.
+        let negative = is_number && minuses == 1;
         let mut operand = self.member(member, negative)?;
         let span = Span { start, ..operand.span };
         // An even run of one sign cancels; `!!x` is kept, so that `x` must still be a bool.

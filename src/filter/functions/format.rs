@@ -72,6 +72,7 @@ fn write_clause(
         ('d' | 'f' | 'e', Value::Double(double)) if !double.is_finite() => {
             write!(out, "{}", double_name(*double))
         }
+        ('d', Value::Double(double)) => write!(out, "{double}"),
         ('f', number) => {
             let double = as_double(number).ok_or_else(not_taken)?;
             write!(out, "{double:.precision$}")
@@ -116,6 +117,19 @@ fn write_hex(out: &mut String, bytes: &[u8], upper: bool) -> std::fmt::Result {
     })
 }
 
+/// Bytes as text; a run of bytes that are no UTF-8 becomes one replacement character.
+fn write_bytes(out: &mut String, bytes: &[u8]) {
+    let mut replaced = false;
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        replaced &= chunk.valid().is_empty();
+        if !chunk.invalid().is_empty() && !replaced {
+            out.push(char::REPLACEMENT_CHARACTER);
+            replaced = true;
+        }
+    }
+}
+
 fn as_double(value: &Value<'_>) -> Option<f64> {
     match value {
         Value::Double(double) => Some(*double),
@@ -156,7 +170,7 @@ fn write_text(
         }
         Value::Bytes(bytes) => {
             budget.build(bytes.len())?;
-            out.push_str(&String::from_utf8_lossy(bytes));
+            write_bytes(out, bytes);
         }
         Value::Timestamp(time) => out.push_str(&time.to_string()),
         Value::Duration(span) => out.push_str(&duration_text(*span)),

@@ -12,10 +12,12 @@ pub(super) mod lists;
 pub(super) mod math;
 pub(super) mod network;
 pub(super) mod optional;
+mod re2;
 pub(super) mod regex;
 pub(super) mod strings;
 pub(super) mod text;
 pub(super) mod time;
+mod unicode;
 
 use super::error::EvalError;
 use super::limits::{

@@ -16,7 +16,8 @@ pub(in super::super) fn none<'a>(_: &[Value<'a>], _: &mut Budget) -> Outcome<'a>
     Ok(Value::Optional(None))
 }
 
-/// None for null, false, 0, empty text, bytes, list or map.
+/// None for null, false, 0, empty text, bytes, list or map, no time at all, and the instant that
+/// Unix time counts from, which CEL's C++ runtime takes for the zero of timestamps.
 pub(in super::super) fn of_non_zero<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
     let [value] = arguments else { return refuse("optional.ofNonZeroValue", arguments) };
     let zero = match value {
@@ -28,7 +29,7 @@ pub(in super::super) fn of_non_zero<'a>(arguments: &[Value<'a>], _: &mut Budget)
         Value::Bytes(bytes) => bytes.is_empty(),
         Value::List(items) => items.is_empty(),
         Value::Map(map) => map.is_empty(),
-        Value::Optional(held) => held.is_none(),
+        Value::Timestamp(time) => (time.seconds, time.nanos) == (0, 0),
         _ => false,
     };
     Ok(if zero { Value::Optional(None) } else { Value::some(value.clone()) })

@@ -3,7 +3,8 @@
 //! Calendar parts are in UTC unless a zone is named. The zones are those of the bundled IANA
 //! database, so that a filter means the same on every machine.
 
-use jiff::Zoned;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::event::Timestamp;
@@ -13,6 +14,9 @@ use super::super::value::Value;
 use super::{Budget, Outcome, refuse};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// What Unix time counts from, in UTC.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Reads `1h30m`, `-1.5s`, `0`: decimals with the units h, m, s, ms, us and ns.
 pub(in super::super) fn parse_duration(text: &str) -> Option<i64> {
@@ -116,24 +120,29 @@ fn fixed_zone(name: &str) -> Option<TimeZone> {
     Some(TimeZone::fixed(offset))
 }
 
-fn in_zone(time: Timestamp, zone: TimeZone) -> Result<Zoned, EvalError> {
+/// What calendar and clock show in a zone. The library's own instants end a day before CEL's do, so
+/// it is asked for the zone's offset only; no zone changes its offset in that day.
+fn in_zone(time: Timestamp, zone: &TimeZone) -> Result<DateTime, EvalError> {
     let nanos = i32::try_from(time.nanos).unwrap_or(0);
-    let time =
-        jiff::Timestamp::new(time.seconds, nanos).map_err(|_| EvalError::Overflow("timestamp"))?;
-    Ok(time.to_zoned(zone))
+    let nearest = if time.seconds < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    let instant = jiff::Timestamp::new(time.seconds, nanos).unwrap_or(nearest);
+    let offset = i64::from(zone.to_offset(instant).seconds());
+    EPOCH
+        .checked_add(SignedDuration::new(time.seconds + offset, nanos))
+        .map_err(|_| EvalError::Overflow("timestamp"))
 }
 
 /// A part of an instant in UTC or in the zone given, or else a part of a span.
 fn part<'a>(
     name: &'static str,
     arguments: &[Value<'a>],
-    of_time: fn(&Zoned) -> i64,
+    of_time: fn(&DateTime) -> i64,
     of_span: Option<fn(i64) -> i64>,
 ) -> Outcome<'a> {
     match (arguments, of_span) {
-        ([Value::Timestamp(time)], _) => Ok(Value::Int(of_time(&in_zone(*time, TimeZone::UTC)?))),
+        ([Value::Timestamp(time)], _) => Ok(Value::Int(of_time(&in_zone(*time, &TimeZone::UTC)?))),
         ([Value::Timestamp(time), Value::String(zone)], _) => {
-            Ok(Value::Int(of_time(&in_zone(*time, time_zone(zone)?)?)))
+            Ok(Value::Int(of_time(&in_zone(*time, &time_zone(zone)?)?)))
         }
         ([Value::Duration(span)], Some(of_span)) => Ok(Value::Int(of_span(*span))),
         _ => refuse(name, arguments),
@@ -161,7 +170,7 @@ pub(in super::super) fn day_of_month<'a>(arguments: &[Value<'a>], _: &mut Budget
 
 /// From 0 for Sunday.
 pub(in super::super) fn day_of_week<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    let of_time = |time: &Zoned| i64::from(time.weekday().to_sunday_zero_offset());
+    let of_time = |time: &DateTime| i64::from(time.weekday().to_sunday_zero_offset());
     part("getDayOfWeek", arguments, of_time, None)
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod language;
 mod limits;
 mod mistakes;
+mod neighbours;
 
 use crate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
 
