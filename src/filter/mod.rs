@@ -2,8 +2,8 @@
 //!
 //! The way of a filter: text → `parse` (the grammar in `filters/cel.pest`, macros expanded) → `tree`
 //! → `check` (names, types, constants; `overloads` lists all functions) → `node` → `program` (tests
-//! on slots; the general evaluator in `eval` for the rest). It reads slots and knows nothing of
-//! I/O, clocks or subscriptions.
+//! on slots; the general evaluator in `eval` for the rest). And back: tree → `unparse` → text. It reads
+//! slots and knows nothing of I/O, clocks or subscriptions.
 //!
 //! ```
 //! use sluicegate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
@@ -58,6 +58,7 @@ mod parse;
 mod program;
 mod tree;
 mod types;
+mod unparse;
 mod value;
 
 #[cfg(test)]
@@ -107,6 +108,14 @@ impl CheckedFilter {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same filter in one spelling: without comments and needless brackets, and with the same
+    /// spaces and quotes everywhere. It is for comparing and showing.
+    #[must_use]
+    pub fn normal(&self) -> String {
+        parse::parse(&self.text, true)
+            .map_or_else(|_| self.text().to_owned(), |tree| unparse::unparse(&tree))
     }
 
     /// What explains the filter's results; its fields become slots of the plan too.
