@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::event::{FieldType, Slot, SlotId, SlotPlan};
@@ -15,7 +16,7 @@ use super::environment::Expression;
 use super::error::EvalError;
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
-use super::functions::network::contains_text;
+use super::functions::network::read_ip;
 use super::functions::regex::Pattern;
 use super::network::Cidr;
 use super::node::{Call, Node};
@@ -122,7 +123,7 @@ impl Program {
     /// # Errors
     /// When the filter has no result for this event; the event then counts as not matching.
     pub fn matches(&self, slots: &[Slot<'_>]) -> Result<bool, EvalError> {
-        let mut run = Run { slots, evaluation: self.evaluation(slots) };
+        let mut run = Run { slots, evaluation: self.evaluation(slots), address: None };
         run.test(&self.test)
     }
 
@@ -290,6 +291,9 @@ impl Place {
 struct Run<'n, 'e> {
     slots: &'n [Slot<'e>],
     evaluation: Evaluation<'n, 'e>,
+    /// The address that was read last, and from where: a filter with many networks tests one address
+    /// against all of them.
+    address: Option<(SlotId, IpAddr)>,
 }
 
 impl<'n> Run<'n, '_> {
@@ -320,9 +324,7 @@ impl<'n> Run<'n, '_> {
                 place.text("startsWith", slots)?.starts_with(&**start)
             }
             Test::EndsWith(place, end) => place.text("endsWith", slots)?.ends_with(&**end),
-            Test::Within(place, network) => {
-                contains_text(network, &place.text("containsIP", slots)?)?
-            }
+            Test::Within(place, network) => network.contains(self.address(place)?),
             Test::Matches(place, pattern) => pattern.is_match(&place.text("matches", slots)?),
             Test::Not(test) => !self.test(test)?,
             Test::All(tests) => return self.connect(tests, false),
@@ -334,6 +336,17 @@ impl<'n> Run<'n, '_> {
             }
             Test::General(node) => return self.evaluation.truth(node),
         })
+    }
+
+    fn address(&mut self, place: &Place) -> Result<IpAddr, EvalError> {
+        match self.address {
+            Some((slot, address)) if slot == place.slot => Ok(address),
+            _ => {
+                let address = read_ip(&place.text("containsIP", self.slots)?)?;
+                self.address = Some((place.slot, address));
+                Ok(address)
+            }
+        }
     }
 
     fn connect(&mut self, tests: &'n [Test], deciding: bool) -> Result<bool, EvalError> {

@@ -7,7 +7,8 @@ use super::super::network::{self, Cidr, parse_ip};
 use super::super::value::Value;
 use super::{Budget, Outcome, refuse};
 
-fn read_ip(text: &str) -> Result<IpAddr, EvalError> {
+/// The address that a text is.
+pub(in super::super) fn read_ip(text: &str) -> Result<IpAddr, EvalError> {
     parse_ip(text).ok_or_else(|| EvalError::invalid("IP address", text))
 }
 
@@ -99,15 +100,10 @@ pub(in super::super) fn contains_ip<'a>(arguments: &[Value<'a>], _: &mut Budget)
     match arguments {
         [Value::Cidr(network), Value::Ip(address)] => Ok(Value::Bool(network.contains(*address))),
         [Value::Cidr(network), Value::String(text)] => {
-            Ok(Value::Bool(contains_text(network, text)?))
+            Ok(Value::Bool(network.contains(read_ip(text)?)))
         }
         _ => refuse("containsIP", arguments),
     }
-}
-
-/// Whether a network contains an address that is given as text.
-pub(in super::super) fn contains_text(network: &Cidr, text: &str) -> Result<bool, EvalError> {
-    Ok(network.contains(read_ip(text)?))
 }
 
 pub(in super::super) fn contains_cidr<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
