@@ -9,11 +9,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::filter_test::Test;
-use super::{Failure, Outcome, OutputFormat, bench, catalog, load};
+use super::{Failure, Outcome, OutputFormat, bench, catalog, load, paint};
 use crate::config::Config;
 use crate::event::{Event, EventType, SlotPlan, Slots};
 use crate::filter::{self, Explainer};
-use crate::pipeline::Trial;
+use crate::pipeline::{SubscriptionCounts, Trial};
 use crate::report::line_column;
 use crate::resources::{ResourceError, Source};
 
@@ -73,6 +73,9 @@ pub(super) struct Eval {
     /// For each event, tell the first part of the expression that decided it, on standard error
     #[arg(long)]
     explain: bool,
+    /// How results are printed; json gives each event's result, and the counts last
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
     /// Events as NDJSON; standard input if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
@@ -98,7 +101,7 @@ impl Typed {
         self.event_type(config)?;
         let catalog = &config.resources.catalog;
         Source::new(catalog, &self.event_type, Some(&self.expression), fields)
-            .map_err(|errors| Failure::Work(describe(&errors)))
+            .map_err(|errors| refused(&describe(&errors)))
     }
 }
 
@@ -107,15 +110,18 @@ impl Check {
         let config = self.typed.settings()?;
         let event_type = self.typed.event_type(&config)?;
         let text = &self.typed.expression;
-        let error = filter::check(text, event_type).err();
+        let checked = filter::check(text, event_type);
         let mut out = io::stdout().lock();
-        match (self.output, error) {
-            (OutputFormat::Table, None) => Ok(writeln!(out, "ok")?),
-            (OutputFormat::Table, Some(error)) => Err(Failure::work(error)),
-            (OutputFormat::Json, None) => {
-                Ok(writeln!(out, "{}", json!({"ok": true, "mistakes": []}))?)
+        match (self.output, checked) {
+            (OutputFormat::Table, Ok(_)) => {
+                Ok(writeln!(out, "{}", paint::painted("ok", "32", paint::wanted(&out)))?)
             }
-            (OutputFormat::Json, Some(error)) => {
+            (OutputFormat::Table, Err(error)) => Err(refused(&error.to_string())),
+            (OutputFormat::Json, Ok(filter)) => {
+                let result = json!({"ok": true, "mistakes": [], "normal": filter.normal()});
+                Ok(writeln!(out, "{result}")?)
+            }
+            (OutputFormat::Json, Err(error)) => {
                 let mistakes: Vec<_> = error
                     .mistakes()
                     .iter()
@@ -152,18 +158,33 @@ impl Eval {
         };
         let explanation = self.explain.then(|| self.explanation(&config)).transpose()?;
         let lines = self.print_matches(&trial, input, explanation.as_ref())?;
-        let counts = trial.counts();
+        self.print_counts(&trial.counts(), &lines)?;
+        if lines.bad > 0 {
+            return Err(Failure::work("some lines are not events"));
+        }
+        Ok(())
+    }
+
+    fn print_counts(&self, counts: &SubscriptionCounts, lines: &Lines) -> Outcome {
+        if self.output == OutputFormat::Json {
+            let counts = json!({
+                "matched": counts.matched,
+                "seen": counts.seen,
+                "filter_errors": counts.filter_errors,
+                "last_filter_error": counts.last_filter_error,
+                "other_types": lines.other_types,
+                "bad_lines": lines.bad,
+            });
+            return Ok(writeln!(io::stdout(), "{}", json!({ "counts": counts }))?);
+        }
         let mut remarks = io::stderr().lock();
         writeln!(
             remarks,
             "{} of {} events matched, {} filter errors, {} of other types, {} bad lines",
             counts.matched, counts.seen, counts.filter_errors, lines.other_types, lines.bad
         )?;
-        if let Some(error) = counts.last_filter_error {
+        if let Some(error) = &counts.last_filter_error {
             writeln!(remarks, "last filter error: {error}")?;
-        }
-        if lines.bad > 0 {
-            return Err(Failure::work("some lines are not events"));
         }
         Ok(())
     }
@@ -195,15 +216,17 @@ impl Eval {
                     lines.other_types += 1;
                 }
                 Ok(event) => {
-                    if let Some(explanation) = explanation {
-                        writeln!(
-                            io::stderr(),
-                            "line {}: {}",
-                            number + 1,
-                            explanation.of(&event.0)
-                        )?;
+                    let told = explanation.map(|it| it.of(&event.0, self.output));
+                    let body = trial.matches(&event);
+                    if self.output == OutputFormat::Json {
+                        let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
+                        writeln!(out, "{}", result_line(number + 1, body, told))?;
+                        continue;
                     }
-                    if let Some(body) = trial.matches(&event) {
+                    if let Some(told) = told {
+                        writeln!(io::stderr(), "line {}: {told}", number + 1)?;
+                    }
+                    if let Some(body) = body {
                         out.write_all(&body)?;
                         out.write_all(b"\n")?;
                     }
@@ -226,11 +249,25 @@ struct Explanation {
 }
 
 impl Explanation {
-    /// `` `ev.tls.version == "1.1"` is false: ev.tls.version is "1.3" ``
-    fn of(&self, event: &Event<'_>) -> String {
+    /// `` `ev.tls.version == "1.1"` is false: ev.tls.version is "1.3" ``, or the same as JSON.
+    fn of(&self, event: &Event<'_>, output: OutputFormat) -> String {
         let mut slots = Slots::new();
         self.plan.extract(event, &mut slots);
         let decision = self.explainer.decide(&slots);
+        if output == OutputFormat::Json {
+            let fields: serde_json::Map<_, _> = decision
+                .fields
+                .into_iter()
+                .map(|(field, json)| (field.to_owned(), json.into()))
+                .collect();
+            return json!({
+                "part": decision.text,
+                "value": decision.value.as_ref().ok(),
+                "error": decision.value.as_ref().err().map(ToString::to_string),
+                "fields": fields,
+            })
+            .to_string();
+        }
         let mut told = match decision.value {
             Ok(value) => format!("`{}` is {value}", decision.text),
             Err(error) => format!("`{}` has no value: {error}", decision.text),
@@ -244,6 +281,21 @@ impl Explanation {
         }
         told
     }
+}
+
+/// One event's result for programs. The event and the explanation are JSON already.
+fn result_line(number: usize, event: Option<String>, explanation: Option<String>) -> String {
+    let matches = event.is_some();
+    let member = |name: &str, json: Option<String>| {
+        json.map_or(String::new(), |json| format!(",\"{name}\":{json}"))
+    };
+    let (event, explanation) = (member("event", event), member("decided_by", explanation));
+    format!("{{\"line\":{number},\"match\":{matches}{event}{explanation}}}")
+}
+
+/// That the filter is refused; the report goes to standard error.
+fn refused(report: &str) -> Failure {
+    Failure::Work(paint::report(report, paint::wanted(&io::stderr())))
 }
 
 fn describe(errors: &[ResourceError]) -> String {

@@ -9,12 +9,13 @@
 //!     match: true
 //! ```
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::paint::{self, painted};
 use super::{Failure, Outcome, load};
 use crate::config::{self, FilterText, Mistake, Section};
 use crate::event::{Catalog, Event, Timestamp};
@@ -55,7 +56,7 @@ impl Test {
         let cases = document
             .decode(|root| root.required("tests").list(|section| read_case(section, catalog)))?;
         let mut out = io::stdout().lock();
-        let colours = out.is_terminal();
+        let colours = paint::wanted(&out);
         let (mut failed, all) = (0usize, cases.len());
         for case in cases {
             match case.run() {
@@ -70,10 +71,6 @@ impl Test {
         writeln!(out, "{} of {all} tests passed", all - failed)?;
         if failed > 0 { Err(Failure::work(format!("{failed} tests failed"))) } else { Ok(()) }
     }
-}
-
-fn painted(text: &str, colour: &str, colours: bool) -> String {
-    if colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 fn read_case(section: &mut Section<'_>, catalog: &Catalog) -> Option<Case> {

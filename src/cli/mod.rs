@@ -12,6 +12,7 @@ mod filter;
 mod filter_test;
 mod generate;
 mod health;
+mod paint;
 mod run;
 mod schema;
 mod test_event;

@@ -1,5 +1,7 @@
 //! The commands and settings for filters: unit tests from a file, explanations, the library.
 
+use serde_json::Value;
+
 use crate::support::sluicegate;
 
 const HTTP: &str = "http_request_complete.v0";
@@ -83,6 +85,48 @@ fn an_explanation_names_the_part_that_decided() {
     let said = String::from_utf8(output.stderr).unwrap();
     let expected = r#"line 1: `ev.tls.version == "1.2"` is false: ev.tls.version is "1.3""#;
     assert_eq!(said.lines().next(), Some(expected), "{said}");
+}
+
+#[test]
+fn results_come_as_json_for_programs() {
+    let filter = "( ev.tls.version==\"1.3\" ) // modern";
+    let check = ["filter", "check", filter, "--type", HTTP, "-o", "json"];
+    let checked: Value = serde_json::from_slice(&sluicegate(&check, "").stdout).unwrap();
+    assert_eq!(checked["normal"], "ev.tls.version == \"1.3\"");
+
+    let events = format!("{EVENT}\n{}", EVENT.replace("1.3", "1.2"));
+    let eval = [
+        "filter",
+        "eval",
+        filter,
+        "--type",
+        HTTP,
+        "-o",
+        "json",
+        "--explain",
+        "--fields",
+        "tls.version",
+    ];
+    let output = String::from_utf8(sluicegate(&eval, &events).stdout).unwrap();
+    let lines: Vec<Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, second, last] = lines.as_slice() else { panic!("{output}") };
+    assert_eq!((&first["line"], &first["match"]), (&1.into(), &true.into()));
+    assert_eq!(first["event"]["object"]["tls"]["version"], "1.3");
+    assert_eq!((&second["match"], &second["event"]), (&false.into(), &Value::Null));
+    assert_eq!(second["decided_by"]["fields"]["ev.tls.version"], "\"1.2\"");
+    assert_eq!((&last["counts"]["matched"], &last["counts"]["seen"]), (&1.into(), &2.into()));
+}
+
+#[test]
+fn several_mistakes_are_told_together() {
+    let filter = "ev.nope == 1 && ev.tls.version == 2 || foo(3)";
+    let output = sluicegate(&["filter", "check", filter, "--type", HTTP], "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in ["`ev.nope`", "string with int", "`foo`"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains('\x1b'), "no colours where nobody looks");
 }
 
 #[test]
