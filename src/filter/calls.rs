@@ -11,8 +11,8 @@ use super::check::{Checker, Typed, constant};
 use super::environment::Declaration;
 use super::error::{EvalError, Mistake};
 use super::functions::Budget;
-use super::functions::extract;
-use super::functions::regex::Pattern;
+use super::functions::pattern::Pattern;
+use super::functions::regex;
 use super::limits::{MAX_REGEX_PROGRAM, MAX_REGEXES};
 use super::macros::MACROS;
 use super::network::{Cidr, parse_ip};
@@ -235,7 +235,7 @@ impl<'x> Checker<'x> {
             this.refuse(Mistake::new(span, error.to_string()), error).0
         };
         if let (Some(run), [_, Node::Constant(Value::String(pattern)), ..]) =
-            (extract::implementation(function.name), arguments.as_slice())
+            (regex::implementation(function.name), arguments.as_slice())
         {
             return match self.pattern(pattern) {
                 Err(error) => refused(self, error),

@@ -12,7 +12,7 @@ use super::calls::Callee;
 use super::environment::Environment;
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
-use super::functions::regex::Pattern;
+use super::functions::pattern::Pattern;
 use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES};
 use super::node::{BindNode, FoldNode, Node};
 use super::tree::{Bind, Binding, Comprehension, Element, Entry, Expr, Fold, Kind, Literal};

@@ -1,7 +1,7 @@
 //! The functions of CEL's extension libraries: strings, math, lists, sets, regex, network, encoders,
 //! optionals. The table has the form of the one in `overloads.rs`.
 
-use super::functions::{encode, extract, extreme, format, lists, math, network, optional, text};
+use super::functions::{encode, extreme, format, lists, math, network, optional, regex, text};
 use super::overloads::Style::{Global, Receiver};
 use super::overloads::{Family, family};
 
@@ -90,11 +90,11 @@ pub(super) const EXTENSIONS: &[Family] = &[
     family(
         "regex.replace",
         Global,
-        extract::replace,
+        regex::replace,
         &[("string, string, string", "string"), ("string, string, string, int", "string")],
     ),
-    family("regex.extract", Global, extract::extract, &[("string, string", "optional(string)")]),
-    family("regex.extractAll", Global, extract::extract_all, &[("string, string", "list(string)")]),
+    family("regex.extract", Global, regex::extract, &[("string, string", "optional(string)")]),
+    family("regex.extractAll", Global, regex::extract_all, &[("string, string", "list(string)")]),
     // math
     family("math.greatest", Global, extreme::greatest, EXTREME),
     family("math.least", Global, extreme::least, EXTREME),

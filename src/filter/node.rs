@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::error::EvalError;
 use super::functions::Implementation;
-use super::functions::extract::Implementation as RegexImplementation;
-use super::functions::regex::Pattern;
+use super::functions::pattern::Pattern;
+use super::functions::regex::Implementation as RegexImplementation;
 use super::tree::{Binding, Element, Entry, Fold};
 use super::value::Value;
 

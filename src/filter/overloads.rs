@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::extensions::EXTENSIONS;
-use super::functions::{Implementation, arithmetic, containers, convert, extract, strings, time};
+use super::functions::{Implementation, arithmetic, containers, convert, regex, text, time};
 use super::types::{Type, split_types};
 
 /// How a function is called.
@@ -145,10 +145,10 @@ const FAMILIES: &[Family] = &[
         containers::size,
         &[("string", "int"), ("bytes", "int"), ("list(A)", "int"), ("map(A, B)", "int")],
     ),
-    family("contains", Receiver, strings::contains, TEXT_TEST),
-    family("startsWith", Receiver, strings::starts_with, TEXT_TEST),
-    family("endsWith", Receiver, strings::ends_with, TEXT_TEST),
-    family("matches", Both, extract::matches, TEXT_TEST),
+    family("contains", Receiver, text::contains, TEXT_TEST),
+    family("startsWith", Receiver, text::starts_with, TEXT_TEST),
+    family("endsWith", Receiver, text::ends_with, TEXT_TEST),
+    family("matches", Both, regex::matches, TEXT_TEST),
     family(
         "int",
         Global,

@@ -17,7 +17,7 @@ use super::error::EvalError;
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
 use super::functions::network::read_ip;
-use super::functions::regex::Pattern;
+use super::functions::pattern::Pattern;
 use super::network::Cidr;
 use super::node::{Call, Node};
 use super::value::{Text, Value, compare, equal, no_overload};

@@ -1,5 +1,5 @@
 //! Where readers of the specification may differ: what Google's C++ runtime was seen to do, and we do
-//! too. Patterns have such a table in `functions/regex.rs`.
+//! too. Patterns have such a table in `functions/pattern.rs`.
 
 use std::collections::BTreeMap;
 
