@@ -20,6 +20,7 @@ mod control;
 mod delivery;
 mod faults;
 mod filters;
+mod fuzz;
 mod ingest;
 mod journal;
 mod operations;

@@ -1,0 +1,57 @@
+//! What the fuzz targets do with their bytes. The tests run the same on mutated filters.
+//!
+//! A body fails by panicking; that a filter is refused or has no value is no failure.
+
+use std::sync::LazyLock;
+
+use sluicegate::event::{Catalog, Event, EventType, SlotPlan, Slots, Timestamp};
+use sluicegate::filter::{CheckedFilter, check};
+
+/// The type that most filters are for.
+#[expect(clippy::expect_used, reason = "the catalog that is built in has the type")]
+static HTTP: LazyLock<EventType> = LazyLock::new(|| {
+    let name = "http_request_complete.v0";
+    EventType::clone(Catalog::builtin().get(name).expect("the type is built in"))
+});
+
+fn checked(bytes: &[u8]) -> Option<CheckedFilter> {
+    check(&String::from_utf8_lossy(bytes), &HTTP).ok()
+}
+
+/// Any bytes into the parser and the checker; a refusal has a report.
+pub fn check_text(bytes: &[u8]) {
+    if let Err(error) = check(&String::from_utf8_lossy(bytes), &HTTP) {
+        assert!(!error.mistakes().is_empty() && !error.to_string().is_empty());
+    }
+}
+
+/// A filter, and after a line of `---` an event's object, evaluated and explained. Where no object
+/// follows, the event is empty.
+pub fn evaluate(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (filter, object) = text.split_once("\n---\n").unwrap_or((&text, "{}"));
+    let Some(filter) = checked(filter.as_bytes()) else { return };
+    let event = format!(
+        r#"{{"event_id":"e","event_type":"http_request_complete.v0","event_timestamp":"2025-09-04T10:11:14Z","object":{object}}}"#
+    );
+    let Ok(event) = Event::parse(&event, Timestamp::MIN, || 0) else { return };
+    let mut plan = SlotPlan::default();
+    let program = filter.compile(&mut plan);
+    let explainer = filter.explainer(&mut plan);
+    let mut slots = Slots::new();
+    plan.extract(&event, &mut slots);
+    let _ = program.matches(&slots);
+    let _ = explainer.decide(&slots);
+}
+
+/// A filter in its one spelling is accepted, and is spelled so again.
+pub fn roundtrip(bytes: &[u8]) {
+    let Some(filter) = checked(bytes) else { return };
+    let normal = filter.normal();
+    match check(&normal, &HTTP) {
+        Ok(again) => assert_eq!(again.normal(), normal, "{}", filter.text()),
+        // What is spelled out may be longer than it was.
+        Err(error) if error.to_string().contains("limit") => {}
+        Err(error) => panic!("{}\n{error}", filter.text()),
+    }
+}

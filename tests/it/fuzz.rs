@@ -1,0 +1,151 @@
+//! The bodies of the fuzz targets on mutated filters: those of the library, and those of the page.
+//!
+//! It needs no fuzzer. Each case has a seed of its own, which is told when the case fails; with
+//! `SLUICEGATE_FUZZ_SEED=<seed>` only that case runs. `SLUICEGATE_FUZZ_CASES` sets how many run.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use sluicegate::event::{Catalog, Generator, Timestamp};
+use sluicegate::filter::library;
+
+#[path = "../../fuzz/bodies.rs"]
+mod bodies;
+
+const PAGE: &str = include_str!("../../filters/README.md");
+const HTTP: &str = "http_request_complete.v0";
+
+/// Cases where nothing else is asked for: some seconds in a debug build.
+const CASES: u64 = 1_000;
+
+/// The stack of a daemon's worker thread: the default of its runtime.
+const STACK: usize = 2 << 20;
+
+/// What is put into filters: pieces of the language, and what breaks it.
+const PIECES: [&str; 40] = [
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".",
+    "?",
+    ":",
+    "!",
+    "-",
+    "+",
+    "*",
+    "%",
+    "==",
+    "<",
+    "in",
+    "&&",
+    "||",
+    "'",
+    "\"",
+    "\\",
+    "`",
+    "//",
+    "\n",
+    "null",
+    "true",
+    "1u",
+    "9223372036854775808",
+    "1e308",
+    ".exists(x,",
+    ".map(x,",
+    "has(",
+    "dyn(",
+    ".matches('(a*)*'",
+    "cel.bind(x,",
+    "\u{0}",
+    "\u{1F600}",
+    ".?",
+];
+
+/// Small and the same everywhere: a linear congruential generator with mixed output.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        (mixed >> 33) as usize % end.max(1)
+    }
+
+    fn range(&mut self, length: usize) -> Range<usize> {
+        let start = self.below(length + 1);
+        start..(start + self.below(12)).min(length)
+    }
+}
+
+/// The filters of the library and of the page.
+fn corpus() -> Vec<String> {
+    let blocks = PAGE.split("```cel\n").skip(1).filter_map(|rest| rest.split("```").next());
+    library().map(|filter| filter.text.to_owned()).chain(blocks.map(str::to_owned)).collect()
+}
+
+fn objects() -> Vec<String> {
+    let catalog = Catalog::builtin();
+    let start = Timestamp::parse("2025-09-04T10:00:00Z").unwrap();
+    let mut generator = Generator::new(catalog.get(HTTP).unwrap(), 1, start);
+    let mut object = || {
+        let mut line = String::new();
+        generator.next_event(&mut line);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        event["object"].to_string()
+    };
+    (0..16).map(|_| object()).collect()
+}
+
+/// A text with one to four changes: a part taken out, doubled, or replaced by a piece, by a part of
+/// another text, or by any byte.
+fn mutated(texts: &[String], random: &mut Random) -> Vec<u8> {
+    let mut bytes = texts[random.below(texts.len())].clone().into_bytes();
+    for _ in 0..=random.below(4) {
+        let at = random.range(bytes.len());
+        let new = match random.below(5) {
+            0 => Vec::new(),
+            1 => bytes[at.clone()].repeat(2),
+            2 => PIECES[random.below(PIECES.len())].as_bytes().to_vec(),
+            3 => {
+                let other = texts[random.below(texts.len())].as_bytes();
+                other[random.range(other.len())].to_vec()
+            }
+            _ => vec![random.below(256) as u8],
+        };
+        bytes.splice(at, new);
+    }
+    bytes
+}
+
+fn run_case(texts: &[String], objects: &[String], seed: u64) {
+    let mut random = Random(seed);
+    let filter = mutated(texts, &mut random);
+    let object = mutated(objects, &mut random);
+    bodies::check_text(&filter);
+    bodies::roundtrip(&filter);
+    bodies::evaluate(&[filter.as_slice(), b"\n---\n", object.as_slice()].concat());
+}
+
+#[test]
+fn no_mutated_filter_or_event_breaks_the_filter_language() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SLUICEGATE_FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES),
+    };
+    let run = move || {
+        let (texts, objects) = (corpus(), objects());
+        assert!(texts.len() > 50, "the corpus has its filters");
+        for seed in seeds {
+            let case = AssertUnwindSafe(|| run_case(&texts, &objects, seed));
+            assert!(catch_unwind(case).is_ok(), "SLUICEGATE_FUZZ_SEED={seed} breaks it");
+        }
+    };
+    thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
