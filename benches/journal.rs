@@ -95,7 +95,7 @@ async fn append(folder: &Path, senders: usize, records: usize) -> (f64, f64) {
         tasks.push(tokio::spawn(async move {
             let mut appended = 0;
             while began.elapsed() < EACH {
-                journal.append(body.clone()).await.unwrap();
+                journal.append(body.clone(), Vec::new()).await.unwrap();
                 appended += body.len();
             }
             appended
@@ -117,7 +117,7 @@ async fn backlog(folder: &Path) {
     let journal = Journal::open(&settings(folder.path())).unwrap();
     let body: Vec<Entry> = (0..1_000).map(|_| entry(&destinations)).collect();
     while journal.status().bytes < BACKLOG {
-        journal.append(body.clone()).await.unwrap();
+        journal.append(body.clone(), Vec::new()).await.unwrap();
     }
     drop(journal);
     let bytes = BACKLOG as f64 / 1e6;

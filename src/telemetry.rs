@@ -21,6 +21,12 @@ pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
 pub const SUBSCRIPTION_MATCHED: &str = "sluicegate_subscription_matched_events_total";
 /// Events whose filter ended in an error; label `subscription`.
 pub const SUBSCRIPTION_ERRORS: &str = "sluicegate_subscription_filter_errors_total";
+/// Events accepted for a destination; label `destination`.
+pub const ACCEPTED: &str = "sluicegate_destination_accepted_events_total";
+/// Those that filters turned down; label `destination`.
+pub const FILTERED_OUT: &str = "sluicegate_destination_filtered_out_events_total";
+/// Accepted events less all that is known of them, 0 if all is right; label `destination`.
+pub const LEDGER_IMBALANCE: &str = "sluicegate_ledger_imbalance";
 /// Records delivered; label `destination`.
 pub const DELIVERED: &str = "sluicegate_destination_delivered_records_total";
 /// Records sent again; label `destination`.
@@ -41,6 +47,11 @@ pub const DESTINATION_STATE: &str = "sluicegate_destination_state";
 pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
+
+/// Damaged places found in the journal since the process began.
+pub const JOURNAL_DAMAGED: &str = "sluicegate_journal_damaged_total";
+/// 1 while something keeps the journal from working, which `/status` tells, and 0 otherwise.
+pub const JOURNAL_ERROR: &str = "sluicegate_journal_error";
 
 /// Upper bounds of the request histogram's buckets, in seconds: from a local emulator's answer to
 /// past the sinks' own timeout.
@@ -93,6 +104,9 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types");
     describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record");
     describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error");
+    describe_counter!(ACCEPTED, "events accepted for the destination");
+    describe_counter!(FILTERED_OUT, "events that filters turned down");
+    describe_gauge!(LEDGER_IMBALANCE, "accepted events less all that is known of them");
     describe_counter!(DELIVERED, "records that the service has taken");
     describe_counter!(RETRIED, "records sent again");
     describe_counter!(DEAD_LETTERED, "records put among the dead letters");
@@ -103,6 +117,8 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
+    describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal");
+    describe_gauge!(JOURNAL_ERROR, "1 while something keeps the journal from working");
     Ok(handle)
 }
 

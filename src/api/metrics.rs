@@ -2,13 +2,17 @@
 
 use metrics::{counter, gauge};
 
+use crate::journal::Account;
 use crate::pipeline::{State, Status};
+use crate::resources::ResourceId;
 use crate::telemetry;
 
 pub(super) fn set(status: &Status) {
     counter!(telemetry::INGEST_ACCEPTED).absolute(status.accepted);
     counter!(telemetry::INGEST_REJECTED).absolute(status.rejected);
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
+    counter!(telemetry::JOURNAL_DAMAGED).absolute(status.journal.damaged);
+    gauge!(telemetry::JOURNAL_ERROR).set(f64::from(u8::from(status.journal.error.is_some())));
     for (id, counts) in &status.subscriptions {
         let label = [("subscription", id.to_string())];
         counter!(telemetry::SUBSCRIPTION_SEEN, &label).absolute(counts.seen);
@@ -31,5 +35,15 @@ pub(super) fn set(status: &Status) {
             let labels = [("destination", id.clone()), ("state", state.as_str().to_owned())];
             gauge!(telemetry::DESTINATION_STATE, &labels).set(is_in);
         }
+    }
+}
+
+/// Both sides of the ledger and their difference, from one reading of all accounts.
+pub(super) fn set_ledger(accounts: &[(ResourceId, Account)]) {
+    for (id, account) in accounts {
+        let label = [("destination", id.to_string())];
+        counter!(telemetry::ACCEPTED, &label).absolute(account.accepted);
+        counter!(telemetry::FILTERED_OUT, &label).absolute(account.filtered_out);
+        gauge!(telemetry::LEDGER_IMBALANCE, &label).set(account.imbalance() as f64);
     }
 }

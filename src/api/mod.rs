@@ -4,6 +4,7 @@
 
 mod answer;
 mod control;
+mod ledger;
 mod metrics;
 mod openapi;
 mod rate;
@@ -28,6 +29,7 @@ use crate::control::Control;
 use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 use crate::pipeline::Pipeline;
 
+pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
 pub use request::MAX_BODY;
 
@@ -36,8 +38,9 @@ pub use request::MAX_BODY;
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// Who may read `/status` and `/metrics` where the address is not loopback, besides the owners
-    /// of API keys: for programs that know one fixed token. On a loopback address everyone may.
+    /// Who may read `/status`, `/ledger` and `/metrics` where the address is not loopback, besides
+    /// the owners of API keys: for programs that know one fixed token. On a loopback address
+    /// everyone may.
     pub bearer_tokens: BearerTokens,
     /// Most connections at a time; more wait.
     pub max_connections: usize,
@@ -88,6 +91,7 @@ pub fn router(
     let api = Arc::new(Api { settings, control, pipeline, accepting, metrics, window });
     let guarded = Router::new()
         .route("/status", get(show_status))
+        .route("/ledger", get(show_ledger))
         .route("/metrics", get(show_metrics))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), guard));
     Router::new()
@@ -127,8 +131,13 @@ async fn show_status(State(api): State<Arc<Api>>) -> Response {
     axum::Json(status::to_json(&api.pipeline.status())).into_response()
 }
 
+async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(ledger_to_json(&api.pipeline.ledger())).into_response()
+}
+
 async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
     metrics::set(&api.pipeline.status());
+    metrics::set_ledger(&api.pipeline.ledger());
     let text = api.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -42,6 +42,8 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "pending_records": status.account.pending_records,
         "pending_bytes": status.account.pending_bytes,
         "oldest_pending_seconds": status.account.oldest_pending.as_secs_f64(),
+        "accepted": status.account.accepted,
+        "filtered_out": status.account.filtered_out,
         "delivered": status.account.delivered,
         "retried": status.condition.retried,
         "dead_lettered": status.account.dead_lettered,

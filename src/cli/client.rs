@@ -60,11 +60,9 @@ impl Client {
         Ok(self)
     }
 
-    /// Sends a key with every request.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the routes that ask for a key are to come"))]
-    pub(super) fn key(mut self, key: Secret) -> Client {
-        self.key = Some(key);
-        self
+    /// The same with a bearer token or API key for every request.
+    pub(super) fn with_key(self, key: Option<Secret>) -> Client {
+        Client { key, ..self }
     }
 
     /// Asks for a path; gives status and body.
@@ -190,7 +188,7 @@ mod tests {
         let router = Router::new().fallback(echo);
         let never = std::future::pending();
         tokio::spawn(listener.serve(router, 1, TrustedProxies::default(), never));
-        let client = Client::new(base).key(Secret::new("k1"));
+        let client = Client::new(base).with_key(Some(Secret::new("k1")));
         let body = Some(json!({"a": 1}));
         let (status, said) = client.request(Method::PATCH, "/x", body).await.unwrap();
         assert_eq!(status, StatusCode::OK);

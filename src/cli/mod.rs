@@ -12,6 +12,7 @@ mod filter;
 mod filter_test;
 mod generate;
 mod health;
+mod ledger;
 mod paint;
 mod run;
 mod schema;
@@ -57,6 +58,8 @@ enum Command {
     /// Look at what could not be delivered, send it again, or throw it away
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Tell what became of everything that was accepted, and whether it adds up
+    Ledger(ledger::Ledger),
     /// Check and try filters
     #[command(subcommand)]
     Filter(filter::Filter),
@@ -146,6 +149,7 @@ fn run_command(command: Command) -> Outcome {
         Command::TestEvent(test_event) => test_event.run(),
         Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Ledger(ledger) => ledger.run(),
         Command::Filter(filter) => filter.run(),
         Command::Generate(generate) => generate.run(),
         Command::Catalog(catalog) => catalog.run(),

@@ -60,6 +60,12 @@ impl BearerTokens {
         self.0.is_empty()
     }
 
+    /// One of the tokens, for asking a daemon of the same settings.
+    #[must_use]
+    pub fn first(&self) -> Option<&Secret> {
+        self.0.first()
+    }
+
     /// Lets a request in or tells why not.
     ///
     /// # Errors

@@ -292,6 +292,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::control::Saved;
     use crate::event::Catalog;
     use crate::http::{Listener, TrustedProxies};
     use crate::journal::{self, Durability, Journal};
@@ -311,7 +312,9 @@ mod tests {
         let pipeline =
             Pipeline::start(&resources, journal.unwrap(), LogOutput::Stdout).await.unwrap();
         let accepting = Arc::new(AtomicBool::new(true));
-        let router = router(HttpSettings::default(), Arc::new(pipeline), accepting);
+        let saved = Saved::load(folder.path(), &Resources::default()).unwrap();
+        let control = Control::new(saved, Arc::new(pipeline)).unwrap();
+        let router = router(HttpSettings::default(), control, accepting);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
         let mut stream = TcpStream::connect(listener.address()).await.unwrap();
         let never = std::future::pending();

@@ -11,13 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Account, Entry, Full, Outcome, Pending, RECORD_OVERHEAD};
+use super::{Account, Entry, Full, Offer, Outcome, Pending, RECORD_OVERHEAD, Refusal};
 use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
-
-/// What a refused sender is told to wait. A healthy destination frees room in well under a second;
-/// for a dead one no figure is right, and a short one costs little.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Memory {
     max_bytes: usize,
@@ -82,12 +78,15 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn append(&self, entries: Vec<Entry>) -> Result<(), Full> {
+    pub(super) fn append(&self, entries: Vec<Entry>, offers: &[Offer]) -> Result<(), Full> {
         let needed: usize = entries.iter().map(|entry| cost(&entry.record)).sum();
         let since = Instant::now();
         let mut state = self.state();
         if !state.make_room(needed, self.max_bytes) {
-            return Err(Full { retry_after: RETRY_AFTER });
+            return Err(Full::new(Refusal::NoRoom));
+        }
+        for offer in offers {
+            state.queue(&offer.destination).account.offer(offer);
         }
         state.bytes += needed;
         for entry in entries {
@@ -154,6 +153,14 @@ impl Memory {
         let oldest = queue.unsettled.values().next().or(queue.waiting.front());
         let oldest_pending = oldest.map_or(Duration::ZERO, |item| item.since.elapsed());
         Some(Account { oldest_pending, ..queue.account })
+    }
+
+    pub(super) fn accounts(&self) -> Vec<(ResourceId, Account)> {
+        let state = self.state();
+        let mut accounts: Vec<_> =
+            state.queues.iter().map(|(id, queue)| (id.clone(), queue.account)).collect();
+        accounts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        accounts
     }
 
     pub(super) async fn drained(&self) {
@@ -290,6 +297,7 @@ mod tests {
 
     use super::*;
     use crate::event::Timestamp;
+    use crate::journal::account::all_matched;
 
     fn id(name: &str) -> ResourceId {
         ResourceId::new(name).unwrap()
@@ -311,10 +319,15 @@ mod tests {
         Memory::new(records * cost(&entry(1_000, &[]).record))
     }
 
+    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<(), Full> {
+        let offers = all_matched(&entries);
+        memory.append(entries, &offers)
+    }
+
     #[tokio::test]
     async fn a_record_is_held_once_and_until_every_destination_has_settled_it() {
         let memory = memory(2);
-        memory.append(vec![entry(1_000, &["a", "b"])]).unwrap();
+        append(&memory, vec![entry(1_000, &["a", "b"])]).unwrap();
         let bytes = memory.bytes();
         let a = memory.read(&id("a"), 10, usize::MAX).await;
         let b = memory.read(&id("b"), 10, usize::MAX).await;
@@ -329,28 +342,28 @@ mod tests {
     #[tokio::test]
     async fn a_full_journal_takes_nothing_of_a_body_and_all_of_it_once_there_is_room() {
         let memory = memory(3);
-        memory.append(vec![entry(1_000, &["a"]), entry(1_000, &["b"])]).unwrap();
+        append(&memory, vec![entry(1_000, &["a"]), entry(1_000, &["b"])]).unwrap();
         let two = || vec![entry(1_000, &["a"]), entry(1_000, &["a"])];
-        assert!(memory.append(two()).is_err());
+        assert!(append(&memory, two()).is_err());
         assert_eq!(memory.account(&id("a")).unwrap().appended, 1);
         let read = memory.read(&id("b"), 1, usize::MAX).await;
         memory.settle(&id("b"), read[0].position, Outcome::Delivered);
-        memory.append(two()).unwrap();
+        append(&memory, two()).unwrap();
     }
 
     #[test]
     fn a_body_larger_than_the_journal_is_taken_when_it_is_empty() {
         let memory = memory(1);
-        memory.append(vec![entry(5_000, &["a"])]).unwrap();
-        assert!(memory.append(vec![entry(1, &["a"])]).is_err());
+        append(&memory, vec![entry(5_000, &["a"])]).unwrap();
+        assert!(append(&memory, vec![entry(1, &["a"])]).is_err());
     }
 
     #[test]
     fn drop_oldest_gives_up_its_own_oldest_and_counts_them() {
         let memory = memory(3);
         memory.attach(&id("lossy"), Overflow::DropOldest);
-        memory.append((0..3).map(|_| entry(1_000, &["lossy"])).collect()).unwrap();
-        memory.append(vec![entry(1_000, &["lossy"]), entry(1_000, &["strict"])]).unwrap();
+        append(&memory, (0..3).map(|_| entry(1_000, &["lossy"])).collect()).unwrap();
+        append(&memory, vec![entry(1_000, &["lossy"]), entry(1_000, &["strict"])]).unwrap();
         let account = memory.account(&id("lossy")).unwrap();
         assert_eq!((account.appended, account.dropped, account.pending_records), (4, 2, 2));
     }
@@ -359,15 +372,15 @@ mod tests {
     fn nothing_is_given_up_for_a_neighbour_that_blocks() {
         let memory = memory(3);
         memory.attach(&id("lossy"), Overflow::DropOldest);
-        memory.append((0..3).map(|_| entry(1_000, &["strict", "lossy"])).collect()).unwrap();
-        assert!(memory.append(vec![entry(1_000, &["lossy"])]).is_err());
+        append(&memory, (0..3).map(|_| entry(1_000, &["strict", "lossy"])).collect()).unwrap();
+        assert!(append(&memory, vec![entry(1_000, &["lossy"])]).is_err());
         assert_eq!(memory.account(&id("lossy")).unwrap().dropped, 0);
     }
 
     #[tokio::test]
     async fn what_was_read_and_not_settled_is_read_again_by_a_new_reader() {
         let memory = memory(9);
-        memory.append((1..=3).map(|size| entry(size, &["a"])).collect()).unwrap();
+        append(&memory, (1..=3).map(|size| entry(size, &["a"])).collect()).unwrap();
         let first = memory.read(&id("a"), 2, usize::MAX).await;
         memory.settle(&id("a"), first[1].position, Outcome::Delivered);
         memory.attach(&id("a"), Overflow::Block);
@@ -379,7 +392,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_is_bounded_by_records_and_bytes_but_never_empty() {
         let memory = memory(9);
-        memory.append((0..4).map(|_| entry(1_000, &["a"])).collect()).unwrap();
+        append(&memory, (0..4).map(|_| entry(1_000, &["a"])).collect()).unwrap();
         assert_eq!(memory.read(&id("a"), 9, 10).await.len(), 1);
         assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 2);
         assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 1);
@@ -388,7 +401,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn drained_returns_when_the_last_record_is_settled() {
         let memory = Arc::new(memory(9));
-        memory.append(vec![entry(1, &["a"])]).unwrap();
+        append(&memory, vec![entry(1, &["a"])]).unwrap();
         let waiting = tokio::spawn({
             let memory = Arc::clone(&memory);
             async move { memory.drained().await }
@@ -432,7 +445,7 @@ mod tests {
                     Action::Append { sizes, to } => {
                         let names: Vec<_> =
                             (0..3).filter(|bit| to & (1 << bit) != 0).map(|bit| NAMES[bit]).collect();
-                        let _ = memory.append(sizes.iter().map(|&size| entry(size, &names)).collect());
+                        let _ = append(&memory, sizes.iter().map(|&size| entry(size, &names)).collect());
                     }
                     Action::Take(at) => {
                         memory.state().take(&id(NAMES[at as usize]), 2, 3_000);
@@ -468,6 +481,7 @@ mod tests {
                 account.appended,
                 account.delivered + account.dropped + account.pending_records
             );
+            prop_assert_eq!(account.imbalance(), 0);
             for item in items() {
                 let keeps = held.entry(Arc::as_ptr(&item.held)).or_insert((item.held.bytes, false));
                 keeps.1 |= item.keeps;

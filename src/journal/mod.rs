@@ -10,8 +10,10 @@
 //! - a record is held until every destination has settled it, and counted all that time;
 //! - what is held never passes `max_bytes` by more than one body that found the journal empty;
 //! - two journals never use one folder at a time;
-//! - for each destination, at every moment: appended = delivered + dead-lettered + dropped + pending.
+//! - for each destination, at every moment: accepted = filtered out + delivered + dead-lettered +
+//!   dropped + pending (see `account`).
 
+mod account;
 mod dead_letters;
 mod disk;
 mod memory;
@@ -28,6 +30,7 @@ use tracing::warn;
 use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
 
+pub use account::{Account, Offer};
 use dead_letters::DeadLetters;
 pub use dead_letters::{DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters};
 use disk::{Disk, Options};
@@ -78,16 +81,45 @@ pub struct Entry {
     pub destinations: Arc<[ResourceId]>,
 }
 
-/// The journal has no room; nothing of the append was kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The journal does not take an append now; nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Full {
+    /// Why.
+    pub cause: Refusal,
     /// When trying again may help.
     pub retry_after: Duration,
 }
 
+/// Why an append is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Records that nobody may give up fill `max_bytes`.
+    NoRoom,
+    /// The disk does not take it, in the system's words.
+    CannotWrite(String),
+    /// The disk takes longer than anybody should wait. What it takes in the end is delivered.
+    Slow(Duration),
+}
+
+impl Full {
+    /// What a refused sender is told to wait: a second. A healthy destination frees room in less;
+    /// for a dead one or a full disk no figure is right, and a short one costs little.
+    fn new(cause: Refusal) -> Full {
+        Full { cause, retry_after: Duration::from_secs(1) }
+    }
+}
+
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the journal is full")
+        match &self.cause {
+            Refusal::NoRoom => f.write_str(
+                "the journal is full: records that wait for their destinations fill `journal.max_bytes`",
+            ),
+            Refusal::CannotWrite(reason) => write!(f, "the journal cannot write: {reason}"),
+            Refusal::Slow(patience) => {
+                write!(f, "the journal's disk has not answered for {} s", patience.as_secs())
+            }
+        }
     }
 }
 
@@ -109,27 +141,6 @@ pub enum Outcome {
     Delivered,
     /// It can never be delivered and was put among the dead letters.
     DeadLettered,
-}
-
-/// One destination's account: what came, what became of it, what waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Account {
-    /// Records appended for this destination.
-    pub appended: u64,
-    /// Records that the service has taken.
-    pub delivered: u64,
-    /// Records that no service will ever take.
-    pub dead_lettered: u64,
-    /// Records given up to make room (`overflow: drop_oldest`), or lost because the disk was damaged,
-    /// which is logged as an error.
-    pub dropped: u64,
-    /// Records that wait or are on their way.
-    pub pending_records: u64,
-    /// The bytes of these.
-    pub pending_bytes: u64,
-    /// How long the oldest of these has been pending; on disk, if none is on its way, no less than
-    /// that.
-    pub oldest_pending: Duration,
 }
 
 /// What the journal as a whole holds.
@@ -194,14 +205,18 @@ impl Journal {
         })
     }
 
-    /// Keeps the entries for all their destinations, in order.
+    /// Keeps the entries for all their destinations, in order, and counts in the same moment what
+    /// was offered to whom.
+    ///
+    /// On disk both are there after any crash. Only what is offered without entries costs no write:
+    /// it is counted at once and saved within a second.
     ///
     /// # Errors
-    /// [`Full`] when there is no room, or the disk takes nothing; then nothing was kept.
-    pub async fn append(&self, entries: Vec<Entry>) -> Result<(), Full> {
+    /// [`Full`] when there is no room, or the disk takes nothing; then nothing was kept or counted.
+    pub async fn append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Full> {
         match &*self.store {
-            Store::Disk(disk) => disk.append(entries).await,
-            Store::Memory(memory) => memory.append(entries),
+            Store::Disk(disk) => disk.append(entries, offers).await,
+            Store::Memory(memory) => memory.append(entries, &offers),
         }
     }
 
@@ -233,6 +248,16 @@ impl Journal {
         match &*self.store {
             Store::Disk(disk) => disk.account(destination),
             Store::Memory(memory) => memory.account(destination),
+        }
+    }
+
+    /// The accounts of all destinations that ever had a cursor or a record, by id, as they are at one
+    /// moment.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<(ResourceId, Account)> {
+        match &*self.store {
+            Store::Disk(disk) => disk.accounts(),
+            Store::Memory(memory) => memory.accounts(),
         }
     }
 
@@ -284,6 +309,16 @@ impl Journal {
             },
         }
     }
+}
+
+/// The accounts that a stopped daemon left in its folder, by id. An unfinished end of the log is cut,
+/// as the next start would.
+///
+/// # Errors
+/// When the folder is not there or cannot be read; with kind `ResourceBusy` when a daemon uses it.
+pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
+    let _lock = lock(directory)?;
+    disk::read_accounts(directory)
 }
 
 /// Takes a folder for this process alone. The system gives it back when the process ends, however.

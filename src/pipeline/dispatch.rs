@@ -12,7 +12,7 @@ use super::projection::Projection;
 use super::stats::{Stats, SubscriptionStats};
 use crate::event::{Catalog, Event, Record, SlotPlan, Slots, string_value};
 use crate::filter::{EvalError, Program};
-use crate::journal::Entry;
+use crate::journal::{Entry, Offer};
 use crate::resources::{ResourceId, Resources};
 
 /// The subscriptions, compiled.
@@ -27,6 +27,8 @@ pub struct Dispatcher {
 struct TypeRoutes {
     plan: SlotPlan,
     routes: Vec<Route>,
+    /// All destinations of the routes.
+    destinations: Vec<ResourceId>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ struct Route {
     filter: Option<Program>,
     projection: Projection,
     destinations: Arc<[ResourceId]>,
+    /// The places of these among the type's destinations.
+    places: Vec<usize>,
     stats: Arc<SubscriptionStats>,
 }
 
@@ -42,6 +46,7 @@ struct Route {
 struct Tally {
     seen: u64,
     matched: u64,
+    turned_down: u64,
     errors: u64,
     last_error: Option<EvalError>,
 }
@@ -56,10 +61,13 @@ impl Dispatcher {
             for source in &subscription.sources {
                 let of_type = routes.entry(source.event_type.name.clone()).or_default();
                 let plan = &mut of_type.plan;
+                let places = destinations.iter().map(|id| place(&mut of_type.destinations, id));
+                let places = places.collect();
                 of_type.routes.push(Route {
                     filter: source.filter.as_ref().map(|filter| filter.compile(plan)),
                     projection: Projection::compile(source.fields.as_deref(), plan),
                     destinations: Arc::clone(&destinations),
+                    places,
                     stats: stats.subscription(&subscription.id),
                 });
             }
@@ -101,7 +109,7 @@ impl Dispatcher {
                 tally.seen += 1;
                 let matches = route.filter.as_ref().map_or(Ok(true), |it| it.matches(&slots));
                 match matches {
-                    Ok(false) => {}
+                    Ok(false) => tally.turned_down += 1,
                     Ok(true) => {
                         tally.matched += 1;
                         body.clear();
@@ -109,18 +117,47 @@ impl Dispatcher {
                         entries.push(route.entry(event, &body));
                     }
                     Err(error) => {
+                        tally.turned_down += 1;
                         tally.errors += 1;
                         tally.last_error = Some(error);
                     }
                 }
             }
         }
+        let mut offers = Vec::new();
+        for (name, tallies) in &tallies {
+            offers.extend(self.routes[*name].offers(tallies));
+        }
         let tallies = tallies
             .into_iter()
             .flat_map(|(name, tallies)| self.routes[name].routes.iter().zip(tallies))
             .map(|(route, tally)| (Arc::clone(&route.stats), tally))
             .collect();
-        Dispatched { entries, tallies }
+        Dispatched { entries, offers, tallies }
+    }
+}
+
+/// The place of an id in a list, at the end if it is new.
+fn place(list: &mut Vec<ResourceId>, id: &ResourceId) -> usize {
+    list.iter().position(|known| known == id).unwrap_or_else(|| {
+        list.push(id.clone());
+        list.len() - 1
+    })
+}
+
+impl TypeRoutes {
+    /// What events of this type were to each destination, for its ledger.
+    fn offers(&self, tallies: &[Tally]) -> Vec<Offer> {
+        let offer =
+            |id: &ResourceId| Offer { destination: id.clone(), accepted: 0, filtered_out: 0 };
+        let mut offers: Vec<Offer> = self.destinations.iter().map(offer).collect();
+        for (route, tally) in self.routes.iter().zip(tallies) {
+            for place in &route.places {
+                offers[*place].accepted += tally.seen;
+                offers[*place].filtered_out += tally.turned_down;
+            }
+        }
+        offers
     }
 }
 
@@ -140,6 +177,8 @@ impl Route {
 pub struct Dispatched {
     /// What goes into the journal.
     pub entries: Vec<Entry>,
+    /// What goes into the ledger with them.
+    pub offers: Vec<Offer>,
     tallies: Vec<(Arc<SubscriptionStats>, Tally)>,
 }
 

@@ -276,9 +276,8 @@ impl Pipeline {
         rejected: usize,
     ) -> Result<(), Full> {
         let entries = std::mem::take(&mut dispatched.entries);
-        if !entries.is_empty() {
-            self.journal.append(entries).await?;
-        }
+        let offers = std::mem::take(&mut dispatched.offers);
+        self.journal.append(entries, offers).await?;
         dispatched.count();
         self.stats.count_ingest(accepted, rejected);
         Ok(())
@@ -310,6 +309,13 @@ impl Pipeline {
         let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
         self.journal.checkpoint().await;
         self.journal.pending_records()
+    }
+
+    /// The ledger: every destination's account, also of those that are configured no more, at one
+    /// moment.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<(ResourceId, Account)> {
+        self.journal.accounts()
     }
 
     /// A reading of everything that is counted.

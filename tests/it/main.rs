@@ -23,6 +23,7 @@ mod filters;
 mod fuzz;
 mod ingest;
 mod journal;
+mod ledger;
 mod operations;
 mod reload;
 mod settings;

@@ -55,6 +55,8 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64]) -> String {
             let (next, unsettled) = queue.progress(state.head);
             json!({
                 "id": queue.id.as_str(),
+                "accepted": queue.account.accepted,
+                "filtered_out": queue.account.filtered_out,
                 "appended": queue.account.appended,
                 "delivered": queue.account.delivered,
                 "dead_lettered": queue.account.dead_lettered,
@@ -139,8 +141,12 @@ fn from_json(body: &Value) -> Option<Checkpoint> {
     };
     let cursors = body["cursors"].as_array()?.iter().map(|cursor| {
         let count = |key: &str| cursor[key].as_u64();
+        let appended = count("appended")?;
         let account = Account {
-            appended: count("appended")?,
+            // The first files had no ledger: whatever was appended had been accepted.
+            accepted: count("accepted").unwrap_or(appended),
+            filtered_out: count("filtered_out").unwrap_or(0),
+            appended,
             delivered: count("delivered")?,
             dead_lettered: count("dead_lettered")?,
             dropped: count("dropped")?,
@@ -169,6 +175,8 @@ mod tests {
         let mut state = State::new(0, 500);
         state.attach(&ResourceId::new("a").unwrap(), Overflow::Block);
         state.queues[0].account.delivered = 7;
+        state.queues[0].account.accepted = 9;
+        state.queues[0].account.filtered_out = 2;
         to_text(&state, &[3, 4])
     }
 
@@ -182,6 +190,7 @@ mod tests {
         assert_eq!(checkpoint.settled_segments, BTreeSet::from([3, 4]));
         assert_eq!(checkpoint.cursors.len(), 1);
         assert_eq!(checkpoint.cursors[0].account.delivered, 7);
+        assert_eq!(checkpoint.cursors[0].account.imbalance(), 0);
         assert_eq!(checkpoint.cursors[0].next, 500);
     }
 

@@ -17,6 +17,10 @@
 //!     …  the record's body, to the frame's end
 //! ```
 //!
+//! A frame without destinations and id is no record but a *tally*: what filters turned down in the
+//! append that it ends. Its body has a line for each destination: id, space, count. What they let
+//! through needs none, since each record counts as one event accepted for each of its destinations.
+//!
 //! FF and FE occur nowhere in UTF-8, so no id and no body can hold a marker: whoever looks for the
 //! next frame behind a damaged one is not misled by what senders wrote.
 
@@ -25,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::event::{Record, Timestamp};
-use crate::journal::Entry;
+use crate::journal::{Entry, Offer};
 use crate::resources::ResourceId;
 
 /// What every frame begins with.
@@ -38,6 +42,17 @@ pub(super) const HEAD: usize = 40;
 pub(super) fn length(entry: &Entry) -> usize {
     let destinations: usize = entry.destinations.iter().map(|it| 1 + it.as_str().len()).sum();
     HEAD + destinations + entry.record.event_id.len() + entry.record.body.len()
+}
+
+/// The tally of what was offered, if filters turned anything down.
+pub(super) fn tally(offers: &[Offer]) -> Option<Entry> {
+    let turned_down = offers.iter().filter(|offer| offer.filtered_out > 0);
+    let lines: String =
+        turned_down.map(|it| format!("{} {}\n", it.destination, it.filtered_out)).collect();
+    let time = Timestamp { seconds: 0, nanos: 0 };
+    let record = Record { event_id: "".into(), time, body: Bytes::from(lines) };
+    let entry = Entry { record: Arc::new(record), destinations: Arc::new([]) };
+    (!entry.record.body.is_empty()).then_some(entry)
 }
 
 /// Appends an entry's frame.
@@ -123,6 +138,16 @@ impl<'a> Frame<'a> {
         self.destinations
     }
 
+    /// What filters turned down, if this is a tally; nothing otherwise.
+    pub(super) fn turned_down(&self) -> impl Iterator<Item = (ResourceId, u64)> {
+        let body = if self.destinations.is_empty() { self.body } else { &[] };
+        let lines = str::from_utf8(body).unwrap_or_default().lines();
+        lines.filter_map(|line| {
+            let (id, count) = line.split_once(' ')?;
+            Some((ResourceId::new(id).ok()?, count.parse().ok()?))
+        })
+    }
+
     pub(super) fn is_for(&self, destination: &ResourceId) -> bool {
         names(self.destinations).any(|name| name == destination.as_str().as_bytes())
     }
@@ -191,6 +216,23 @@ mod tests {
         assert_eq!(bytes[..4], [0xff, b'S', b'G', 0xfe]);
         assert_eq!(bytes[8..20], [47, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 0]);
         assert_eq!(bytes[40..], *b"\x02abid{}");
+    }
+
+    #[test]
+    fn a_tally_tells_what_was_turned_down_and_a_record_nothing() {
+        let offer = |name, filtered_out| Offer {
+            destination: ResourceId::new(name).unwrap(),
+            accepted: 9,
+            filtered_out,
+        };
+        assert!(tally(&[offer("a", 0)]).is_none(), "nothing to tell");
+        let bytes = encoded(&tally(&[offer("a", 3), offer("b", 0), offer("c.d", 9)]).unwrap());
+        let frame = Frame::parse(&bytes).unwrap();
+        let told: Vec<_> = frame.turned_down().map(|(id, count)| (id.to_string(), count)).collect();
+        assert_eq!(told, [("a".to_owned(), 3), ("c.d".to_owned(), 9)]);
+        assert!(!frame.is_for(&ResourceId::new("a").unwrap()));
+        let bytes = encoded(&entry("id", "a 3", &["a"]));
+        assert_eq!(Frame::parse(&bytes).unwrap().turned_down().count(), 0);
     }
 
     proptest! {

@@ -59,16 +59,13 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task;
 use tracing::info;
 
-use super::{Account, Entry, Full, Outcome, Pending};
+use super::{Account, Entry, Full, Offer, Outcome, Pending, Refusal};
 use crate::event::Timestamp;
 use crate::resources::{Overflow, ResourceId};
 
 use faults::Faults;
 use state::{Found, Limits, Next, Part, State, Trouble};
 use writer::{Job, Writer};
-
-/// What a refused sender is told to wait; see the memory form.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Longest time an append waits for the disk before its sender is told to come back. A disk that
 /// takes longer hangs; what it takes in the end is delivered, perhaps twice.
@@ -147,6 +144,11 @@ pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
     Ok(!segment::list(directory)?.is_empty())
 }
 
+/// The accounts in a folder that nobody uses.
+pub(super) fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
+    Ok(recovery::recover(directory, 0)?.accounts())
+}
+
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
     let now = Timestamp::now();
@@ -187,41 +189,44 @@ impl Disk {
         })
     }
 
-    pub(super) async fn append(&self, entries: Vec<Entry>) -> Result<(), Full> {
-        let appended = tokio::time::timeout(APPEND_PATIENCE, self.try_append(entries)).await;
-        match appended {
-            Ok(Some(())) => Ok(()),
-            Ok(None) | Err(_) => Err(Full { retry_after: RETRY_AFTER }),
+    pub(super) async fn append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Full> {
+        if entries.is_empty() {
+            self.shared.state().offer(&offers);
+            return Ok(());
         }
+        let appending = self.try_append(entries, offers);
+        let appended = tokio::time::timeout(APPEND_PATIENCE, appending).await;
+        appended.unwrap_or(Err(Refusal::Slow(APPEND_PATIENCE))).map_err(Full::new)
     }
 
-    async fn try_append(&self, entries: Vec<Entry>) -> Option<()> {
-        let needed: usize = entries.iter().map(frame::length).sum();
+    async fn try_append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Refusal> {
+        let tally = frame::tally(&offers);
+        let needed: usize = entries.iter().chain(&tally).map(frame::length).sum();
         let units = needed.min(QUEUED_BYTES).div_ceil(QUEUE_UNIT).max(1);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.queue).acquire_many_owned(units).await.ok()?;
+        let permit = Arc::clone(&self.queue).acquire_many_owned(units).await;
+        let permit = permit.map_err(|_| writer_has_ended())?;
         let (answer, answered) = oneshot::channel();
         let appended = now_ms();
         self.reserve(needed as u64)?;
         let mut bytes = Vec::with_capacity(needed);
-        for entry in &entries {
+        for entry in entries.iter().chain(&tally) {
             frame::encode(entry, appended, &mut bytes);
         }
         let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
-        let job = Job { bytes, entries, appended, answer, _permit: permit };
+        let job = Job { bytes, entries, offers, appended, answer, _permit: permit };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !sent {
             let mut state = self.shared.state();
             state.reserved -= needed as u64;
-            let message = "the journal's writer has ended, which is a bug: restart the daemon";
-            state.set_trouble(Trouble::Appending, Some(message.to_owned()));
-            return None;
+            state.set_trouble(Trouble::Appending, Some(format!("the journal's {WRITER_ENDED}")));
+            return Err(writer_has_ended());
         }
-        answered.await.unwrap_or(false).then_some(())
+        answered.await.map_err(|_| writer_has_ended())?.map_err(Refusal::CannotWrite)
     }
 
     /// Makes room for an append, or wakes the keeper that may.
-    fn reserve(&self, needed: u64) -> Option<()> {
+    fn reserve(&self, needed: u64) -> Result<(), Refusal> {
         let mut state = self.shared.state();
         let dropped =
             |state: &State| -> u64 { state.queues.iter().map(|queue| queue.account.dropped).sum() };
@@ -233,7 +238,11 @@ impl Disk {
                 keeper.thread().unpark();
             }
         }
-        fits.then(|| state.reserved += needed)
+        if !fits {
+            return Err(Refusal::NoRoom);
+        }
+        state.reserved += needed;
+        Ok(())
     }
 
     /// Makes a destination's queue ready for a new reader.
@@ -328,6 +337,10 @@ impl Disk {
         let age = |appended| Duration::from_millis(now_ms().saturating_sub(appended));
         let oldest_pending = state.oldest_pending(number).map_or(Duration::ZERO, age);
         Some(Account { oldest_pending, ..state.queues[number].account })
+    }
+
+    pub(super) fn accounts(&self) -> Vec<(ResourceId, Account)> {
+        self.shared.state().accounts()
     }
 
     pub(super) async fn drained(&self) {
@@ -438,6 +451,12 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+const WRITER_ENDED: &str = "writer has ended, which is a bug: restart the daemon";
+
+fn writer_has_ended() -> Refusal {
+    Refusal::CannotWrite(format!("its {WRITER_ENDED}"))
 }
 
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

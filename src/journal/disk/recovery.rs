@@ -7,8 +7,9 @@
 //!    counted and logged.
 //! 4. Cut what follows the last whole frame of the last segment: nobody was told that it is kept. If
 //!    nothing is left, delete the segment.
+//!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
 //! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
-//!    to damage and counts as dropped.
+//!    to damage and counts as dropped. What it calls dropped and the log still holds is pending again.
 //!
 //! Appends go to a new segment afterwards, so an old end is never written again.
 
@@ -121,6 +122,14 @@ impl Recovery {
                     let bytes = frame.len() as u64;
                     let (appended, list) = (frame.appended(), frame.destination_bytes());
                     self.count(base + offset, bytes, appended, list, checkpoint);
+                    if base + offset >= checkpoint.head {
+                        for (id, filtered_out) in frame.turned_down() {
+                            let number = self.state.queue(&id);
+                            let account = &mut self.state.queues[number].account;
+                            account.accepted += filtered_out;
+                            account.filtered_out += filtered_out;
+                        }
+                    }
                 }
                 Step::Damaged { offset, at_end: true, .. } => damaged_end = Some(offset),
                 Step::Damaged { offset, bytes, at_end: false } => {
@@ -173,7 +182,9 @@ impl Recovery {
                 }
                 queue.redo.insert(position);
             }
-            if let Some(found) = self.found.get_mut(number).filter(|_| position < checkpoint.head) {
+            if position >= checkpoint.head {
+                queue.account.accepted += 1;
+            } else if let Some(found) = self.found.get_mut(number) {
                 *found += 1;
             }
             queue.add(position, bytes);
@@ -187,12 +198,14 @@ impl Recovery {
         let head = self.state.head;
         for (number, queue) in self.state.queues.iter_mut().enumerate() {
             let expected = self.expected.get(number).copied().unwrap_or(0);
-            let lost = expected.saturating_sub(self.found.get(number).copied().unwrap_or(0));
+            let found = self.found.get(number).copied().unwrap_or(0);
+            let lost = expected.saturating_sub(found);
             if lost > 0 {
                 error!(destination = %queue.id, records = lost, "the journal is damaged: records are lost");
             }
             let account = &mut queue.account;
             account.dropped += lost;
+            account.dropped = account.dropped.saturating_sub(found.saturating_sub(expected));
             account.appended = account.delivered
                 + account.dead_lettered
                 + account.dropped

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::queue::{Queue, Unsettled};
 use super::recent::{Item, Recent};
 use super::segment::HEADER;
-use crate::journal::{Outcome, Pending};
+use crate::journal::{Account, Offer, Outcome, Pending};
 use crate::resources::{Overflow, ResourceId};
 
 #[derive(Debug)]
@@ -216,8 +216,17 @@ impl State {
         self.segments.range(..all_but_last).filter(|segment| !segment.is_pending())
     }
 
-    /// Counts frames that were appended and synced, for all their destinations.
-    pub(super) fn push(&mut self, items: Vec<Item>) {
+    /// Counts what was offered to destinations.
+    pub(super) fn offer(&mut self, offers: &[Offer]) {
+        for offer in offers {
+            let number = self.queue(&offer.destination);
+            self.queues[number].account.offer(offer);
+        }
+    }
+
+    /// Counts an append that was written up to `end` and synced, for all its destinations.
+    pub(super) fn push(&mut self, items: Vec<Item>, offers: &[Offer], end: u64) {
+        self.offer(offers);
         let mut numbers: Vec<usize> = Vec::new();
         let mut list: Option<Arc<[ResourceId]>> = None;
         for item in items {
@@ -227,9 +236,7 @@ impl State {
                 numbers.dedup();
                 list = Some(Arc::clone(&item.destinations));
             }
-            self.head = item.position + item.bytes;
             let Some(segment) = self.segments.back_mut() else { continue };
-            segment.len = self.head - segment.base;
             segment.last_append = item.appended;
             for &number in &numbers {
                 segment.add(number, item.bytes, item.appended);
@@ -240,6 +247,18 @@ impl State {
             }
             self.recent.push(item);
         }
+        self.head = end;
+        if let Some(segment) = self.segments.back_mut() {
+            segment.len = end - segment.base;
+        }
+    }
+
+    /// All accounts, by id.
+    pub(super) fn accounts(&self) -> Vec<(ResourceId, Account)> {
+        let mut accounts: Vec<_> =
+            self.queues.iter().map(|queue| (queue.id.clone(), queue.account)).collect();
+        accounts.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        accounts
     }
 
     /// Whether `needed` more bytes fit, after giving up records of destinations that allow it.

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::faults::Fault;
 use super::*;
 use crate::event::Record;
+use crate::journal::account::all_matched;
 
 pub(super) fn id(name: &str) -> ResourceId {
     ResourceId::new(name).unwrap()
@@ -22,6 +23,12 @@ pub(super) fn entry(event: u64, size: usize, destinations: &[&str]) -> Entry {
         }),
         destinations: destinations.iter().map(|name| id(name)).collect(),
     }
+}
+
+/// Appends a body whose every event matched.
+pub(super) async fn append(disk: &Disk, entries: Vec<Entry>) -> Result<(), Full> {
+    let offers = all_matched(&entries);
+    disk.append(entries, offers).await
 }
 
 /// Small numbers, and a keeper that does nothing by itself.
@@ -53,7 +60,7 @@ impl Log {
     }
 
     async fn append(&self, event: u64, destinations: &[&str]) -> bool {
-        self.disk.append(vec![entry(event, 1_000, destinations)]).await.is_ok()
+        append(&self.disk, vec![entry(event, 1_000, destinations)]).await.is_ok()
     }
 
     /// Reads what can be read of a destination at once, through the same reader each time.
@@ -383,7 +390,7 @@ async fn many_senders_share_syncs_and_each_finds_its_records() {
     let disk = &log.disk;
     let appends = (0..500).map(|event| async move {
         let entries = vec![entry(2 * event, 10, &["a"]), entry(2 * event + 1, 10, &["a"])];
-        disk.append(entries).await.unwrap();
+        append(disk, entries).await.unwrap();
     });
     futures_util::future::join_all(appends).await;
     let read = ids(&log.read("a", 2_000).await);

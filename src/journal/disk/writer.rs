@@ -14,7 +14,7 @@ use super::recent::Item;
 use super::segment::{Active, HEADER};
 use super::state::{Segment, Trouble};
 use super::{Options, Shared, now_ms};
-use crate::journal::Entry;
+use crate::journal::{Entry, Offer};
 
 /// How long a group waits for senders that were in the last one. They come again within tens of
 /// microseconds if they come at all; a sync takes about a millisecond.
@@ -30,12 +30,14 @@ const GROUP_MOST: usize = 4 << 20;
 /// One sender's append.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// The frames of all entries, one after the other.
+    /// The frames of all entries, one after the other, and perhaps a tally behind them.
     pub bytes: Vec<u8>,
     /// The entries, each with the length of its frame.
     pub entries: Vec<(u64, Entry)>,
+    pub offers: Vec<Offer>,
     pub appended: u64,
-    pub answer: oneshot::Sender<bool>,
+    /// The system's reason if it was not kept.
+    pub answer: oneshot::Sender<Result<(), String>>,
     /// Its share of what may be queued; given back when the job ends.
     pub _permit: OwnedSemaphorePermit,
 }
@@ -87,13 +89,16 @@ impl Writer {
                     let mut position = *start;
                     for job in group {
                         let appended = job.appended;
+                        let end = position + job.bytes.len() as u64;
                         let item = |(bytes, entry): (u64, Entry)| {
                             let at = position;
                             position += bytes;
                             let Entry { record, destinations } = entry;
                             Item { position: at, bytes, appended, record, destinations }
                         };
-                        state.push(job.entries.into_iter().map(item).collect());
+                        let items = job.entries.into_iter().map(item).collect();
+                        state.push(items, &job.offers, end);
+                        position = end;
                         answers.push(job.answer);
                     }
                     state.set_trouble(Trouble::Appending, None);
@@ -110,7 +115,8 @@ impl Writer {
         }
         for answer in answers {
             // A sender that has gone does not wait for its answer.
-            let _gone = answer.send(written.is_ok());
+            let result = written.as_ref().map(|_| ()).map_err(io::Error::to_string);
+            let _gone = answer.send(result);
         }
     }
 

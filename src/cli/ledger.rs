@@ -1,0 +1,121 @@
+//! `sluicegate ledger`: what was accepted for each destination, what became of it, and whether the
+//! two add up. A running daemon is asked; without one the journal is read.
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Failure, Outcome, OutputFormat, block_on, load};
+use crate::api::{self, ledger_to_json};
+use crate::journal::{Durability, read_accounts};
+
+/// The columns of the table, by their keys in JSON.
+const COLUMNS: [&str; 7] =
+    ["accepted", "filtered_out", "delivered", "dead_lettered", "dropped", "pending", "imbalance"];
+
+/// Tell for each destination how many events were accepted for it and what became of them. An event
+/// is accepted for a destination once for each subscription that takes its type and names the
+/// destination. Exit code 1 if `accepted` is not the sum of the others.
+#[derive(Debug, Args)]
+pub(super) struct Ledger {
+    /// The settings file, which says where the data is
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The API listener of the daemon to ask; that of the settings if left out
+    #[arg(long, value_name = "URL")]
+    api: Option<String>,
+    /// How the result is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
+}
+
+impl Ledger {
+    pub(super) fn run(self) -> Outcome {
+        let ledger = self.read()?;
+        let none = Vec::new();
+        let destinations = ledger["destinations"].as_array().unwrap_or(&none);
+        let mut out = io::stdout().lock();
+        match self.output {
+            OutputFormat::Json => writeln!(out, "{ledger}")?,
+            OutputFormat::Table => print(&mut out, destinations)?,
+        }
+        let wrong: Vec<String> = destinations
+            .iter()
+            .filter_map(|it| Some((it["id"].as_str()?, it["imbalance"].as_i64()?)))
+            .filter(|(_, imbalance)| *imbalance != 0)
+            .map(|(id, imbalance)| match imbalance {
+                1.. => format!("`{id}`: {imbalance} accepted events are unaccounted for"),
+                _ => format!("`{id}`: {} more than were accepted", imbalance.unsigned_abs()),
+            })
+            .collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Work(format!("the ledger does not add up: {}", wrong.join("; "))))
+    }
+
+    fn read(&self) -> Result<Value, Failure> {
+        let config = load(self.config.as_deref())?;
+        if let Some(api) = &self.api {
+            return ask(api, &config.api);
+        }
+        match read_accounts(&config.journal.directory) {
+            Ok(accounts) => {
+                if config.journal.durability == Durability::Memory {
+                    let remark = "no daemon runs, and `durability: memory` keeps no ledger";
+                    writeln!(io::stderr(), "{remark}")?;
+                }
+                Ok(ledger_to_json(&accounts))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let scheme = if config.api.tls.is_some() { "https" } else { "http" };
+                ask(&format!("{scheme}://{}", reachable(config.api.listen)), &config.api)
+            }
+            Err(error) => {
+                let folder = config.journal.directory.display();
+                Err(Failure::work(format!("no ledger in {folder}: {error}")))
+            }
+        }
+    }
+}
+
+/// The address to speak to for one that is listened on.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    listen
+}
+
+fn ask(api: &str, settings: &api::Settings) -> Result<Value, Failure> {
+    let client = Client::new(api).with_key(settings.bearer_tokens.first().cloned());
+    let (status, body) = block_on(client.get("/ledger"))??;
+    let text = String::from_utf8_lossy(&body);
+    if !status.is_success() {
+        return Err(Failure::work(format!("{api}: {status}, {}", text.trim())));
+    }
+    serde_json::from_slice(&body)
+        .map_err(|_| Failure::work(format!("{api} is not the API of a daemon (see `api.listen`)")))
+}
+
+fn print(out: &mut impl io::Write, destinations: &[Value]) -> io::Result<()> {
+    let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
+    let wide = destinations.iter().map(|it| id(it).len()).chain([11]).max().unwrap_or(0);
+    write!(out, "{:<wide$}", "destination")?;
+    for column in COLUMNS {
+        write!(out, "  {column:>13}")?;
+    }
+    writeln!(out)?;
+    for destination in destinations {
+        write!(out, "{:<wide$}", id(destination))?;
+        for column in COLUMNS {
+            write!(out, "  {:>13}", destination[column].as_i64().unwrap_or(0))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}

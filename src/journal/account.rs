@@ -1,0 +1,72 @@
+//! The ledger: what was offered to each destination, and what became of it.
+//!
+//! An event is *offered* to a destination once for each subscription that names the destination and
+//! has a source of the event's type; so it may be offered twice, and then becomes two records. What
+//! the filters let through and turn down is counted at dispatch, what became of records is counted
+//! here: the two sides know nothing of each other, and [`Account::imbalance`] compares them.
+
+use std::time::Duration;
+
+use crate::resources::ResourceId;
+
+/// What one body's events were to one destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The destination.
+    pub destination: ResourceId,
+    /// How often an event was offered to it.
+    pub accepted: u64,
+    /// How often a filter said no, or ended in an error.
+    pub filtered_out: u64,
+}
+
+/// One destination's account: what came, what became of it, what waits.
+///
+/// At every moment `accepted = filtered_out + delivered + dead_lettered + dropped + pending_records`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Account {
+    /// Events offered to this destination, once for each subscription that would send them there.
+    pub accepted: u64,
+    /// Those of them that a filter turned down.
+    pub filtered_out: u64,
+    /// Records appended for this destination.
+    pub appended: u64,
+    /// Records that the service has taken.
+    pub delivered: u64,
+    /// Records that no service will ever take.
+    pub dead_lettered: u64,
+    /// Records given up to make room (`overflow: drop_oldest`) or on somebody's order, or lost
+    /// because the disk was damaged, which is logged as an error.
+    pub dropped: u64,
+    /// Records that wait or are on their way.
+    pub pending_records: u64,
+    /// The bytes of these.
+    pub pending_bytes: u64,
+    /// How long the oldest of these has been pending; on disk, if none is on its way, no less than
+    /// that.
+    pub oldest_pending: Duration,
+}
+
+impl Account {
+    /// Counts what was offered.
+    pub(super) fn offer(&mut self, offer: &Offer) {
+        self.accepted += offer.accepted;
+        self.filtered_out += offer.filtered_out;
+    }
+
+    /// Records and events more than were accepted (negative), or accepted ones that nothing is known
+    /// of (positive). Anything but zero is a bug.
+    #[must_use]
+    pub fn imbalance(&self) -> i64 {
+        let ended = self.delivered + self.dead_lettered + self.dropped;
+        let known = self.filtered_out + ended + self.pending_records;
+        self.accepted.cast_signed() - known.cast_signed()
+    }
+}
+
+/// The offers of a body whose every event matched.
+#[cfg(test)]
+pub(super) fn all_matched(entries: &[super::Entry]) -> Vec<Offer> {
+    let destinations = entries.iter().flat_map(|entry| entry.destinations.iter());
+    destinations.map(|id| Offer { destination: id.clone(), accepted: 1, filtered_out: 0 }).collect()
+}
