@@ -283,7 +283,13 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Never waited for: being listened to, it no longer kills, and a write past `ulimit -f` fails as
+    /// it does on a full disk.
+    _file_too_large: Signal,
 }
+
+/// `SIGXFSZ`, the same number on all architectures of Linux but MIPS, and on the BSDs and macOS.
+const SIGXFSZ: i32 = 25;
 
 impl Signals {
     /// Begins to listen.
@@ -295,6 +301,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_too_large: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 

@@ -210,7 +210,10 @@ fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
         let answer = daemon.post("application/x-ndjson", body.join("\n"));
         match answer.status {
             200 => accepted.extend(body.iter().cloned()),
-            429 => break body,
+            429 => {
+                assert!(answer.body.contains("cannot write: No space left"), "{answer:?}");
+                break body;
+            }
             _ => panic!("{answer:?}"),
         }
     };
@@ -231,6 +234,32 @@ fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
     assert_eq!(status["journal"]["error"], serde_json::Value::Null);
     assert_eq!(arrived(&fake), accepted);
     assert!(daemon.log().contains("the journal works again"));
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_told_to_senders_and_the_daemon_lives_on_with_another() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let settings = settings(&fake, ", max_bytes: 1GiB").replace("DATA/copy.ndjson", "/dev/null");
+    let settings = settings.replace("DATA", "DIR/data");
+    // 2 or 4 MiB, by the shell.
+    let daemon = Daemon::start_under("ulimit -f 4096", &settings);
+    let events = generate("http_request_complete.v0", 12_000, 35);
+    let mut refused = 0;
+    for body in events.chunks(500) {
+        let body = body.join("\n");
+        let answer = daemon.post("application/x-ndjson", &body);
+        if answer.status == 429 {
+            assert!(answer.body.contains("cannot write: File too large"), "{answer:?}");
+            refused += 1;
+            assert_eq!(daemon.post("application/x-ndjson", &body).status, 200);
+        } else {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    assert!(refused > 0);
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), events.into_iter().collect());
 }
 
 /// A file system of some megabytes, where the system lets us mount one.

@@ -62,6 +62,7 @@ fn a_full_journal_answers_429_keeps_nothing_of_the_body_and_takes_it_later() {
             429 => {
                 let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
                 assert!(seconds >= 1);
+                assert!(answer.body.contains("fill `journal.max_bytes`"), "{answer:?}");
                 refused.push(body);
             }
             _ => panic!("{answer:?}"),

@@ -140,7 +140,8 @@ impl Writer {
         let start = active.end();
         let pieces: Vec<&[u8]> = group.iter().map(|job| &*job.bytes).collect();
         if let Err(error) = active.append(&pieces) {
-            if !error.usable {
+            // A file that may not grow (`ulimit -f`) is left for a new one.
+            if !error.usable || error.cause.kind() == io::ErrorKind::FileTooLarge {
                 // Positions that may be on disk with other contents are not used again.
                 let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
                 self.position = start + bytes;

@@ -45,8 +45,22 @@ impl Daemon {
     /// The same with further environment variables.
     pub(crate) fn start_with(settings: &str, environment: &[(&str, &str)]) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
+        let command = command(folder.path(), environment);
+        Daemon::start_command(settings, folder, command)
+    }
+
+    /// The same under a limit that a shell sets, such as `ulimit -f 100`.
+    pub(crate) fn start_under(limit: &str, settings: &str) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = command(folder.path(), &[]);
+        let mut command = limited(limit, &plain);
+        command.current_dir(folder.path());
+        Daemon::start_command(settings, folder, command)
+    }
+
+    fn start_command(settings: &str, folder: TempDir, mut command: Command) -> Daemon {
         write_settings(folder.path(), settings);
-        let mut child = command(folder.path(), environment).spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         let output = std::thread::spawn(move || {
             let mut text = String::new();
@@ -207,6 +221,21 @@ fn command(folder: &Path, environment: &[(&str, &str)]) -> Command {
         .env("AWS_SECRET_ACCESS_KEY", "testing")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A shell that sets a limit and then becomes what the command would be.
+fn limited(limit: &str, plain: &Command) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_remove("SLUICEGATE_LOG")
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
