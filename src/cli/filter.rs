@@ -298,7 +298,8 @@ fn refused(report: &str) -> Failure {
     Failure::Work(paint::report(report, paint::wanted(&io::stderr())))
 }
 
-fn describe(errors: &[ResourceError]) -> String {
+/// All mistakes of a source, one a line.
+pub(super) fn describe(errors: &[ResourceError]) -> String {
     let with_help = |error: &ResourceError| match error.help() {
         Some(help) => format!("{error}, {help}"),
         None => error.to_string(),

@@ -14,6 +14,7 @@ mod generate;
 mod health;
 mod ledger;
 mod paint;
+mod replay;
 mod run;
 mod schema;
 mod test_event;
@@ -58,6 +59,8 @@ enum Command {
     /// Look at what could not be delivered, send it again, or throw it away
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// Send records that the log still holds to one destination again
+    Replay(replay::Replay),
     /// Tell what became of everything that was accepted, and whether it adds up
     Ledger(ledger::Ledger),
     /// Check and try filters
@@ -149,6 +152,7 @@ fn run_command(command: Command) -> Outcome {
         Command::TestEvent(test_event) => test_event.run(),
         Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Replay(replay) => replay.run(),
         Command::Ledger(ledger) => ledger.run(),
         Command::Filter(filter) => filter.run(),
         Command::Generate(generate) => generate.run(),

@@ -1,7 +1,7 @@
 //! `sluicegate test-event`: one test event straight to a destination.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -29,7 +29,7 @@ pub(super) struct TestEvent {
 impl TestEvent {
     pub(super) fn run(self) -> Outcome {
         let config = Config::load(&self.config)?;
-        let destination = self.find(&config)?;
+        let destination = find(&config, &self.destination, &self.config)?;
         let sink = block_on(destination.target.open(LogOutput::Stdout))?.map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
         let (answer, message) = match &outcome.ack {
@@ -63,17 +63,21 @@ impl TestEvent {
             Some(message) => Err(Failure::work(message)),
         }
     }
+}
 
-    fn find<'c>(&self, config: &'c Config) -> Result<&'c Destination, Failure> {
-        let all = config.resources.destinations();
-        if let Some(found) = all.iter().find(|it| it.id.as_str() == self.destination) {
-            return Ok(found);
-        }
-        let mut message =
-            format!("no destination `{}` in {}", self.destination, self.config.display());
-        if let Some(name) = nearest(&self.destination, all.iter().map(|it| it.id.as_str())) {
-            message.push_str(&format!(", did you mean `{name}`?"));
-        }
-        Err(Failure::Work(message))
+/// The destination of an id in a settings file.
+pub(super) fn find<'c>(
+    config: &'c Config,
+    id: &str,
+    file: &Path,
+) -> Result<&'c Destination, Failure> {
+    let all = config.resources.destinations();
+    if let Some(found) = all.iter().find(|it| it.id.as_str() == id) {
+        return Ok(found);
     }
+    let mut message = format!("no destination `{id}` in {}", file.display());
+    if let Some(name) = nearest(id, all.iter().map(|it| it.id.as_str())) {
+        message.push_str(&format!(", did you mean `{name}`?"));
+    }
+    Err(Failure::Work(message))
 }

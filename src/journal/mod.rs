@@ -34,6 +34,7 @@ pub use account::{Account, Offer};
 use dead_letters::DeadLetters;
 pub use dead_letters::{DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters};
 use disk::{Disk, Options};
+pub use disk::{LogReader, Retained};
 use memory::Memory;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.

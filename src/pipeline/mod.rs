@@ -34,7 +34,7 @@ use health::Health;
 pub use health::{Condition, State};
 pub use publish::PublishError;
 use recent::Recent;
-pub use redrive::redrive;
+pub use redrive::{redrive, redrive_patiently};
 pub use stats::{Stats, SubscriptionCounts};
 pub use test_event::{TestOutcome, send_test_event};
 pub use trial::{Stages, Trial};

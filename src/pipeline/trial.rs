@@ -25,11 +25,19 @@ impl Trial {
     /// # Errors
     /// None that the source's own check has not told already.
     pub fn new(source: Source) -> Result<Trial, ResourceError> {
+        Trial::of(vec![source])
+    }
+
+    /// Compiles sources of different types.
+    ///
+    /// # Errors
+    /// None that the sources' own checks have not told already.
+    pub fn of(sources: Vec<Source>) -> Result<Trial, ResourceError> {
         let id = ResourceId::new("trial")?;
         let subscription = Subscription {
             id: id.clone(),
             description: String::new(),
-            sources: vec![source],
+            sources,
             destinations: Vec::new(),
         };
         let mut resources = Resources::default();

@@ -26,6 +26,7 @@ mod journal;
 mod ledger;
 mod operations;
 mod reload;
+mod replay;
 mod settings;
 mod support;
 mod tidy;

@@ -35,6 +35,7 @@ mod queue;
 mod reader;
 mod recent;
 mod recovery;
+mod retained;
 mod scanner;
 mod segment;
 mod state;
@@ -64,6 +65,7 @@ use crate::event::Timestamp;
 use crate::resources::{Overflow, ResourceId};
 
 use faults::Faults;
+pub use retained::{LogReader, Retained};
 use state::{Found, Limits, Next, Part, State, Trouble};
 use writer::{Job, Writer};
 

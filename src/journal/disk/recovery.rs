@@ -220,7 +220,7 @@ impl Recovery {
 }
 
 /// Where a segment's frames begin: after its header, or at once if that is damaged.
-fn start_of_frames(file: &File, base: u64) -> io::Result<u64> {
+pub(super) fn start_of_frames(file: &File, base: u64) -> io::Result<u64> {
     let mut bytes = [0; HEADER as usize];
     let mut filled = 0;
     while filled < bytes.len() {

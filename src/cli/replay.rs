@@ -1,0 +1,252 @@
+//! `sluicegate replay`: sends what the log still holds for one destination again. Reads only, so it
+//! works beside a running daemon and without one; it is outside of the ledger, like dead letters that
+//! are sent again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::{Instant, sleep_until};
+
+use super::filter::describe;
+use super::{Failure, Outcome, block_on, parse_duration, test_event};
+use crate::config::Config;
+use crate::event::Timestamp;
+use crate::journal::{Durability, LogReader, Retained};
+use crate::pipeline::{Trial, redrive_patiently};
+use crate::resources::{Destination, Source};
+use crate::sinks::{Ack, LogOutput, Sink};
+
+/// Records sent in one go, so that memory stays small however many there are.
+const AT_ONCE: usize = 1_000;
+
+/// Ids that `--dry-run` shows.
+const SHOWN: u64 = 5;
+
+/// Send records that the log still holds to one destination again, with the same bytes and event ids.
+/// The log keeps delivered records for `journal.retention`; records that still wait are sent too. Not
+/// counted in the ledger. Exit code 1 if anything was not delivered.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The destination's id in the settings file
+    #[arg(long, value_name = "ID")]
+    destination: String,
+    /// Only records accepted since then: a duration back from now, such as 2h, or an RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Timestamp,
+    /// Only records accepted before then; now if left out
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<Timestamp>,
+    /// Only records that match this filter, in which `ev` is the object as it was delivered. It must
+    /// be right for each type given with --type, or else each that the destination's subscriptions take
+    #[arg(long, value_name = "CEL")]
+    filter: Option<String>,
+    /// Only records of this event type; may be given more than once
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    /// At most this many records a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Only tell what would be sent
+    #[arg(long)]
+    dry_run: bool,
+    /// The settings file (.yaml, .toml or .json)
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// A moment as an argument.
+fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    let back = |span: Duration| {
+        let now = Timestamp::now();
+        let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        Timestamp { seconds: now.seconds.saturating_sub(seconds).max(0), ..now }
+    };
+    let moment = parse_duration(text).ok().map(back).or_else(|| Timestamp::parse(text));
+    moment.ok_or_else(|| {
+        "neither a duration such as 2h nor a time such as 2025-09-04T10:11:14Z".to_owned()
+    })
+}
+
+/// What was found and what became of it.
+#[derive(Default)]
+struct Tally {
+    /// Records of the destination in the span.
+    found: u64,
+    /// Those that type and filter chose.
+    chosen: u64,
+    /// By what is to be said of them.
+    results: BTreeMap<String, u64>,
+    delivered: u64,
+    /// When the first of those that a fault kept from being delivered was accepted.
+    stopped_at: Option<Timestamp>,
+}
+
+impl Replay {
+    pub(super) fn run(self) -> Outcome {
+        let config = Config::load(&self.config)?;
+        let destination = test_event::find(&config, &self.destination, &self.config)?;
+        let choice = self.choice(&config, destination)?;
+        let until = self.until.unwrap_or_else(Timestamp::now);
+        if until <= self.since {
+            return Err(Failure::work("`--until` is not later than `--since`"));
+        }
+        let directory = &config.journal.directory;
+        let log = LogReader::open(directory, &destination.id, self.since..until)
+            .map_err(|error| Failure::work(format!("{}: {error}", directory.display())))?;
+        let tally = block_on(self.replay(log, destination, choice.as_ref()))??;
+        if let Some(error) = choice.and_then(|trial| trial.counts().last_filter_error) {
+            writeln!(io::stderr(), "some records do not match because the filter erred: {error}")?;
+        }
+        if tally.found == 0 {
+            return Err(Failure::Work(self.nothing(&config, until)));
+        }
+        self.tell(&tally)
+    }
+
+    /// What chooses records by type and filter; `None` if all are.
+    fn choice(&self, config: &Config, destination: &Destination) -> Result<Option<Trial>, Failure> {
+        if self.filter.is_none() && self.types.is_empty() {
+            return Ok(None);
+        }
+        let mut types: BTreeSet<&str> = self.types.iter().map(String::as_str).collect();
+        if types.is_empty() {
+            let all = config.resources.subscriptions().iter();
+            let its = all.filter(|it| it.destinations.contains(&destination.id));
+            types.extend(its.flat_map(|it| &it.sources).map(|it| it.event_type.name.as_str()));
+        }
+        let source = |name: &str| {
+            Source::new(&config.resources.catalog, name, self.filter.as_deref(), None)
+                .map_err(|errors| Failure::Work(format!("for {name}: {}", describe(&errors))))
+        };
+        let sources = types.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() {
+            let id = &destination.id;
+            return Err(Failure::work(format!("no subscription names `{id}`: give --type")));
+        }
+        Trial::of(sources).map(Some).map_err(Failure::work)
+    }
+
+    async fn replay(
+        &self,
+        mut log: LogReader,
+        destination: &Destination,
+        choice: Option<&Trial>,
+    ) -> Result<Tally, Failure> {
+        let mut tally = Tally::default();
+        let sink = match self.dry_run {
+            true => None,
+            false => Some(destination.target.open(LogOutput::Stdout).await.map_err(Failure::work)?),
+        };
+        let at_once = self.rate.map_or(AT_ONCE, |rate| AT_ONCE.min(rate as usize));
+        let began = Instant::now();
+        let mut waiting = Vec::new();
+        while let Some(retained) = log.next_record()? {
+            tally.found += 1;
+            if !choice.is_none_or(|trial| matches(trial, &retained)) {
+                continue;
+            }
+            tally.chosen += 1;
+            let Some(sink) = &sink else {
+                show(&retained, tally.chosen)?;
+                continue;
+            };
+            waiting.push(retained);
+            if waiting.len() == at_once {
+                tally.send(&std::mem::take(&mut waiting), destination, sink).await;
+                if let Some(rate) = self.rate {
+                    sleep_until(began + Duration::from_secs(tally.chosen) / rate).await;
+                }
+            }
+            if tally.stopped_at.is_some() {
+                return Ok(tally);
+            }
+        }
+        if let Some(sink) = &sink {
+            tally.send(&waiting, destination, sink).await;
+        }
+        Ok(tally)
+    }
+
+    fn nothing(&self, config: &Config, until: Timestamp) -> String {
+        let mut message = format!(
+            "nothing to send: the log holds no record for `{}` accepted from {} to {}",
+            self.destination,
+            self.since.whole_seconds(),
+            until.whole_seconds()
+        );
+        message += match config.journal.durability {
+            Durability::Memory => "; with `journal.durability: memory` there is no log",
+            Durability::Disk if config.journal.retention.is_zero() => {
+                "; `journal.retention` is 0s, so delivered records are not kept: set it to 24h, say"
+            }
+            Durability::Disk => "; delivered records are kept for `journal.retention`",
+        };
+        message
+    }
+
+    fn tell(&self, tally: &Tally) -> Outcome {
+        let mut out = io::stdout().lock();
+        let Tally { found, chosen, .. } = tally;
+        if self.dry_run {
+            writeln!(out, "{chosen} of {found} records would be sent to {}", self.destination)?;
+            return Ok(());
+        }
+        for (what, count) in &tally.results {
+            writeln!(out, "{count} records {what}")?;
+        }
+        if chosen == &0 {
+            writeln!(out, "0 of {found} records were chosen")?;
+        }
+        if let Some(moment) = tally.stopped_at {
+            return Err(Failure::Work(format!(
+                "stopped, since the service takes no more: go on with --since {moment}"
+            )));
+        }
+        match chosen - tally.delivered {
+            0 => Ok(()),
+            lost => Err(Failure::Work(format!("{lost} records were not taken"))),
+        }
+    }
+}
+
+/// Prints the first few records of a dry run.
+fn show(retained: &Retained, number: u64) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match number {
+        ..=SHOWN => writeln!(out, "{}  {}", retained.accepted, retained.record.event_id),
+        _ if number == SHOWN + 1 => writeln!(out, "…"),
+        _ => Ok(()),
+    }
+}
+
+/// Whether type and filter choose a record. The record is an event as ingest would read it.
+fn matches(trial: &Trial, retained: &Retained) -> bool {
+    let text = str::from_utf8(&retained.record.body).ok();
+    let event = text.and_then(|text| trial.read(text).ok());
+    event.is_some_and(|event| trial.matches(&event).is_some())
+}
+
+impl Tally {
+    async fn send(&mut self, waiting: &[Retained], destination: &Destination, sink: &Sink) {
+        let records: Vec<_> = waiting.iter().map(|it| Arc::clone(&it.record)).collect();
+        let acks = redrive_patiently(destination, sink, &records).await;
+        for (retained, ack) in waiting.iter().zip(acks) {
+            let what = match ack {
+                Ack::Delivered => {
+                    self.delivered += 1;
+                    format!("delivered to {}", destination.id)
+                }
+                Ack::Rejected(reason) => format!("rejected by {}: {reason}", destination.id),
+                Ack::Retry(fault) => {
+                    self.stopped_at = self.stopped_at.or(Some(retained.accepted));
+                    format!("not delivered: {}", fault.message)
+                }
+            };
+            *self.results.entry(what).or_default() += 1;
+        }
+    }
+}
