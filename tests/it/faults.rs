@@ -67,6 +67,50 @@ fn an_outage_of_one_destination_costs_its_neighbour_nothing_and_loses_nothing() 
 }
 
 #[test]
+fn a_destination_that_hangs_for_ever_costs_its_neighbour_nothing() {
+    let fake = FakeKinesis::start(Mood::Hanging);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 3_000, 26);
+    for (at, events) in events.chunks(1_000).enumerate() {
+        daemon.send(events);
+        let sent = (at + 1) * 1_000;
+        let status = daemon.wait_for("beside the one that hangs", |status| {
+            status["destinations"][1]["delivered"] == sent && fake.requests() > 0
+        });
+        let hanging = &status["destinations"][0];
+        assert_eq!((&hanging["delivered"], &hanging["pending_records"]), (&0.into(), &sent.into()));
+    }
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    assert_eq!(arrived(&fake), sent(&events));
+}
+
+/// What an outage may add to resident memory: 32 MiB of newest records, one body on its way, what a
+/// few batches hold, and the allocator's share.
+const MEMORY_OF_AN_OUTAGE: u64 = 64 << 20;
+
+#[test]
+fn memory_does_not_grow_with_what_waits_through_an_outage() {
+    let fake = FakeKinesis::start(Mood::Failing);
+    let daemon = Daemon::start(&settings(&fake));
+    let events = generate("http_request_complete.v0", 4_000, 27);
+    daemon.send(&events);
+    let Some(before) = daemon.memory("VmRSS") else {
+        println!("skipped: this system does not tell a process's memory");
+        return;
+    };
+    for _ in 0..39 {
+        daemon.send(&events);
+    }
+    let status = daemon.status();
+    let waiting = status["destinations"][0]["pending_bytes"].as_u64().unwrap();
+    assert!(waiting > 3 * MEMORY_OF_AN_OUTAGE, "{waiting} bytes wait");
+    let most = daemon.memory("VmHWM").unwrap();
+    println!("{} MiB wait: {} KiB before, {most} KiB at most", waiting >> 20, before);
+    assert!((most - before) << 10 < MEMORY_OF_AN_OUTAGE, "{before} KiB before, {most} KiB at most");
+}
+
+#[test]
 fn a_refusal_that_a_person_must_mend_pauses_and_keeps_everything() {
     let fake = FakeKinesis::start(Mood::Denying);
     let daemon = Daemon::start(&settings(&fake));

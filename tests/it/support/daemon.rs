@@ -181,6 +181,13 @@ impl Daemon {
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 
+    /// A size that the system tells of the process, in KiB, such as `VmHWM`.
+    pub(crate) fn memory(&self, field: &str) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = text.lines().find(|line| line.starts_with(field))?;
+        line.split_whitespace().nth(1)?.parse().ok()
+    }
+
     /// Stops the daemon as a container runtime does, and waits for its end.
     pub(crate) fn stop(self) -> Ended {
         self.signal("TERM");

@@ -21,6 +21,8 @@ pub(crate) enum Mood {
     Denying,
     /// Takes everything, and cuts the connection before answering.
     CuttingAfter,
+    /// Takes the connection and the request, and never answers.
+    Hanging,
 }
 
 #[derive(Default)]
@@ -78,6 +80,11 @@ fn serve(stream: &TcpStream, mood: &Mutex<Mood>, taken: &Mutex<Taken>) {
         let mood = *mood.lock().unwrap();
         taken.lock().unwrap().requests += 1;
         let (status, answer) = match mood {
+            Mood::Hanging => {
+                // Whoever sent it is gone before this thread is.
+                std::thread::park();
+                return;
+            }
             Mood::Failing => ("500 Internal Server Error", json!({"__type": "InternalFailure"})),
             Mood::Denying => (
                 "400 Bad Request",
