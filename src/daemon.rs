@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener, TrustedProxies};
-use crate::journal::{Durability, Journal};
+use crate::journal::{self, Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
 use crate::{api, ingest};
@@ -140,14 +140,14 @@ impl Daemon {
         let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
             .await
             .map_err(cannot("api.listen"))?;
-        let journal = Journal::open(&config.journal).map_err(|cause| StartError::Journal {
-            directory: config.journal.directory.clone(),
-            cause,
-        })?;
+        let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
+        let starting = Served::new(api_listener.clone(), api::starting(), max, proxies);
+        let journal = open_journal(config.journal.clone()).await?;
         let saved = Saved::load(&config.data_dir, &config.resources)?;
         let resources = saved.resources()?;
         let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
         let control = Control::new(saved, Arc::clone(&pipeline))?;
+        starting.stop().await;
         tokio::spawn(upkeep(metrics.clone()));
         let publishing = Arc::clone(&control);
         tokio::spawn(async move { publishing.keep_publishing().await });
@@ -252,6 +252,14 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Opens the journal where it blocks nobody: recovery reads all that is pending.
+async fn open_journal(settings: journal::Settings) -> Result<Journal, StartError> {
+    let directory = settings.directory.clone();
+    let opened = tokio::task::spawn_blocking(move || Journal::open(&settings)).await;
+    let opened = opened.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
+    opened.map_err(|cause| StartError::Journal { directory, cause })
 }
 
 async fn upkeep(metrics: PrometheusHandle) {

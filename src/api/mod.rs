@@ -79,6 +79,13 @@ struct Api {
     window: rate::Window,
 }
 
+/// The routes while the daemon starts, which takes a while if the journal has much to recover: it is
+/// alive and not ready.
+pub fn starting() -> Router {
+    let not_yet = || async { (StatusCode::SERVICE_UNAVAILABLE, "starting\n") };
+    Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(not_yet)
+}
+
 /// The routes of the API listener. `/readyz` says whether `accepting` is true.
 pub fn router(
     settings: Settings,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{Failure, Outcome, load};
 use crate::config::Config;
@@ -27,10 +27,16 @@ impl Run {
         if config.resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
         }
-        let signals = Signals::listen()?;
+        let mut signals = Signals::listen()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
-        let daemon =
-            Daemon::start(config, metrics, LogOutput::Stdout).await.map_err(Failure::work)?;
+        let daemon = tokio::select! {
+            started = Daemon::start(config, metrics, LogOutput::Stdout) => started,
+            () = signals.stop() => {
+                info!("stopped before it was ready");
+                return Ok(());
+            }
+        };
+        let daemon = daemon.map_err(Failure::work)?;
         match run_until_signalled(daemon, signals, || self.reload()).await {
             Ended::Clean | Ended::Kept(_) => Ok(()),
             Ended::Lost(records) => {

@@ -53,9 +53,11 @@ impl fmt::Display for CannotListen {
 
 impl std::error::Error for CannotListen {}
 
-/// A bound socket that nobody has been accepted from yet.
+/// A bound socket. Its clones share it, so that one may serve after another; no connection is lost in
+/// between.
+#[derive(Clone)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     address: SocketAddr,
     tls: Option<Tls>,
 }
@@ -75,7 +77,7 @@ impl Listener {
         let tls = tls.transpose().map_err(cannot)?;
         let socket = TcpListener::bind(address).await.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
-        Ok(Listener { socket, address, tls })
+        Ok(Listener { socket: Arc::new(socket), address, tls })
     }
 
     /// The address it is bound to.

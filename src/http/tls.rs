@@ -171,6 +171,7 @@ fn certificates(
 }
 
 /// The TLS of one listener, as its files have it now.
+#[derive(Clone)]
 pub(super) struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
 }

@@ -49,6 +49,35 @@ fn health_readiness_status_and_metrics_are_served() {
 }
 
 #[test]
+fn while_the_journal_is_recovered_the_daemon_is_alive_and_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    std::fs::create_dir(&journal).unwrap();
+    // A file whose reader waits until somebody writes to it holds recovery up for as long as we like.
+    let cursors = journal.join("cursors");
+    if !std::process::Command::new("mkfifo").arg(&cursors).status().is_ok_and(|it| it.success()) {
+        println!("skipped: no fifo can be made here");
+        return;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let data = folder.path().display();
+    let settings = format!("data_dir: {data}\napi: {{ listen: '{free}' }}\n");
+    let starting = std::thread::spawn(move || Daemon::start(&settings));
+    while std::net::TcpStream::connect(free).is_err() {
+        assert!(!starting.is_finished());
+        pause();
+    }
+    assert_eq!(http::get(free, "/healthz").status, 200);
+    assert_eq!(http::get(free, "/readyz").status, 503);
+    assert_eq!(http::get(free, "/status").status, 503);
+    assert!(!starting.is_finished());
+    std::fs::write(&cursors, "").unwrap();
+    let daemon = starting.join().unwrap();
+    assert_eq!(http::get(daemon.api, "/readyz").status, 200);
+    assert_eq!(daemon.stop().status.code(), Some(0));
+}
+
+#[test]
 fn a_full_journal_answers_429_keeps_nothing_of_the_body_and_takes_it_later() {
     let fake = FakeKinesis::start(Mood::Failing);
     let daemon = Daemon::start(&to_kinesis(&fake, ""));
