@@ -12,6 +12,7 @@ mod filter;
 mod filter_test;
 mod generate;
 mod health;
+mod journal;
 mod ledger;
 mod paint;
 mod replay;
@@ -59,6 +60,9 @@ enum Command {
     /// Look at what could not be delivered, send it again, or throw it away
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
+    /// About what waits in the journal
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
     /// Send records that the log still holds to one destination again
     Replay(replay::Replay),
     /// Tell what became of everything that was accepted, and whether it adds up
@@ -152,6 +156,7 @@ fn run_command(command: Command) -> Outcome {
         Command::TestEvent(test_event) => test_event.run(),
         Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::Journal(journal) => journal.run(),
         Command::Replay(replay) => replay.run(),
         Command::Ledger(ledger) => ledger.run(),
         Command::Filter(filter) => filter.run(),

@@ -322,6 +322,17 @@ pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>>
     disk::read_accounts(directory)
 }
 
+/// Gives up all records that wait for a destination in the log of a stopped daemon: they count as
+/// dropped, and the room they take is free at the daemon's next start. Tells how many there were.
+///
+/// # Errors
+/// When the folder is not there or cannot be used; with kind `ResourceBusy` when a daemon uses it.
+pub fn forget_pending(settings: &Settings, destination: &ResourceId) -> io::Result<u64> {
+    let _lock = lock(&settings.directory)?;
+    let options = Options::new(settings.max_bytes as u64, settings.retention);
+    Disk::open(&settings.directory, &options)?.forget(destination)
+}
+
 /// Takes a folder for this process alone. The system gives it back when the process ends, however.
 fn lock(directory: &Path) -> io::Result<File> {
     let file = File::create(directory.join("lock"))?;

@@ -144,7 +144,7 @@ impl Pipeline {
         };
         pipeline.apply(resources).await?;
         for (destination, records) in pipeline.journal.unread() {
-            warn!(%destination, records, "no longer configured, but records of an earlier run wait for it: they are kept until it comes back");
+            warn!(%destination, records, "no longer configured, but records of an earlier run wait for it: they are kept until it comes back, or until `sluicegate journal forget`");
         }
         Ok(pipeline)
     }

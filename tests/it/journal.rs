@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
-use crate::support::{generate, http};
+use crate::support::{generate, http, sluicegate};
 
 fn settings(fake: &FakeKinesis, journal: &str) -> String {
     format!(
@@ -190,6 +190,43 @@ fn records_of_a_removed_destination_wait_until_it_comes_back() {
     let daemon = Daemon::start(&both);
     daemon.wait_until_delivered();
     assert_eq!(arrived(&fake), events.into_iter().collect());
+}
+
+#[test]
+fn what_waits_for_a_destination_that_is_gone_can_be_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeKinesis::start(Mood::Failing);
+    let both = in_folder(folder.path(), &settings(&fake, ""));
+    let daemon = Daemon::start(&both);
+    daemon.send(&generate("http_request_complete.v0", 50, 36));
+    daemon.wait_for("one is through", |it| it["destinations"][1]["delivered"] == 50);
+    let without = both
+        .replace("destinations: [stream, copy]", "destinations: [copy]")
+        .replace("- id: stream", "- id: other");
+    let file = folder.path().join("settings.yaml");
+    let forget = |settings: &str, id: &str| {
+        std::fs::write(&file, settings).unwrap();
+        let arguments = ["journal", "forget", "--destination", id, "-c", file.to_str().unwrap()];
+        let output = sluicegate(&arguments, "");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout) + &text(output.stderr))
+    };
+    let refused = |(code, said): (Option<i32>, String), why: &str| {
+        assert!(code == Some(1) && said.contains(why), "{said}");
+    };
+    refused(forget(&without, "stream"), "a daemon uses the journal");
+    daemon.stop();
+    refused(forget(&both, "stream"), "is in the settings");
+    refused(forget(&without, "streem"), "did you mean `stream`?");
+    let (code, said) = forget(&without, "stream");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("50 records for `stream` are given up\n"), "{said}");
+    let daemon = Daemon::start(&without);
+    assert!(!daemon.log().contains("wait for it"), "{}", daemon.log());
+    let ledger = http::get(daemon.api, "/ledger").json();
+    let stream = &ledger["destinations"].as_array().unwrap()[2];
+    assert_eq!((&stream["id"], &stream["dropped"]), (&"stream".into(), &50.into()));
+    assert_eq!(ledger["balanced"], true);
 }
 
 #[test]

@@ -345,6 +345,21 @@ impl Disk {
         self.shared.state().accounts()
     }
 
+    /// Gives up all that waits for a destination and saves that; tells how many records.
+    ///
+    /// # Errors
+    /// When it cannot be saved.
+    pub(super) fn forget(&self, destination: &ResourceId) -> io::Result<u64> {
+        let mut state = self.shared.state();
+        let records = state.known(destination).map_or(0, |number| state.forget(number));
+        drop(state);
+        self.shared.checkpoint();
+        match self.shared.state().trouble() {
+            None => Ok(records),
+            Some(message) => Err(io::Error::other(message)),
+        }
+    }
+
     pub(super) async fn drained(&self) {
         loop {
             let settled = self.shared.settled.notified();

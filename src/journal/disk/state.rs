@@ -333,6 +333,11 @@ impl State {
         records
     }
 
+    /// Counts all that waits for a destination as dropped, and tells how many.
+    pub(super) fn forget(&mut self, number: usize) -> u64 {
+        (0..self.segments.len()).map(|at| self.forget_waiting(at, number)).sum()
+    }
+
     /// Makes a destination's queue ready for a new reader, and tells the reader's number.
     pub(super) fn attach(&mut self, id: &ResourceId, overflow: Overflow) -> u64 {
         let number = self.queue(id);
