@@ -143,7 +143,8 @@ impl Pipeline {
             deliveries: Mutex::default(),
         };
         pipeline.apply(resources).await?;
-        for (destination, records) in pipeline.journal.unread() {
+        let gone = |(id, _): &(ResourceId, u64)| resources.destination(id).is_none();
+        for (destination, records) in pipeline.journal.unread().into_iter().filter(gone) {
             warn!(%destination, records, "no longer configured, but records of an earlier run wait for it: they are kept until it comes back, or until `sluicegate journal forget`");
         }
         Ok(pipeline)

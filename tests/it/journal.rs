@@ -56,6 +56,7 @@ fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     assert!(ended.log.contains("the rest waits in the journal"), "{}", ended.log);
     let daemon = Daemon::start(&settings);
+    assert!(!daemon.log().contains("no longer configured"), "{}", daemon.log());
     let stream = daemon.destination("stream");
     assert_eq!((&stream["pending_records"], &stream["delivered"]), (&1_500.into(), &0.into()));
     let copy = daemon.destination("copy");
