@@ -412,3 +412,26 @@ async fn records_of_a_destination_that_is_gone_wait_for_it() {
     assert_eq!(ids(&log.read("gone", 9).await), [0, 1]);
     assert!(log.disk.unread().is_empty());
 }
+
+#[tokio::test]
+async fn what_was_given_up_and_is_found_again_after_all_is_pending_and_dropped_no_more() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let options = Options { max_bytes: 12_000, faults: faults.clone(), ..options() };
+    let log = Log::open(&folder, &options);
+    log.disk.set_overflow(&id("lossy"), Overflow::DropOldest);
+    for event in 0..4 {
+        assert!(log.append(event, &["strict", "lossy"]).await);
+    }
+    for event in 4..6 {
+        assert!(log.append(event, &["lossy"]).await);
+    }
+    // Room is made for this one in the segment that was written last, but it is never written.
+    faults.set(Fault::FullAfter(0));
+    assert!(append(&log.disk, vec![entry(6, 6_000, &["lossy"])]).await.is_err());
+    faults.set(Fault::None);
+    assert_eq!(log.account("lossy").dropped, 2);
+    drop(log);
+    let account = Log::open(&folder, &options).account("lossy");
+    assert_eq!((account.pending_records, account.dropped, account.imbalance()), (6, 0, 0));
+}
