@@ -5,7 +5,7 @@ VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
 SCRIPTS := .ci/run tests/venv.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
-.PHONY: test chaos lint fmt clippy doc shellcheck demo bench clean-venv
+.PHONY: test chaos fuzz lint fmt clippy doc shellcheck demo bench bench-peer clean-venv
 
 test: $(VENV_STAMP)
 	SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
@@ -15,6 +15,12 @@ ROUNDS ?= 40
 chaos:
 	SLUICEGATE_CHAOS_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it \
 		nothing_that_was_accepted_is_lost -- --nocapture
+
+# Mutated filters and events for longer than `make test`. For example: make fuzz CASES=1000000. With
+# cargo-fuzz and a nightly compiler, fuzz/ has targets for a coverage-guided fuzzer.
+CASES ?= 100000
+fuzz:
+	SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --release --locked --test it no_mutated_filter
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.
 $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
@@ -42,6 +48,10 @@ demo:
 
 bench:
 	$(CARGO) bench --locked $(ARGS)
+
+# Our filters beside another engine; it has a crate of its own, with that engine in it.
+bench-peer:
+	cd benches/peer && $(CARGO) run --release --locked
 
 clean-venv:
 	rm -rf $(VENV)
