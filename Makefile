@@ -24,7 +24,7 @@ fuzz:
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.
 $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
-	@echo "making .venv for the AWS emulator (once)"
+	@echo "making .venv for the services that the tests use (once)"
 	@tests/venv.sh $(VENV) tests/requirements.txt
 	@touch $@
 

@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener, TrustedProxies};
+use crate::ingest::{CannotConsume, Kafka};
 use crate::journal::{self, Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
@@ -42,6 +43,8 @@ pub enum StartError {
     Destination(CannotOpen),
     /// What was made through the API cannot be used.
     Control(Refusal),
+    /// Kafka cannot be consumed with these settings.
+    Kafka(CannotConsume),
     /// An address cannot be listened on.
     Listen {
         /// The setting that names it.
@@ -59,6 +62,7 @@ impl fmt::Display for StartError {
             }
             StartError::Destination(cause) => cause.fmt(f),
             StartError::Control(cause) => cause.fmt(f),
+            StartError::Kafka(cause) => write!(f, "`ingest.kafka`: {cause}"),
             StartError::Listen { setting, cause } => write!(f, "`{setting}`: {cause}"),
         }
     }
@@ -120,6 +124,7 @@ pub struct Daemon {
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     ingest: Served,
+    kafka: Option<Kafka>,
     api: Served,
 }
 
@@ -157,8 +162,11 @@ impl Daemon {
         let router = ingest::router(config.ingest.clone(), to_control, to_accepting);
         let (max, proxies) = (config.ingest.max_connections, config.ingest.trusted_proxies.clone());
         let ingest = Served::new(ingest_listener, router, max, proxies);
+        let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
+        let kafka = config.kafka.clone().map(start).transpose().map_err(StartError::Kafka)?;
+        let board = kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
-        let router = api::router(config.api.clone(), to_control, to_accepting, metrics);
+        let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
         let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
         let api = Served::new(api_listener, router, max, proxies);
         if !control.has_keys() {
@@ -172,7 +180,7 @@ impl Daemon {
             subscriptions = resources.subscriptions().len(),
             "ready"
         );
-        Ok(Daemon { config, pipeline, control, accepting, ingest, api })
+        Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, api })
     }
 
     /// The address of ingest.
@@ -202,7 +210,7 @@ impl Daemon {
     pub async fn reload(&mut self, config: Config) -> Result<(), Refusal> {
         self.control.reload(&config.resources).await?;
         let kept = [
-            ("ingest", self.config.ingest != config.ingest),
+            ("ingest", self.config.ingest != config.ingest || self.config.kafka != config.kafka),
             ("api", self.config.api != config.api),
             ("journal", self.config.journal != config.journal),
             ("stop", self.config.drain_limit != config.drain_limit),
@@ -231,8 +239,14 @@ impl Daemon {
             .sum::<u64>();
         info!(pending, "stopping: nothing more is accepted");
         self.accepting.store(false, Ordering::Release);
+        if let Some(kafka) = &self.kafka {
+            kafka.stop();
+        }
         self.ingest.stop().await;
         let left = self.pipeline.drain(self.config.drain_limit).await;
+        if let Some(kafka) = self.kafka {
+            kafka.leave().await;
+        }
         self.api.stop().await;
         match (left, self.config.journal.durability) {
             (0, _) => {

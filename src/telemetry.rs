@@ -9,12 +9,19 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
 
 /// Events accepted.
 pub const INGEST_ACCEPTED: &str = "sluicegate_ingest_accepted_events_total";
 /// Events rejected.
 pub const INGEST_REJECTED: &str = "sluicegate_ingest_rejected_events_total";
+/// Messages of Kafka kept.
+pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
+/// Messages between the stored offset and the end of a partition; labels `topic`, `partition`.
+pub const KAFKA_LAG: &str = "sluicegate_kafka_lag_messages";
+/// 1 while something keeps Kafka ingest from working as it should.
+pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
 /// Events of a subscription's types; label `subscription`.
 pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
 /// Events that matched; label `subscription`.
@@ -58,6 +65,10 @@ pub const JOURNAL_ERROR: &str = "sluicegate_journal_error";
 const REQUEST_BUCKETS: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0];
 
+/// A gauge that no scrape has set for so long, such as the lag of a partition that another daemon has
+/// now, is not shown any more. All others are set at each scrape.
+const GONE_AFTER: Duration = Duration::from_secs(60);
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -98,9 +109,13 @@ pub fn start_logging(format: LogFormat) -> Result<(), String> {
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &REQUEST_BUCKETS)?
+        .idle_timeout(MetricKindMask::GAUGE, Some(GONE_AFTER))
         .install_recorder()?;
     describe_counter!(INGEST_ACCEPTED, "events accepted");
     describe_counter!(INGEST_REJECTED, "events rejected");
+    describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept");
+    describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
+    describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
     describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types");
     describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record");
     describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error");

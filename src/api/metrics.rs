@@ -2,12 +2,16 @@
 
 use metrics::{counter, gauge};
 
+use crate::ingest::KafkaReading;
 use crate::journal::Account;
 use crate::pipeline::{State, Status};
 use crate::resources::ResourceId;
 use crate::telemetry;
 
-pub(super) fn set(status: &Status) {
+pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
+    if let Some(reading) = kafka {
+        set_kafka(reading);
+    }
     counter!(telemetry::INGEST_ACCEPTED).absolute(status.accepted);
     counter!(telemetry::INGEST_REJECTED).absolute(status.rejected);
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
@@ -45,5 +49,16 @@ pub(super) fn set_ledger(accounts: &[(ResourceId, Account)]) {
         counter!(telemetry::ACCEPTED, &label).absolute(account.accepted);
         counter!(telemetry::FILTERED_OUT, &label).absolute(account.filtered_out);
         gauge!(telemetry::LEDGER_IMBALANCE, &label).set(account.imbalance() as f64);
+    }
+}
+
+fn set_kafka(reading: &KafkaReading) {
+    counter!(telemetry::KAFKA_MESSAGES).absolute(reading.messages);
+    gauge!(telemetry::KAFKA_FAILING).set(f64::from(u8::from(reading.error.is_some())));
+    for partition in &reading.partitions {
+        let Some(lag) = partition.lag else { continue };
+        let number = partition.partition.to_string();
+        let labels = [("topic", partition.topic.clone()), ("partition", number)];
+        gauge!(telemetry::KAFKA_LAG, &labels).set(lag as f64);
     }
 }

@@ -27,6 +27,7 @@ use axum::routing::get;
 
 use crate::control::Control;
 use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
+use crate::ingest::{Board, KafkaReading};
 use crate::pipeline::Pipeline;
 
 pub use ledger::ledger_to_json;
@@ -76,6 +77,7 @@ struct Api {
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
+    kafka: Option<Arc<Board>>,
     window: rate::Window,
 }
 
@@ -86,16 +88,18 @@ pub fn starting() -> Router {
     Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(not_yet)
 }
 
-/// The routes of the API listener. `/readyz` says whether `accepting` is true.
+/// The routes of the API listener. `/readyz` says whether `accepting` is true; `kafka` is there if
+/// Kafka ingest is.
 pub fn router(
     settings: Settings,
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
+    kafka: Option<Arc<Board>>,
 ) -> Router {
     let window = rate::Window::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());
-    let api = Arc::new(Api { settings, control, pipeline, accepting, metrics, window });
+    let api = Arc::new(Api { settings, control, pipeline, accepting, metrics, kafka, window });
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))
@@ -107,6 +111,12 @@ pub fn router(
         .merge(guarded)
         .fallback(control_api)
         .with_state(api)
+}
+
+impl Api {
+    fn kafka(&self) -> Option<KafkaReading> {
+        self.kafka.as_ref().map(|board| board.read())
+    }
 }
 
 /// Lets readers of the operations routes in: everyone on a loopback address, elsewhere those with a
@@ -135,7 +145,7 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
-    axum::Json(status::to_json(&api.pipeline.status())).into_response()
+    axum::Json(status::to_json(&api.pipeline.status(), api.kafka().as_ref())).into_response()
 }
 
 async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
@@ -143,7 +153,7 @@ async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
-    metrics::set(&api.pipeline.status());
+    metrics::set(&api.pipeline.status(), api.kafka().as_ref());
     metrics::set_ledger(&api.pipeline.ledger());
     let text = api.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::ingest::KafkaReading;
 use crate::pipeline::{DestinationStatus, Status};
 
-pub(super) fn to_json(status: &Status) -> Value {
+pub(super) fn to_json(status: &Status, kafka: Option<&KafkaReading>) -> Value {
     let subscriptions: Vec<Value> = status
         .subscriptions
         .iter()
@@ -19,8 +20,12 @@ pub(super) fn to_json(status: &Status) -> Value {
         })
         .collect();
     let destinations: Vec<Value> = status.destinations.iter().map(destination).collect();
+    let mut ingest = json!({"accepted": status.accepted, "rejected": status.rejected});
+    if let Some(reading) = kafka {
+        ingest["kafka"] = of_kafka(reading);
+    }
     json!({
-        "ingest": {"accepted": status.accepted, "rejected": status.rejected},
+        "ingest": ingest,
         "subscriptions": subscriptions,
         "destinations": destinations,
         "journal": {
@@ -30,6 +35,29 @@ pub(super) fn to_json(status: &Status) -> Value {
             "damaged": status.journal.damaged,
             "error": status.journal.error,
         },
+    })
+}
+
+fn of_kafka(reading: &KafkaReading) -> Value {
+    let partitions: Vec<Value> = reading
+        .partitions
+        .iter()
+        .map(|it| {
+            json!({
+                "topic": it.topic,
+                "partition": it.partition,
+                "stored_offset": it.stored_offset,
+                "high_watermark": it.high_watermark,
+                "lag": it.lag,
+            })
+        })
+        .collect();
+    json!({
+        "group_id": reading.group_id,
+        "state": reading.state.as_str(),
+        "error": reading.error,
+        "messages": reading.messages,
+        "partitions": partitions,
     })
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Failure, Outcome, block_on};
 use crate::config::Config;
+use crate::ingest::ask_kafka;
 use crate::resources::Destination;
 use crate::sinks::LogOutput;
 
@@ -15,7 +16,8 @@ pub(super) struct Check {
     /// The settings file (.yaml, .toml or .json)
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Also ask each destination's service whether its stream or log group is there
+    /// Also ask each destination's service whether its stream or log group is there, and Kafka's
+    /// brokers for the topics
     #[arg(long)]
     online: bool,
 }
@@ -36,6 +38,11 @@ impl Check {
             return Ok(());
         }
         let mut failed = 0;
+        if let Some(answer) = config.kafka.as_ref().map(ask_kafka) {
+            failed += usize::from(answer.is_err());
+            let said = answer.map_or_else(|reason| reason, |found| format!("ok, {found}"));
+            writeln!(out, "  kafka: {said}")?;
+        }
         for destination in resources.destinations() {
             let id = &destination.id;
             match block_on(probe(destination))? {
@@ -47,7 +54,7 @@ impl Check {
             }
         }
         if failed > 0 {
-            return Err(Failure::work(format!("{} failed", count(failed, "destination"))));
+            return Err(Failure::work(format!("{} failed", count(failed, "check"))));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration};
 use crate::config::Config;
 use crate::event::Timestamp;
-use crate::journal::{StoredLetter, forget_dead_letters, read_dead_letters};
+use crate::journal::{AT_KAFKA, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
 use crate::sinks::{Ack, LogOutput};
 
@@ -252,6 +252,11 @@ impl Change {
             return Ok(());
         };
         let count = letters.len() as u64;
+        if id == AT_KAFKA {
+            let what = "kept: rejected when they came in over Kafka; mend and produce them anew";
+            *results.entry(what.to_owned()).or_default() += count;
+            return Ok(());
+        }
         let all = config.resources.destinations();
         let Some(destination) = all.iter().find(|it| it.id.as_str() == id) else {
             *results.entry(format!("kept: no destination `{id}` any more")).or_default() += count;

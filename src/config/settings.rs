@@ -1,6 +1,7 @@
 //! The settings of the whole daemon, read from a document: one reader a section, each giving the
 //! settings that its room defines. All defaults stand with the rooms or here, once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_callbacks;
 use crate::http::BearerTokens;
-use crate::ingest::HttpSettings;
+use crate::ingest::{HttpSettings, KafkaSettings, PropertyError, check_kafka_property};
 use crate::journal::{self, Durability};
 use crate::resources::Resources;
 use crate::sinks::Secret;
@@ -56,6 +57,8 @@ pub struct Config {
     pub resources: Resources,
     /// HTTP ingest.
     pub ingest: HttpSettings,
+    /// Kafka ingest, if there is to be any.
+    pub kafka: Option<KafkaSettings>,
     /// The API listener.
     pub api: api::Settings,
     /// The journal.
@@ -92,9 +95,11 @@ impl Config {
         document.decode(|root| {
             let data_dir = root.optional("data_dir").string();
             let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
-            let ingest = root
-                .optional("ingest")
-                .section_or_empty(|ingest| ingest.optional("http").section_or_empty(read_ingest));
+            let ingest = root.optional("ingest").section_or_empty(|ingest| {
+                let http = ingest.optional("http").section_or_empty(read_ingest);
+                let kafka = ingest.optional("kafka").section(read_kafka);
+                Some((http?, kafka))
+            });
             let api = root.optional("api").section_or_empty(read_api);
             let journal = root
                 .optional("journal")
@@ -107,9 +112,11 @@ impl Config {
             let callbacks = root.optional("callbacks").section_or_empty(read_callbacks);
             let callbacks = callbacks.unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), callbacks);
+            let (ingest, kafka) = ingest?;
             Some(Config {
                 resources,
-                ingest: ingest?,
+                ingest,
+                kafka,
                 api: api?,
                 journal: journal?,
                 drain_limit: drain_limit?,
@@ -152,6 +159,35 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
         max_connections,
         tls,
         trusted_proxies,
+    })
+}
+
+fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
+    let text = |text: Text<'_>| text.value.to_owned();
+    let brokers = section.required("brokers").string();
+    let topics = section.required("topics").strings();
+    let group_id = section.required("group_id").string();
+    let max_event = section.optional("max_event").size(1..=MAX_BODY);
+    let max_event = max_event.map_or(HttpSettings::default().max_event, |bytes| {
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    });
+    let given = section.optional("options").string_map().unwrap_or_default();
+    let mut options = BTreeMap::new();
+    for (name, value) in given {
+        if let Err(error) = check_kafka_property(name.value, value.value) {
+            section.push(match error {
+                PropertyError::Owned { .. } => name.wrong(error),
+                PropertyError::Refused(_) => value.wrong(error),
+            });
+        }
+        options.insert(text(name), Secret::new(value.value));
+    }
+    Some(KafkaSettings {
+        brokers: text(brokers?),
+        topics: topics?.into_iter().map(text).collect(),
+        group_id: text(group_id?),
+        max_event,
+        options,
     })
 }
 

@@ -38,6 +38,8 @@ pub(super) struct TooMany;
 #[derive(Debug, Default)]
 pub(super) struct Framed<'b> {
     texts: Vec<(usize, Cow<'b, str>)>,
+    /// The bytes of those without a text.
+    undecoded: Vec<(usize, &'b [u8])>,
     pub rejected: Vec<Rejection>,
 }
 
@@ -74,6 +76,7 @@ impl<'b> Framed<'b> {
                 Some(text) => Ok(&text[start..end]),
                 None => simdutf8::compat::from_utf8(&body[start..end]),
             };
+            let bytes = &body[start..end];
             start = end + 1;
             let line = line.map(|line| line.trim_matches([' ', '\t', '\r']));
             if line == Ok("") {
@@ -84,7 +87,7 @@ impl<'b> Framed<'b> {
             }
             match line {
                 Ok(line) => self.add(index, line),
-                Err(error) => self.reject_utf8(index, error.valid_up_to()),
+                Err(error) => self.reject_utf8(index, bytes, error.valid_up_to()),
             }
             index += 1;
         }
@@ -95,7 +98,7 @@ impl<'b> Framed<'b> {
         let text = match simdutf8::compat::from_utf8(body) {
             Ok(text) => text,
             Err(error) => {
-                self.reject_utf8(0, error.valid_up_to());
+                self.reject_utf8(0, body, error.valid_up_to());
                 return Ok(());
             }
         };
@@ -111,6 +114,7 @@ impl<'b> Framed<'b> {
         if let Err(error) = walked.and_then(|()| cursor.end()) {
             let index = self.texts.len();
             self.texts.clear();
+            self.undecoded = vec![(index, body)];
             self.rejected = vec![Rejection {
                 index,
                 code: "ERR_SLUICEGATE_1001",
@@ -156,9 +160,20 @@ impl<'b> Framed<'b> {
         self.texts.push((index, clean));
     }
 
-    fn reject_utf8(&mut self, index: usize, at: usize) {
+    fn reject_utf8(&mut self, index: usize, bytes: &'b [u8], at: usize) {
+        self.undecoded.push((index, bytes));
         let message = format!("not valid UTF-8 at byte {at}");
         self.rejected.push(Rejection { index, code: "ERR_SLUICEGATE_1008", message });
+    }
+
+    /// The event at a place of the body, for whoever keeps rejected ones; the whole of an array that
+    /// is broken.
+    pub(super) fn bytes(&self, index: usize) -> &[u8] {
+        if let Ok(at) = self.texts.binary_search_by_key(&index, |(index, _)| *index) {
+            return self.texts[at].1.as_bytes();
+        }
+        let at = self.undecoded.binary_search_by_key(&index, |(index, _)| *index);
+        at.map_or(&[], |at| self.undecoded[at].1)
     }
 
     /// Whether there was nothing in the body at all.
@@ -264,6 +279,9 @@ mod tests {
         let (objects, rejected) = take(&body, Framing::Ndjson);
         assert_eq!(objects.len(), 2);
         assert_eq!(rejected, ["1: not valid UTF-8 at byte 15"]);
+        let framed = Framed::split(&body, Framing::Ndjson).unwrap();
+        assert_eq!(framed.bytes(1), b"{\"event_type\":\"\xff\"}");
+        assert_eq!(framed.bytes(2), event(r#"{"a":2}"#).as_bytes());
     }
 
     #[test]

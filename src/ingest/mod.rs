@@ -1,17 +1,22 @@
 //! The entrances: events come in, are framed, capped and checked, and are kept before the sender
 //! gets its answer.
 //!
-//! HTTP is the one entrance there is now. What becomes of an accepted event is the pipeline's matter.
+//! There are HTTP and Kafka. What becomes of an accepted event is the pipeline's matter.
 
 mod decompress;
 mod frame;
 mod http;
+mod kafka;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 
 pub use http::router;
+pub use kafka::{
+    Board, CannotConsume, Kafka, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
+    PropertyError, ask_kafka, check_kafka_property,
+};
 
 /// The settings of HTTP ingest. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq)]

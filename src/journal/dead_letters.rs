@@ -1,4 +1,5 @@
-//! Dead letters: records that their destination's service will never take, kept for a person.
+//! Dead letters: records that their destination's service will never take, and events from Kafka
+//! that were rejected (HTTP's senders are told instead), kept for a person.
 //!
 //! Two files in the journal's folder, both only ever appended to while anybody uses them, so that
 //! the command line may work beside the daemon:
@@ -20,7 +21,10 @@ use serde_json::json;
 
 use super::Pending;
 use crate::event::{Cursor, Record, ScanError, Timestamp, ksuid, string_value};
-use crate::resources::ResourceId;
+
+/// What stands in a letter in place of a destination when its event came in over Kafka and was
+/// rejected. No destination can have this name.
+pub const AT_KAFKA: &str = "(ingest.kafka)";
 
 /// Why a record could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct StoredLetter {
     pub id: String,
     /// When the record was given up.
     pub time: Timestamp,
-    /// The destination that it was for.
+    /// The destination that it was for, or [`AT_KAFKA`].
     pub destination: String,
     /// The service's words.
     pub reason: String,
@@ -77,7 +81,7 @@ impl DeadLetters {
 
     pub(super) fn append(
         &self,
-        destination: &ResourceId,
+        destination: &str,
         letters: &[(Pending, DeadLetter)],
     ) -> io::Result<()> {
         let now = Timestamp::now();
@@ -86,7 +90,7 @@ impl DeadLetters {
             let head = json!({
                 "id": ksuid("dl", now, rand::random()),
                 "time": now.to_string(),
-                "destination": destination.as_str(),
+                "destination": destination,
                 "event_id": &*pending.record.event_id,
                 "event_time": pending.record.time.to_string(),
                 "reason": letter.reason,
@@ -265,9 +269,8 @@ mod tests {
         let directory = folder.path().join("made/when/missing");
         let letters = DeadLetters::open(&directory).unwrap();
         let sent = letter("ev_\"1\"", "too \"old\" {}");
-        let destination = ResourceId::new("logs").unwrap();
-        letters.append(&destination, std::slice::from_ref(&sent)).unwrap();
-        letters.append(&destination, &[letter("ev_2", "no")]).unwrap();
+        letters.append("logs", std::slice::from_ref(&sent)).unwrap();
+        letters.append("logs", &[letter("ev_2", "no")]).unwrap();
         let found = read(&directory);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].record, sent.0.record);
@@ -277,15 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn no_destination_can_have_the_name_that_stands_for_kafka() {
+        assert!(crate::resources::ResourceId::new(AT_KAFKA).is_err());
+    }
+
+    #[test]
     fn what_is_forgotten_is_gone_at_once_and_from_the_file_at_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
         assert_eq!(read(directory), []);
-        let destination = ResourceId::new("logs").unwrap();
         let daemon = DeadLetters::open(directory).unwrap();
-        daemon.append(&destination, &[letter("a", "no"), letter("b", "no")]).unwrap();
+        daemon.append("logs", &[letter("a", "no"), letter("b", "no")]).unwrap();
         forget_dead_letters(directory, &[read(directory).remove(0).id]).unwrap();
-        daemon.append(&destination, &[letter("c", "no")]).unwrap();
+        daemon.append("logs", &[letter("c", "no")]).unwrap();
         let ids = |directory| -> Vec<String> {
             read(directory).iter().map(|it| it.record.event_id.to_string()).collect()
         };
@@ -302,7 +309,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path();
         let daemon = DeadLetters::open(directory).unwrap();
-        daemon.append(&ResourceId::new("logs").unwrap(), &[letter("a", "no")]).unwrap();
+        daemon.append("logs", &[letter("a", "no")]).unwrap();
         let mut file = open_private(&letters_path(directory)).unwrap();
         file.write_all(b"{\"id\":\"dl_\n").unwrap();
         let mut found = 0;

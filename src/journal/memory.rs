@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Account, Entry, Full, Offer, Outcome, Pending, RECORD_OVERHEAD, Refusal};
+use super::settlement::Hold;
+use super::{Account, Entry, Full, Offer, Outcome, Pending, RECORD_OVERHEAD, Refusal, Settlement};
 use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
 
@@ -55,6 +56,7 @@ struct Held {
     bytes: usize,
     /// How many items may not be given up to make room. Changed under the lock only.
     keepers: AtomicU32,
+    _hold: Hold,
 }
 
 impl fmt::Debug for Memory {
@@ -78,7 +80,7 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn append(&self, entries: Vec<Entry>, offers: &[Offer]) -> Result<(), Full> {
+    pub(super) fn append(&self, entries: Vec<Entry>, offers: &[Offer]) -> Result<Settlement, Full> {
         let needed: usize = entries.iter().map(|entry| cost(&entry.record)).sum();
         let since = Instant::now();
         let mut state = self.state();
@@ -89,14 +91,16 @@ impl Memory {
             state.queue(&offer.destination).account.offer(offer);
         }
         state.bytes += needed;
+        let hold = Hold::default();
         for entry in entries {
             let bytes = cost(&entry.record);
-            let held = Arc::new(Held { record: entry.record, bytes, keepers: AtomicU32::new(0) });
+            let (record, keepers) = (entry.record, AtomicU32::new(0));
+            let held = Arc::new(Held { record, bytes, keepers, _hold: hold.clone() });
             for destination in entry.destinations.iter() {
                 state.push(destination, Arc::clone(&held), since);
             }
         }
-        Ok(())
+        Ok(hold.settlement())
     }
 
     /// Makes a destination's queue ready for a new reader.
@@ -319,7 +323,7 @@ mod tests {
         Memory::new(records * cost(&entry(1_000, &[]).record))
     }
 
-    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<(), Full> {
+    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<Settlement, Full> {
         let offers = all_matched(&entries);
         memory.append(entries, &offers)
     }
@@ -387,6 +391,20 @@ mod tests {
         let again = memory.read(&id("a"), 9, usize::MAX).await;
         let sizes: Vec<_> = again.iter().map(|pending| pending.record.body.len()).collect();
         assert_eq!(sizes, [1, 3]);
+    }
+
+    #[tokio::test]
+    async fn an_append_is_settled_when_the_last_of_its_records_is() {
+        let memory = memory(9);
+        assert!(append(&memory, Vec::new()).unwrap().is_done());
+        let settlement = append(&memory, vec![entry(1, &["a", "b"]), entry(1, &["a"])]).unwrap();
+        let a = memory.read(&id("a"), 9, usize::MAX).await;
+        memory.settle(&id("a"), a[0].position, Outcome::Delivered);
+        memory.settle(&id("a"), a[1].position, Outcome::Delivered);
+        memory.attach(&id("b"), Overflow::DropOldest);
+        assert!(!settlement.is_done());
+        append(&memory, (0..9).map(|_| entry(1_000, &["a"])).collect()).unwrap();
+        assert!(settlement.is_done(), "what was given up is settled too");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod account;
 mod dead_letters;
 mod disk;
 mod memory;
+mod settlement;
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -32,10 +33,13 @@ use crate::resources::{Overflow, ResourceId};
 
 pub use account::{Account, Offer};
 use dead_letters::DeadLetters;
-pub use dead_letters::{DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters};
+pub use dead_letters::{
+    AT_KAFKA, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
+};
 use disk::{Disk, Options};
 pub use disk::{LogReader, Retained};
 use memory::Memory;
+pub use settlement::Settlement;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.
 const RECORD_OVERHEAD: usize = 192;
@@ -207,18 +211,38 @@ impl Journal {
     }
 
     /// Keeps the entries for all their destinations, in order, and counts in the same moment what
-    /// was offered to whom.
+    /// was offered to whom. The settlement is done when the process's death loses none of the
+    /// entries any more: on disk at once.
     ///
     /// On disk both are there after any crash. Only what is offered without entries costs no write:
     /// it is counted at once and saved within a second.
     ///
     /// # Errors
     /// [`Full`] when there is no room, or the disk takes nothing; then nothing was kept or counted.
-    pub async fn append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Full> {
+    pub async fn append(
+        &self,
+        entries: Vec<Entry>,
+        offers: Vec<Offer>,
+    ) -> Result<Settlement, Full> {
         match &*self.store {
-            Store::Disk(disk) => disk.append(entries, offers).await,
+            Store::Disk(disk) => disk.append(entries, offers).await.map(|()| Settlement::default()),
             Store::Memory(memory) => memory.append(entries, &offers),
         }
+    }
+
+    /// Puts events that came in over Kafka and were rejected among the dead letters, safely on disk.
+    /// Each is a record whose id tells where it came from, with the reason.
+    ///
+    /// # Errors
+    /// When they could not be written; some may be there nevertheless.
+    pub async fn reject(&self, events: Vec<(Arc<Record>, String)>) -> io::Result<()> {
+        let dead_letters = Arc::clone(&self.dead_letters);
+        let letter = |(record, reason)| {
+            (Pending { position: 0, record }, DeadLetter { reason, attempts: 0 })
+        };
+        let letters: Vec<_> = events.into_iter().map(letter).collect();
+        let written = tokio::task::spawn_blocking(move || dead_letters.append(AT_KAFKA, &letters));
+        written.await.map_err(io::Error::other)?
     }
 
     /// The cursor of a destination. There must be at most one at a time; what was read through an
@@ -389,8 +413,9 @@ impl Cursor {
         let dead_letters = Arc::clone(&self.journal.dead_letters);
         let destination = self.destination.clone();
         let positions: Vec<u64> = letters.iter().map(|(pending, _)| pending.position).collect();
-        let written =
-            tokio::task::spawn_blocking(move || dead_letters.append(&destination, &letters));
+        let written = tokio::task::spawn_blocking(move || {
+            dead_letters.append(destination.as_str(), &letters)
+        });
         written.await.map_err(io::Error::other)??;
         for position in positions {
             self.settle(position, Outcome::DeadLettered);

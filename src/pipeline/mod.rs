@@ -17,14 +17,15 @@ mod stats;
 mod test_event;
 mod trial;
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tracing::{error, info, warn};
 
-use crate::event::{Event, Slots};
-use crate::journal::{self, Account, Full, Journal};
+use crate::event::{Event, Record, Slots};
+use crate::journal::{self, Account, Full, Journal, Settlement};
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
@@ -266,7 +267,8 @@ impl Pipeline {
         self.dispatcher.read().await
     }
 
-    /// Keeps what was dispatched from one body, for all destinations, and counts its events.
+    /// Keeps what was dispatched from one body, for all destinations, and counts its events. The
+    /// settlement tells when the process's death loses nothing of it any more.
     ///
     /// # Errors
     /// [`Full`] when the journal has no room; then nothing of the body was kept or counted.
@@ -275,13 +277,22 @@ impl Pipeline {
         mut dispatched: Dispatched,
         accepted: usize,
         rejected: usize,
-    ) -> Result<(), Full> {
+    ) -> Result<Settlement, Full> {
         let entries = std::mem::take(&mut dispatched.entries);
         let offers = std::mem::take(&mut dispatched.offers);
-        self.journal.append(entries, offers).await?;
+        let settlement = self.journal.append(entries, offers).await?;
         dispatched.count();
         self.stats.count_ingest(accepted, rejected);
-        Ok(())
+        Ok(settlement)
+    }
+
+    /// Puts events that were rejected and whose sender gets no answer among the dead letters, each
+    /// with the reason.
+    ///
+    /// # Errors
+    /// When they could not be written.
+    pub async fn reject(&self, events: Vec<(Arc<Record>, String)>) -> io::Result<()> {
+        self.journal.reject(events).await
     }
 
     /// Keeps some of the events that came in for [`Pipeline::recent_events`].

@@ -42,6 +42,7 @@ impl Pipeline {
         let event = read_event(text, Timestamp::now(), rand::random, plan_of)
             .map_err(PublishError::NoEvent)?;
         let dispatched = dispatcher.dispatch(&[event]);
-        self.keep(dispatched, 1, 0).await.map_err(PublishError::Full)
+        self.keep(dispatched, 1, 0).await.map_err(PublishError::Full)?;
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The one integration binary: it starts the real daemon and talks to it as users do.
 //!
 //! Real parts where users have them (moto for AWS); a fake service only for faults that moto cannot
-//! make. Tests that need something absent on this machine say so in a line and pass.
+//! make, and Kafka in three makes that are not Apache's. Tests that need something absent on this machine say so in a line and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -23,6 +23,7 @@ mod filters;
 mod fuzz;
 mod ingest;
 mod journal;
+mod kafka;
 mod ledger;
 mod operations;
 mod reload;

@@ -1,9 +1,10 @@
 //! What the tests stand on: the daemon as a process, plain HTTP and TLS clients, certificates, moto,
-//! faulty services.
+//! Kafka brokers, faulty services.
 
 pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
 pub(crate) mod http;
+pub(crate) mod kafka;
 pub(crate) mod moto;
 pub(crate) mod receiver;
 pub(crate) mod tls;

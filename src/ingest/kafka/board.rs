@@ -1,0 +1,195 @@
+//! What Kafka ingest tells of itself: written by the consumer, read by `/status` and `/metrics`.
+//!
+//! Positions come from the client's own statistics, so that a reading asks no broker.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::statistics::Statistics;
+use tracing::{debug, error, info};
+
+/// Most partitions in one reading; more would make the page and the list of metrics useless.
+const MAX_PARTITIONS: usize = 1_000;
+
+/// How often a trouble that lasts is logged again; the client tells each vain attempt.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// Offsets below this are words of the protocol, such as "not known".
+const FIRST_OFFSET: i64 = 0;
+
+/// What the consumer does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KafkaState {
+    /// It looks for brokers, its group or its partitions.
+    #[default]
+    Joining,
+    /// It has its share of the partitions.
+    Consuming,
+    /// What it took cannot be kept now; it takes no more until it can.
+    Paused,
+    /// It has left the group.
+    Stopped,
+}
+
+impl KafkaState {
+    /// The state in one word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KafkaState::Joining => "joining",
+            KafkaState::Consuming => "consuming",
+            KafkaState::Paused => "paused",
+            KafkaState::Stopped => "stopped",
+        }
+    }
+}
+
+/// What can be wrong, each until it is mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// Brokers cannot be reached, or let nobody in.
+    Connection,
+    /// A topic or the group cannot be used.
+    Subscription,
+    /// What was taken in cannot be kept.
+    Keeping,
+    /// Offsets cannot be committed.
+    Commit,
+    /// The client gave up and is made anew.
+    Client,
+}
+
+/// How far one partition is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaPartition {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Where the group would go on; `None` if the group has never stored an offset here.
+    pub stored_offset: Option<i64>,
+    /// The offset of the next message to be produced, as far as it is known.
+    pub high_watermark: Option<i64>,
+    /// Messages between the two.
+    pub lag: Option<i64>,
+}
+
+/// What one reading says of Kafka ingest.
+#[derive(Clone, Debug)]
+pub struct KafkaReading {
+    /// The consumer group.
+    pub group_id: String,
+    /// What the consumer does.
+    pub state: KafkaState,
+    /// What keeps it from working as it should, for people.
+    pub error: Option<String>,
+    /// Messages kept since the process began.
+    pub messages: u64,
+    /// The partitions that this daemon has; at most a thousand.
+    pub partitions: Vec<KafkaPartition>,
+}
+
+/// What the consumer last told.
+#[derive(Debug)]
+pub struct Board {
+    group_id: String,
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    state: KafkaState,
+    troubles: BTreeMap<Trouble, (String, Instant)>,
+    messages: u64,
+    partitions: Vec<KafkaPartition>,
+}
+
+impl Board {
+    pub(super) fn new(group_id: &str) -> Board {
+        Board { group_id: group_id.to_owned(), told: Mutex::default() }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told now.
+    #[must_use]
+    pub fn read(&self) -> KafkaReading {
+        let told = self.told();
+        KafkaReading {
+            group_id: self.group_id.clone(),
+            state: told.state,
+            error: told.troubles.values().next().map(|(message, _)| message.clone()),
+            messages: told.messages,
+            partitions: told.partitions.clone(),
+        }
+    }
+
+    pub(super) fn set_state(&self, state: KafkaState) {
+        self.told().state = state;
+    }
+
+    pub(super) fn count(&self, messages: usize) {
+        self.told().messages += messages as u64;
+    }
+
+    /// Shows a trouble, and logs it unless the same kind was logged a moment ago.
+    pub(super) fn set_trouble(&self, trouble: Trouble, message: String) {
+        let mut told = self.told();
+        let before = told.troubles.get(&trouble).map(|(_, logged)| *logged);
+        let logged = match before {
+            Some(logged) if logged.elapsed() < REMIND => {
+                debug!(%message, "Kafka ingest");
+                logged
+            }
+            _ => {
+                error!(%message, "Kafka ingest does not work as it should; it goes on trying");
+                Instant::now()
+            }
+        };
+        told.troubles.insert(trouble, (message, logged));
+    }
+
+    /// Takes a trouble down.
+    pub(super) fn mended(&self, trouble: Trouble) {
+        if let Some((message, _)) = self.told().troubles.remove(&trouble) {
+            info!(was = %message, "Kafka ingest goes on");
+        }
+    }
+
+    /// Takes in what the client counts. It tells of every partition that it ever had; those that it
+    /// has now are the desired ones.
+    pub(super) fn set_statistics(&self, statistics: &Statistics) {
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.mended(Trouble::Connection);
+        }
+        let known = |offset: i64| (offset >= FIRST_OFFSET).then_some(offset);
+        let mut partitions = Vec::new();
+        for topic in statistics.topics.values() {
+            for of_topic in topic.partitions.values() {
+                if !of_topic.desired || of_topic.partition < 0 {
+                    continue;
+                }
+                let stored = known(of_topic.stored_offset).or(known(of_topic.committed_offset));
+                let high = known(of_topic.hi_offset);
+                let lag = match (stored, high) {
+                    (Some(stored), Some(high)) => Some((high - stored).max(0)),
+                    (None, Some(0)) => Some(0),
+                    _ => None,
+                };
+                partitions.push(KafkaPartition {
+                    topic: topic.topic.clone(),
+                    partition: of_topic.partition,
+                    stored_offset: stored,
+                    high_watermark: high,
+                    lag,
+                });
+            }
+        }
+        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        partitions.truncate(MAX_PARTITIONS);
+        self.told().partitions = partitions;
+    }
+}

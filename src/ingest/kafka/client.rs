@@ -1,0 +1,191 @@
+//! The client's properties: what we set, what users may set, what only we may; and asking the brokers.
+
+use std::time::Duration;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+
+use super::KafkaSettings;
+
+/// How long the brokers have to answer `check --online`.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Set before the user's own. A new group begins with the oldest message, since the newest would lose
+/// what was produced before it; the range assignor is the protocol's oldest, which every broker knows;
+/// fetched messages that wait in the client take at most 16 MiB; statistics come every second.
+/// `probe`: OpenSSL is linked in and does not know where the system keeps its certificates.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("auto.commit.interval.ms", "1000"),
+    ("auto.offset.reset", "earliest"),
+    ("client.id", "sluicegate"),
+    ("fetch.max.bytes", "8388608"),
+    ("partition.assignment.strategy", "range,roundrobin"),
+    ("queued.max.messages.kbytes", "16384"),
+    ("ssl.ca.location", "probe"),
+    ("statistics.interval.ms", "1000"),
+];
+
+/// Set after the user's own: the promise that nothing is lost rests on the first two.
+const FIXED: [(&str, &str); 3] = [
+    ("enable.auto.commit", "true"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "false"),
+];
+
+/// Properties that have a setting of their own, or that only we may set.
+const OWNED: [(&str, &str); 8] = [
+    ("bootstrap.servers", "use the setting `brokers`"),
+    ("metadata.broker.list", "use the setting `brokers`"),
+    ("group.id", "use the setting `group_id`"),
+    ("enable.auto.commit", "offsets are committed when what is before them is kept"),
+    ("enable.auto.offset.store", "offsets are stored when what is before them is kept"),
+    ("enable.partition.eof", "the ends of partitions mean nothing here"),
+    ("offset.store.method", "offsets are kept by the brokers"),
+    ("statistics.interval.ms", "`/status` needs the statistics"),
+];
+
+/// Why a property of the client cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PropertyError {
+    /// Only the daemon sets it.
+    Owned {
+        /// The property.
+        name: String,
+        /// The reason, or what to use instead.
+        instead: &'static str,
+    },
+    /// The client does not know it, or not with this value; its own words. They may quote the value.
+    Refused(String),
+}
+
+impl std::fmt::Display for PropertyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PropertyError::Owned { name, instead } => {
+                write!(f, "`{name}` is not for settings: {instead}")
+            }
+            PropertyError::Refused(words) => write!(f, "librdkafka says: {words}"),
+        }
+    }
+}
+
+impl std::error::Error for PropertyError {}
+
+/// Checks one property by itself, without opening anything.
+///
+/// # Errors
+/// When it is ours, or the client refuses it.
+pub fn check_kafka_property(name: &str, value: &str) -> Result<(), PropertyError> {
+    if let Some((name, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+        return Err(PropertyError::Owned { name: (*name).to_owned(), instead });
+    }
+    let config = ClientConfig::from_iter([(name.to_owned(), value.to_owned())]);
+    match config.create_native_config() {
+        Ok(_) => Ok(()),
+        Err(KafkaError::ClientConfig(_, words, ..)) => Err(PropertyError::Refused(words)),
+        Err(other) => Err(PropertyError::Refused(other.to_string())),
+    }
+}
+
+/// The properties of a consumer.
+pub(super) fn properties(settings: &KafkaSettings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (name, value) in DEFAULTS {
+        config.set(name, value);
+    }
+    for (name, value) in &settings.options {
+        config.set(name, value.expose());
+    }
+    for (name, value) in FIXED {
+        config.set(name, value);
+    }
+    config.set("bootstrap.servers", &settings.brokers);
+    config.set("group.id", &settings.group_id);
+    config.set_log_level(RDKafkaLogLevel::Debug);
+    config
+}
+
+/// Asks the brokers for the topics, and tells what they are like. Blocks for some seconds at most,
+/// and joins no group.
+///
+/// # Errors
+/// When the client cannot be made, no broker answers, or a topic is not there.
+pub fn ask_kafka(settings: &KafkaSettings) -> Result<String, String> {
+    let consumer: BaseConsumer =
+        properties(settings).create().map_err(|error| error.to_string())?;
+    let mut found = Vec::new();
+    for topic in &settings.topics {
+        let metadata = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT);
+        let metadata = metadata.map_err(|error| format!("no answer from the brokers: {error}"))?;
+        for answer in metadata.topics() {
+            if let Some(error) = answer.error() {
+                let error = rdkafka::types::RDKafkaErrorCode::from(error);
+                return Err(format!("topic `{topic}`: {error}"));
+            }
+            found.push(format!("`{topic}` has {} partitions", answer.partitions().len()));
+        }
+    }
+    Ok(found.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::sinks::Secret;
+
+    #[test]
+    fn a_property_is_refused_if_it_is_ours_or_the_client_does_not_take_it() {
+        let check = |name, value| check_kafka_property(name, value).map_err(|it| it.to_string());
+        assert_eq!(check("security.protocol", "SASL_SSL"), Ok(()));
+        assert_eq!(check("sasl.mechanism", "SCRAM-SHA-512"), Ok(()));
+        assert_eq!(
+            check("group.id", "x"),
+            Err("`group.id` is not for settings: use the setting `group_id`".to_owned())
+        );
+        assert_eq!(
+            check("sasl.usrname", "x"),
+            Err("librdkafka says: No such configuration property: \"sasl.usrname\"".to_owned())
+        );
+        let wrong = check("security.protocol", "TLS").unwrap_err();
+        assert!(wrong.contains("security.protocol"), "{wrong}");
+    }
+
+    /// TLS, SASL and the compressions that producers use are built in: asked of the very client.
+    #[test]
+    fn the_client_can_be_made_with_tls_sasl_and_every_compression() {
+        let options = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "u"),
+            ("sasl.password", "p"),
+        ];
+        let options = options.map(|(name, value)| (name.to_owned(), Secret::new(value)));
+        let settings = KafkaSettings {
+            brokers: "127.0.0.1:1".to_owned(),
+            topics: vec!["events".to_owned()],
+            group_id: "g".to_owned(),
+            max_event: 1,
+            options: BTreeMap::from(options),
+        };
+        let made: Result<BaseConsumer, _> = properties(&settings).create();
+        assert!(made.is_ok(), "{:?}", made.err());
+        let features = ClientConfig::new().create_native_config().unwrap();
+        let features = features.get("builtin.features").unwrap();
+        let wanted = [
+            "gzip",
+            "snappy",
+            "lz4",
+            "zstd",
+            "ssl",
+            "sasl_plain",
+            "sasl_scram",
+            "sasl_oauthbearer",
+        ];
+        for feature in wanted {
+            assert!(features.split(',').any(|it| it == feature), "{feature}: {features}");
+        }
+    }
+}

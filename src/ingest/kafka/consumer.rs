@@ -1,0 +1,218 @@
+//! The consumer: one thread that polls Kafka, keeps what comes, and moves the marks.
+//!
+//! Every turn of its loop polls, so that the group sees it alive whatever else goes on. It decides
+//! nothing about offsets: those are the marks' matter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message as _;
+use tokio::runtime::Handle;
+use tracing::{info, warn};
+
+use super::KafkaSettings;
+use super::board::{KafkaState, Trouble};
+use super::client::properties;
+use super::context::Context;
+use super::letters::{letter, split};
+use super::taken::{Batch, Message};
+use crate::event::Timestamp;
+use crate::ingest::frame::Rules;
+use crate::journal::Settlement;
+use crate::pipeline::Pipeline;
+
+/// How long one poll waits: how soon an order is obeyed, and how late a mark may move.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long a batch waits when its dead letters cannot be written.
+const LETTERS_RETRY: Duration = Duration::from_secs(5);
+
+/// Go on.
+pub(super) const RUN: u8 = 0;
+/// Take nothing more, and leave the group when what was kept is settled.
+pub(super) const STOP: u8 = 1;
+/// Leave the group now.
+pub(super) const LEAVE: u8 = 2;
+
+/// Why a batch is not kept now.
+enum Refusal {
+    /// The journal is full; when to try again.
+    Full(Duration),
+    /// The dead letters cannot be written.
+    Letters(std::io::Error),
+    /// The pipeline takes nothing any more.
+    Closed,
+}
+
+/// A member of the group.
+pub(super) struct Consumer {
+    client: BaseConsumer<Context>,
+    pipeline: Arc<Pipeline>,
+    runtime: Handle,
+    max_event: usize,
+    orders: Arc<AtomicU8>,
+    paused: bool,
+}
+
+impl Consumer {
+    /// Makes the client; no broker need be there yet. To be called inside the async runtime.
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        context: Context,
+        pipeline: Arc<Pipeline>,
+        orders: Arc<AtomicU8>,
+    ) -> KafkaResult<Consumer> {
+        let client: BaseConsumer<Context> = properties(settings).create_with_context(context)?;
+        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+        client.subscribe(&topics)?;
+        let (runtime, max_event) = (Handle::current(), settings.max_event);
+        Ok(Consumer { client, pipeline, runtime, max_event, orders, paused: false })
+    }
+
+    /// Runs until ordered to leave; dropping the client commits and leaves the group.
+    ///
+    /// # Errors
+    /// When the client cannot go on and must be made anew.
+    pub(super) fn run(mut self) -> KafkaResult<()> {
+        loop {
+            let stopping = self.orders.load(Ordering::Acquire);
+            if stopping != RUN {
+                self.client.context().taken().drop_unkept();
+            }
+            let held_up = self.client.context().taken().is_held_up();
+            self.pause(stopping != RUN || held_up);
+            self.poll(stopping != RUN)?;
+            let due = self.client.context().taken().due();
+            if let Some(batch) = due {
+                self.keep(batch);
+            }
+            self.client.context().store_marks(&self.client);
+            let settled = self.client.context().taken().marks.is_empty();
+            if stopping == LEAVE || (stopping == STOP && settled) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what there is, up to a batch. While paused hardly anything comes, but it is served.
+    fn poll(&self, discard: bool) -> KafkaResult<()> {
+        let mut wait = POLL;
+        loop {
+            match self.client.poll(wait) {
+                None => return Ok(()),
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
+                // Told to the context as an error, with its reason.
+                Some(Err(_)) => return Ok(()),
+                Some(Ok(_)) if discard => {}
+                Some(Ok(message)) => {
+                    let more = self.client.context().taken().add(Message {
+                        topic: message.topic().to_owned(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        payload: message.payload().unwrap_or_default().to_vec(),
+                    });
+                    if !more {
+                        return Ok(());
+                    }
+                }
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Stops or starts the flow. Partitions that came while it stood are stopped too.
+    fn pause(&mut self, pause: bool) {
+        if !pause && !self.paused {
+            return;
+        }
+        let Ok(assigned) = self.client.assignment() else { return };
+        let done = match pause {
+            true => self.client.pause(&assigned),
+            false => self.client.resume(&assigned),
+        };
+        if let Err(cause) = done {
+            warn!(%cause, pause, "Kafka partitions were not paused or resumed; tried again");
+        } else {
+            self.paused = pause;
+        }
+    }
+
+    fn keep(&self, mut batch: Batch) {
+        let context = self.client.context();
+        let board = &context.board;
+        let refusal = match self.runtime.block_on(self.try_keep(&mut batch)) {
+            Ok(settlement) => {
+                board.count(batch.messages.len());
+                context.taken().kept(batch, &settlement);
+                board.mended(Trouble::Keeping);
+                if self.paused {
+                    info!("Kafka partitions go on: what was taken is kept");
+                    board.set_state(KafkaState::Consuming);
+                }
+                return;
+            }
+            Err(refusal) => refusal,
+        };
+        batch.due = Instant::now()
+            + match refusal {
+                // The order to stop is on its way; until then nothing can be kept.
+                Refusal::Closed => POLL,
+                Refusal::Full(retry_after) => {
+                    if !self.paused {
+                        warn!("Kafka partitions are paused: the journal is full");
+                    }
+                    board.set_state(KafkaState::Paused);
+                    retry_after
+                }
+                Refusal::Letters(cause) => {
+                    board.set_state(KafkaState::Paused);
+                    let message = format!("dead letters cannot be written: {cause}");
+                    board.set_trouble(Trouble::Keeping, message);
+                    LETTERS_RETRY
+                }
+            };
+        context.taken().hold_up(batch);
+    }
+
+    /// Checks, dispatches and keeps the events of a batch, then puts the bad ones among the dead
+    /// letters. What was kept is not kept again when only the latter failed.
+    async fn try_keep(&self, batch: &mut Batch) -> Result<Settlement, Refusal> {
+        let now = Timestamp::now();
+        let guard = self.pipeline.dispatcher().await;
+        let dispatcher = guard.as_ref().ok_or(Refusal::Closed)?;
+        let rules = Rules { dispatcher, max_event: self.max_event, now, acl: None };
+        let framed: Vec<_> = batch.messages.iter().map(|it| (it, split(it, now))).collect();
+        let (mut events, mut letters) = (Vec::new(), Vec::new());
+        for (message, framed) in &framed {
+            match framed {
+                Ok(framed) => {
+                    let (good, rejected) = framed.events(&rules);
+                    events.extend(good);
+                    for rejection in &rejected {
+                        let event = framed.bytes(rejection.index);
+                        letters.push(letter(message, event, rejection, now));
+                    }
+                }
+                Err(letter) => letters.push(letter.clone()),
+            }
+        }
+        let settlement = match batch.kept.take() {
+            Some(settlement) => settlement,
+            None => {
+                let dispatched = dispatcher.dispatch(&events);
+                let kept = self.pipeline.keep(dispatched, events.len(), letters.len()).await;
+                kept.map_err(|full| Refusal::Full(full.retry_after))?
+            }
+        };
+        if !letters.is_empty()
+            && let Err(cause) = self.pipeline.reject(letters).await
+        {
+            batch.kept = Some(settlement);
+            return Err(Refusal::Letters(cause));
+        }
+        Ok(settlement)
+    }
+}

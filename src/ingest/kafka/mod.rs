@@ -1,0 +1,165 @@
+//! Kafka ingest: a member of a consumer group, whose messages are NDJSON or one event each.
+//!
+//! "Accepted" means an offset here. An offset is stored only when every message before it in its
+//! partition is kept: journaled on disk or, in memory mode, settled by all its destinations; and
+//! rejected events are among the dead letters, on disk, before that. So whatever dies, the group goes
+//! on at or before the first message that could be lost, and delivery is at least once.
+//!
+//! One thread does all of it (`consumer.rs`); the client's callbacks run on it too (`context.rs`), so
+//! that a rebalance never meets an append in progress. The protocol is librdkafka's matter.
+
+mod board;
+mod client;
+mod consumer;
+mod context;
+mod letters;
+mod marks;
+mod taken;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use rdkafka::error::KafkaResult;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::pipeline::Pipeline;
+use crate::sinks::Secret;
+
+use board::Trouble;
+pub use board::{Board, KafkaPartition, KafkaReading, KafkaState};
+pub use client::{PropertyError, ask_kafka, check_kafka_property};
+use consumer::{Consumer, LEAVE, RUN, STOP};
+use context::Context;
+
+/// How long to wait before a client that failed is made anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the group is waited for when leaving it. If no broker answers, the group learns by its
+/// session timeout.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+
+/// The settings of Kafka ingest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KafkaSettings {
+    /// Where to find the first brokers: `host:port`, with commas between them.
+    pub brokers: String,
+    /// The topics to consume.
+    pub topics: Vec<String>,
+    /// The consumer group; daemons of one group share the partitions.
+    pub group_id: String,
+    /// Largest single event in bytes.
+    pub max_event: usize,
+    /// Further properties of librdkafka, such as those of TLS and SASL.
+    pub options: BTreeMap<String, Secret>,
+}
+
+/// The client cannot be made with these settings.
+#[derive(Debug)]
+pub struct CannotConsume(String);
+
+impl std::fmt::Display for CannotConsume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the Kafka client cannot be made: {}", self.0)
+    }
+}
+
+impl std::error::Error for CannotConsume {}
+
+/// Kafka ingest, running.
+pub struct Kafka {
+    board: Arc<Board>,
+    orders: Arc<AtomicU8>,
+    task: JoinHandle<()>,
+}
+
+/// What it takes to make a consumer, again if need be.
+struct Plan {
+    settings: KafkaSettings,
+    pipeline: Arc<Pipeline>,
+    board: Arc<Board>,
+    orders: Arc<AtomicU8>,
+}
+
+impl Kafka {
+    /// Begins to consume. That no broker can be reached is no error: it goes on trying and says so.
+    ///
+    /// # Errors
+    /// When the client cannot be made, for example because a certificate's file is missing.
+    pub fn start(settings: KafkaSettings, pipeline: Arc<Pipeline>) -> Result<Kafka, CannotConsume> {
+        let board = Arc::new(Board::new(&settings.group_id));
+        let orders = Arc::new(AtomicU8::new(RUN));
+        let plan =
+            Plan { settings, pipeline, board: Arc::clone(&board), orders: Arc::clone(&orders) };
+        let first = plan.consumer().map_err(|error| CannotConsume(error.to_string()))?;
+        let task = tokio::spawn(plan.supervise(first));
+        Ok(Kafka { board, orders, task })
+    }
+
+    /// What it tells of itself.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// Takes nothing more in. It leaves the group once what it took in is settled.
+    pub fn stop(&self) {
+        self.orders.fetch_max(STOP, Ordering::AcqRel);
+    }
+
+    /// Leaves the group, whatever is settled, and waits for that for some seconds at most.
+    pub async fn leave(self) {
+        self.orders.store(LEAVE, Ordering::Release);
+        if tokio::time::timeout(LEAVE_LIMIT, self.task).await.is_err() {
+            warn!("Kafka's group was not left: no answer from its brokers");
+        }
+    }
+}
+
+impl Plan {
+    fn consumer(&self) -> KafkaResult<Consumer> {
+        let context = Context::new(Arc::clone(&self.board), self.settings.topics.clone());
+        let (pipeline, orders) = (Arc::clone(&self.pipeline), Arc::clone(&self.orders));
+        Consumer::new(&self.settings, context, pipeline, orders)
+    }
+
+    /// Keeps a consumer going: should one fail for good, or panic, which is a bug, another takes
+    /// over where the stored offsets are.
+    async fn supervise(self, first: Consumer) {
+        let mut made: KafkaResult<Consumer> = Ok(first);
+        loop {
+            let failure = match made {
+                Ok(consumer) => match run(consumer).await {
+                    Ok(()) => break,
+                    Err(failure) => failure,
+                },
+                Err(error) => error.to_string(),
+            };
+            self.board.set_trouble(Trouble::Client, format!("the client failed: {failure}"));
+            if self.orders.load(Ordering::Acquire) != RUN {
+                break;
+            }
+            tokio::time::sleep(RESTART_PAUSE).await;
+            made = self.consumer();
+        }
+        self.board.set_state(KafkaState::Stopped);
+        info!("Kafka ingest has left its group");
+    }
+}
+
+/// Runs a consumer to its end on a thread of its own.
+async fn run(consumer: Consumer) -> Result<(), String> {
+    let (end, ended) = oneshot::channel();
+    let body = move || {
+        // The other side may have stopped waiting.
+        let _ = end.send(consumer.run().map_err(|error| error.to_string()));
+    };
+    std::thread::Builder::new()
+        .name("kafka-consumer".to_owned())
+        .spawn(body)
+        .map_err(|error| format!("no thread: {error}"))?;
+    ended.await.unwrap_or_else(|_| Err("its thread panicked".to_owned()))
+}
