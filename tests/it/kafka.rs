@@ -245,6 +245,26 @@ fn in_memory_mode_offsets_move_only_when_all_is_delivered() {
     assert_eq!(daemon.status()["ingest"]["accepted"], 500);
 }
 
+#[test]
+fn in_memory_mode_a_stop_commits_what_its_drain_delivers() {
+    let mock = mock();
+    let brokers = mock.bootstrap_servers();
+    let fake = FakeKinesis::start(Mood::Well);
+    let events = generate(EVENT_TYPE, 100, 68);
+    produce(&brokers, "events", 4, &events);
+    let settings = ingest(&brokers) + "journal: { durability: memory }\n" + &to_kinesis(&fake);
+    let slow = settings.replace("linger: 10ms", "linger: 60s").replace("limit: 0s", "limit: 30s");
+    let daemon = Daemon::start(&slow);
+    daemon.wait_for("all taken", |status| status["ingest"]["accepted"] == 100);
+    assert_eq!(fake.records().len(), 0, "lingering");
+    let ended = daemon.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(fake.records().len(), 100);
+    let daemon = Daemon::start(&settings);
+    daemon.wait_for("nothing is left", |status| lag(status, 4) == Some(0));
+    assert_eq!(daemon.status()["ingest"]["accepted"], 0);
+}
+
 /// Two daemons share a group; one gets a signal in the middle, and comes back later.
 fn one_of_two_goes(make: Make, signal: &str) {
     let Some(broker) = Broker::start(make) else { return };

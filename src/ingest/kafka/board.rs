@@ -141,11 +141,11 @@ impl Board {
         let before = told.troubles.get(&trouble).map(|(_, logged)| *logged);
         let logged = match before {
             Some(logged) if logged.elapsed() < REMIND => {
-                debug!(%message, "Kafka ingest");
+                debug!(cause = %message, "Kafka ingest does not work as it should");
                 logged
             }
             _ => {
-                error!(%message, "Kafka ingest does not work as it should; it goes on trying");
+                error!(cause = %message, "Kafka ingest does not work as it should; it goes on trying");
                 Instant::now()
             }
         };
@@ -191,5 +191,54 @@ impl Board {
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         partitions.truncate(MAX_PARTITIONS);
         self.told().partitions = partitions;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_are_shown_until_they_are_mended_the_deepest_first() {
+        let board = Board::new("g");
+        board.set_trouble(Trouble::Commit, "no commit".to_owned());
+        board.set_trouble(Trouble::Connection, "no broker".to_owned());
+        assert_eq!(board.read().error.as_deref(), Some("no broker"));
+        board.mended(Trouble::Connection);
+        assert_eq!(board.read().error.as_deref(), Some("no commit"));
+        board.mended(Trouble::Commit);
+        assert_eq!(board.read().error, None);
+    }
+
+    #[test]
+    fn only_partitions_that_the_consumer_has_are_shown_with_what_is_known_of_them() {
+        let mut topic = rdkafka::statistics::Topic { topic: "t".to_owned(), ..Default::default() };
+        for (partition, desired, stored_offset, committed_offset, hi_offset) in [
+            (2, true, -1001, 7, 9),
+            (0, true, 5, 4, 5),
+            (1, false, 5, 5, 9),
+            (3, true, -1001, -1001, 4),
+            (4, true, -1001, -1001, 0),
+            (-1, true, -1001, -1001, -1001),
+        ] {
+            let of_topic = rdkafka::statistics::Partition {
+                partition,
+                desired,
+                stored_offset,
+                committed_offset,
+                hi_offset,
+                ..Default::default()
+            };
+            topic.partitions.insert(partition, of_topic);
+        }
+        let mut statistics = Statistics::default();
+        statistics.topics.insert("t".to_owned(), topic);
+        let board = Board::new("g");
+        board.set_statistics(&statistics);
+        let told = board.read().partitions;
+        let told: Vec<_> = told.iter().map(|it| (it.partition, it.stored_offset, it.lag)).collect();
+        let expected =
+            [(0, Some(5), Some(0)), (2, Some(7), Some(2)), (3, None, None), (4, None, Some(0))];
+        assert_eq!(told, expected);
     }
 }

@@ -13,9 +13,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Set before the user's own. A new group begins with the oldest message, since the newest would lose
 /// what was produced before it; the range assignor is the protocol's oldest, which every broker knows;
-/// fetched messages that wait in the client take at most 16 MiB; statistics come every second.
+/// fetched messages that wait in the client take at most 16 MiB; statistics come every second; a topic
+/// or a partition that is made later is found within 30 s.
 /// `probe`: OpenSSL is linked in and does not know where the system keeps its certificates.
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("auto.commit.interval.ms", "1000"),
     ("auto.offset.reset", "earliest"),
     ("client.id", "sluicegate"),
@@ -24,6 +25,7 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("queued.max.messages.kbytes", "16384"),
     ("ssl.ca.location", "probe"),
     ("statistics.interval.ms", "1000"),
+    ("topic.metadata.refresh.interval.ms", "30000"),
 ];
 
 /// Set after the user's own: the promise that nothing is lost rests on the first two.

@@ -207,12 +207,13 @@ impl Consumer {
                 kept.map_err(|full| Refusal::Full(full.retry_after))?
             }
         };
-        if !letters.is_empty()
-            && let Err(cause) = self.pipeline.reject(letters).await
-        {
+        let Some((_, reason)) = letters.first().cloned() else { return Ok(settlement) };
+        let rejected = letters.len();
+        if let Err(cause) = self.pipeline.reject(letters).await {
             batch.kept = Some(settlement);
             return Err(Refusal::Letters(cause));
         }
+        warn!(rejected, first = %reason, "events from Kafka became dead letters");
         Ok(settlement)
     }
 }
