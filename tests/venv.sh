@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the Python environment that the tests start the AWS emulator from.
+# Makes the Python environment that the tests start the AWS emulator and the Kafka brokers from.
 #
 # Usage: venv.sh DIR REQUIREMENTS
 #

@@ -27,7 +27,7 @@ use axum::routing::get;
 
 use crate::control::Control;
 use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
-use crate::ingest::{Board, KafkaReading};
+use crate::ingest::{KafkaBoard, KafkaReading};
 use crate::pipeline::Pipeline;
 
 pub use ledger::ledger_to_json;
@@ -77,7 +77,7 @@ struct Api {
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
-    kafka: Option<Arc<Board>>,
+    kafka: Option<Arc<KafkaBoard>>,
     window: rate::Window,
 }
 
@@ -95,7 +95,7 @@ pub fn router(
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
-    kafka: Option<Arc<Board>>,
+    kafka: Option<Arc<KafkaBoard>>,
 ) -> Router {
     let window = rate::Window::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());

@@ -14,7 +14,7 @@ use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 
 pub use http::router;
 pub use kafka::{
-    Board, CannotConsume, Kafka, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
+    CannotConsume, Kafka, KafkaBoard, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
     PropertyError, ask_kafka, check_kafka_property,
 };
 

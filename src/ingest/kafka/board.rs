@@ -92,7 +92,7 @@ pub struct KafkaReading {
 
 /// What the consumer last told.
 #[derive(Debug)]
-pub struct Board {
+pub struct KafkaBoard {
     group_id: String,
     told: Mutex<Told>,
 }
@@ -105,9 +105,9 @@ struct Told {
     partitions: Vec<KafkaPartition>,
 }
 
-impl Board {
-    pub(super) fn new(group_id: &str) -> Board {
-        Board { group_id: group_id.to_owned(), told: Mutex::default() }
+impl KafkaBoard {
+    pub(super) fn new(group_id: &str) -> KafkaBoard {
+        KafkaBoard { group_id: group_id.to_owned(), told: Mutex::default() }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn troubles_are_shown_until_they_are_mended_the_deepest_first() {
-        let board = Board::new("g");
+        let board = KafkaBoard::new("g");
         board.set_trouble(Trouble::Commit, "no commit".to_owned());
         board.set_trouble(Trouble::Connection, "no broker".to_owned());
         assert_eq!(board.read().error.as_deref(), Some("no broker"));
@@ -233,7 +233,7 @@ mod tests {
         }
         let mut statistics = Statistics::default();
         statistics.topics.insert("t".to_owned(), topic);
-        let board = Board::new("g");
+        let board = KafkaBoard::new("g");
         board.set_statistics(&statistics);
         let told = board.read().partitions;
         let told: Vec<_> = told.iter().map(|it| (it.partition, it.stored_offset, it.lag)).collect();

@@ -13,19 +13,19 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use super::board::{Board, KafkaState, Trouble};
+use super::board::{KafkaBoard, KafkaState, Trouble};
 use super::marks::Partition;
 use super::taken::Taken;
 
 /// What the consumer and its callbacks share.
 pub(super) struct Context {
-    pub board: Arc<Board>,
+    pub board: Arc<KafkaBoard>,
     topics: Vec<String>,
     taken: Mutex<Taken>,
 }
 
 impl Context {
-    pub(super) fn new(board: Arc<Board>, topics: Vec<String>) -> Context {
+    pub(super) fn new(board: Arc<KafkaBoard>, topics: Vec<String>) -> Context {
         Context { board, topics, taken: Mutex::default() }
     }
 

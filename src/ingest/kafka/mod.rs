@@ -30,7 +30,7 @@ use crate::pipeline::Pipeline;
 use crate::sinks::Secret;
 
 use board::Trouble;
-pub use board::{Board, KafkaPartition, KafkaReading, KafkaState};
+pub use board::{KafkaBoard, KafkaPartition, KafkaReading, KafkaState};
 pub use client::{PropertyError, ask_kafka, check_kafka_property};
 use consumer::{Consumer, LEAVE, RUN, STOP};
 use context::Context;
@@ -71,7 +71,7 @@ impl std::error::Error for CannotConsume {}
 
 /// Kafka ingest, running.
 pub struct Kafka {
-    board: Arc<Board>,
+    board: Arc<KafkaBoard>,
     orders: Arc<AtomicU8>,
     task: JoinHandle<()>,
 }
@@ -80,7 +80,7 @@ pub struct Kafka {
 struct Plan {
     settings: KafkaSettings,
     pipeline: Arc<Pipeline>,
-    board: Arc<Board>,
+    board: Arc<KafkaBoard>,
     orders: Arc<AtomicU8>,
 }
 
@@ -90,7 +90,7 @@ impl Kafka {
     /// # Errors
     /// When the client cannot be made, for example because a certificate's file is missing.
     pub fn start(settings: KafkaSettings, pipeline: Arc<Pipeline>) -> Result<Kafka, CannotConsume> {
-        let board = Arc::new(Board::new(&settings.group_id));
+        let board = Arc::new(KafkaBoard::new(&settings.group_id));
         let orders = Arc::new(AtomicU8::new(RUN));
         let plan =
             Plan { settings, pipeline, board: Arc::clone(&board), orders: Arc::clone(&orders) };
@@ -101,7 +101,7 @@ impl Kafka {
 
     /// What it tells of itself.
     #[must_use]
-    pub fn board(&self) -> Arc<Board> {
+    pub fn board(&self) -> Arc<KafkaBoard> {
         Arc::clone(&self.board)
     }
 
