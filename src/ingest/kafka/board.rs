@@ -52,6 +52,8 @@ pub(super) enum Trouble {
     Connection,
     /// A topic or the group cannot be used.
     Subscription,
+    /// Something else keeps messages from coming.
+    Fetching,
     /// What was taken in cannot be kept.
     Keeping,
     /// Offsets cannot be committed.

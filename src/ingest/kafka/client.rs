@@ -12,16 +12,14 @@ use super::KafkaSettings;
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Set before the user's own. A new group begins with the oldest message, since the newest would lose
-/// what was produced before it; the range assignor is the protocol's oldest, which every broker knows;
-/// fetched messages that wait in the client take at most 16 MiB; statistics come every second; a topic
-/// or a partition that is made later is found within 30 s.
-/// `probe`: OpenSSL is linked in and does not know where the system keeps its certificates.
-const DEFAULTS: [(&str, &str); 9] = [
+/// what was produced before it; fetched messages that wait in the client take at most 16 MiB; statistics
+/// come every second; a topic or a partition that is made later is found within 30 s. `probe`: OpenSSL
+/// is linked in and does not know where the system keeps its certificates.
+const DEFAULTS: [(&str, &str); 8] = [
     ("auto.commit.interval.ms", "1000"),
     ("auto.offset.reset", "earliest"),
     ("client.id", "sluicegate"),
     ("fetch.max.bytes", "8388608"),
-    ("partition.assignment.strategy", "range,roundrobin"),
     ("queued.max.messages.kbytes", "16384"),
     ("ssl.ca.location", "probe"),
     ("statistics.interval.ms", "1000"),

@@ -147,6 +147,7 @@ impl Consumer {
             Ok(settlement) => {
                 board.count(batch.messages.len());
                 context.taken().kept(batch, &settlement);
+                board.mended(Trouble::Fetching);
                 board.mended(Trouble::Keeping);
                 if self.paused {
                     info!("Kafka partitions go on: what was taken is kept");

@@ -67,7 +67,16 @@ impl ClientContext for Context {
                 | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
             ) => Trouble::Subscription,
-            _ => Trouble::Connection,
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::SSL
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::OperationTimedOut,
+            ) => Trouble::Connection,
+            _ => Trouble::Fetching,
         };
         self.board.set_trouble(trouble, reason.to_owned());
     }
