@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use super::answer::ApiError;
@@ -38,7 +38,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
 
 /// Refuses another version of the API than the one there is.
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
-    match headers.get("ngrok-version").map(|version| version.as_bytes()) {
+    match headers.get("ngrok-version").map(HeaderValue::as_bytes) {
         Some(b"2") => Ok(()),
         Some(_) => Err(ApiError::bad_request(
             "ERR_NGROK_217",
@@ -139,7 +139,7 @@ pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Valu
 
 /// Refuses a body where the method has none.
 pub(super) async fn no_body(body: Body) -> Result<(), ApiError> {
-    match Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes()) {
+    match Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes) {
         Ok(bytes) if bytes.is_empty() => Ok(()),
         _ => Err(ApiError::bad_request("ERR_NGROK_211", "a request with this method has no body")),
     }

@@ -37,7 +37,7 @@ impl Run {
             }
         };
         let daemon = daemon.map_err(Failure::work)?;
-        match run_until_signalled(daemon, signals, || self.reload()).await {
+        match Box::pin(run_until_signalled(daemon, signals, || self.reload())).await {
             Ended::Clean | Ended::Kept(_) => Ok(()),
             Ended::Lost(records) => {
                 Err(Failure::work(format!("{records} records were not delivered and are lost")))

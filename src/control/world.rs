@@ -15,6 +15,7 @@ use super::object::{Managed, Object};
 use super::refusal::Refusal;
 use super::targets;
 use crate::event::{Catalog, Timestamp};
+use crate::filter::CheckedFilter;
 use crate::resources::{
     BatchSettings, Destination, Overflow, ResourceId, Resources, Source, Subscription,
 };
@@ -314,7 +315,7 @@ fn subscription_of_file(subscription: &Subscription, now: Timestamp) -> Object {
     let source = |source: &Source| {
         json!({
             "type": source.event_type.name,
-            "filter": source.filter.as_ref().map(|filter| filter.text()),
+            "filter": source.filter.as_ref().map(CheckedFilter::text),
             "fields": source.fields,
         })
     };
