@@ -172,7 +172,7 @@ fn brokers_that_are_away_are_told_and_waited_for() {
     let error = |status: &Value| status["ingest"]["kafka"]["error"].is_string();
     let status = daemon.wait_for("the error is told", error);
     assert_eq!(status["ingest"]["kafka"]["state"], "joining");
-    assert!(daemon.log().contains("Kafka ingest does not work as it should"), "{}", daemon.log());
+    daemon.wait_for_log("Kafka ingest does not work as it should");
     mock.broker_up(1).unwrap();
     let accepted = |count: i64| move |it: &Value| it["ingest"]["accepted"] == count;
     daemon.wait_for("the first", accepted(100));
