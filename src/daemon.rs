@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener, TrustedProxies};
-use crate::ingest::{CannotConsume, Kafka};
+use crate::ingest::{CannotConsume, Kafka, Stdin, StdinSettings};
 use crate::journal::{self, Durability, Journal};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
@@ -125,6 +125,7 @@ pub struct Daemon {
     accepting: Arc<AtomicBool>,
     ingest: Served,
     kafka: Option<Kafka>,
+    stdin: Option<Stdin>,
     api: Served,
 }
 
@@ -164,6 +165,9 @@ impl Daemon {
         let ingest = Served::new(ingest_listener, router, max, proxies);
         let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
         let kafka = config.kafka.clone().map(start).transpose().map_err(StartError::Kafka)?;
+        let start =
+            |settings: StdinSettings| Stdin::start(settings.max_event, Arc::clone(&pipeline));
+        let stdin = config.stdin.map(start);
         let board = kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
@@ -180,7 +184,7 @@ impl Daemon {
             subscriptions = resources.subscriptions().len(),
             "ready"
         );
-        Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, api })
+        Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, stdin, api })
     }
 
     /// The address of ingest.
@@ -210,7 +214,9 @@ impl Daemon {
     pub async fn reload(&mut self, config: Config) -> Result<(), Refusal> {
         self.control.reload(&config.resources).await?;
         let kept = [
-            ("ingest", self.config.ingest != config.ingest || self.config.kafka != config.kafka),
+            ("ingest", self.config.ingest != config.ingest),
+            ("ingest.kafka", self.config.kafka != config.kafka),
+            ("ingest.stdin", self.config.stdin != config.stdin),
             ("api", self.config.api != config.api),
             ("journal", self.config.journal != config.journal),
             ("stop", self.config.drain_limit != config.drain_limit),
@@ -243,6 +249,9 @@ impl Daemon {
             kafka.stop();
         }
         self.ingest.stop().await;
+        if let Some(stdin) = self.stdin {
+            stdin.stop().await;
+        }
         let left = self.pipeline.drain(self.config.drain_limit).await;
         if let Some(kafka) = self.kafka {
             kafka.leave().await;

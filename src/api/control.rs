@@ -41,20 +41,22 @@ async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Ans
     if place == Place::OpenApi {
         return Ok(Answer::ok(openapi::describe(&base)));
     }
-    let caller = admit(api, parts).await?;
+    let caller = identify(api, parts).await?;
+    take_place(api)?;
     request::check_version(&parts.headers)?;
     routes::serve(&api.control, place, (parts, body), Asked { caller, base }).await
 }
 
-/// Lets a request in by its address, its key and the rate of requests.
-pub(super) async fn admit(api: &Api, parts: &Parts) -> Result<Caller, ApiError> {
+/// Who asks, if the address may and the key opens.
+pub(super) async fn identify(api: &Api, parts: &Parts) -> Result<Caller, ApiError> {
     check_address(api, parts)?;
     let key = request::bearer(&parts.headers)?;
-    let caller = api
-        .control
-        .authenticate(key)
-        .await
-        .map_err(|bad| ApiError::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))?;
+    let caller = api.control.authenticate(key).await;
+    caller.map_err(|bad| ApiError::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))
+}
+
+/// Takes one of the requests that the rate limit allows.
+fn take_place(api: &Api) -> Result<(), ApiError> {
     api.window.take(Instant::now()).map_err(|wait| ApiError {
         retry_after: Some(wait.as_secs() + 1),
         ..ApiError::new(
@@ -62,8 +64,7 @@ pub(super) async fn admit(api: &Api, parts: &Parts) -> Result<Caller, ApiError> 
             "ERR_NGROK_226",
             format!("this API takes {}: try again later", api.window.words()),
         )
-    })?;
-    Ok(caller)
+    })
 }
 
 /// Refuses addresses that the restriction of the type `api` does not allow.

@@ -128,7 +128,7 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     let admitted = match control::check_address(&api, &parts) {
         Ok(()) if open => Ok(()),
         Ok(()) if !tokens.is_empty() && tokens.check(&parts.headers).is_ok() => Ok(()),
-        Ok(()) => control::admit(&api, &parts).await.map(drop),
+        Ok(()) => control::identify(&api, &parts).await.map(drop),
         Err(refused) => Err(refused),
     };
     match admitted {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration};
 use crate::config::Config;
 use crate::event::Timestamp;
-use crate::journal::{AT_KAFKA, StoredLetter, forget_dead_letters, read_dead_letters};
+use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
 use crate::sinks::{Ack, LogOutput};
 
@@ -252,9 +252,10 @@ impl Change {
             return Ok(());
         };
         let count = letters.len() as u64;
-        if id == AT_KAFKA {
-            let what = "kept: rejected when they came in over Kafka; mend and produce them anew";
-            *results.entry(what.to_owned()).or_default() += count;
+        let from = [(AT_KAFKA, "over Kafka"), (AT_STDIN, "on standard input")];
+        if let Some((_, how)) = from.iter().find(|(entrance, _)| *entrance == id) {
+            let what = format!("kept: rejected when they came in {how}; mend and send them anew");
+            *results.entry(what).or_default() += count;
             return Ok(());
         }
         let all = config.resources.destinations();

@@ -13,7 +13,9 @@ use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_callbacks;
 use crate::http::BearerTokens;
-use crate::ingest::{HttpSettings, KafkaSettings, PropertyError, check_kafka_property};
+use crate::ingest::{
+    HttpSettings, KafkaSettings, PropertyError, StdinSettings, check_kafka_property,
+};
 use crate::journal::{self, Durability};
 use crate::resources::Resources;
 use crate::sinks::Secret;
@@ -59,6 +61,8 @@ pub struct Config {
     pub ingest: HttpSettings,
     /// Kafka ingest, if there is to be any.
     pub kafka: Option<KafkaSettings>,
+    /// Standard input as an entrance, if there is any.
+    pub stdin: Option<StdinSettings>,
     /// The API listener.
     pub api: api::Settings,
     /// The journal.
@@ -98,7 +102,8 @@ impl Config {
             let ingest = root.optional("ingest").section_or_empty(|ingest| {
                 let http = ingest.optional("http").section_or_empty(read_ingest);
                 let kafka = ingest.optional("kafka").section(read_kafka);
-                Some((http?, kafka))
+                let stdin = ingest.optional("stdin").section(read_stdin);
+                Some((http?, kafka, stdin))
             });
             let api = root.optional("api").section_or_empty(read_api);
             let journal = root
@@ -112,11 +117,12 @@ impl Config {
             let callbacks = root.optional("callbacks").section_or_empty(read_callbacks);
             let callbacks = callbacks.unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), callbacks);
-            let (ingest, kafka) = ingest?;
+            let (ingest, kafka, stdin) = ingest?;
             Some(Config {
                 resources,
                 ingest,
                 kafka,
+                stdin,
                 api: api?,
                 journal: journal?,
                 drain_limit: drain_limit?,
@@ -162,15 +168,23 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
     })
 }
 
+fn max_event(section: &mut Section<'_>) -> usize {
+    let given = section.optional("max_event").size(1..=MAX_BODY);
+    given.map_or(HttpSettings::default().max_event, |bytes| {
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    })
+}
+
+fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
+    Some(StdinSettings { max_event: max_event(section) })
+}
+
 fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
     let text = |text: Text<'_>| text.value.to_owned();
     let brokers = section.required("brokers").string();
     let topics = section.required("topics").strings();
     let group_id = section.required("group_id").string();
-    let max_event = section.optional("max_event").size(1..=MAX_BODY);
-    let max_event = max_event.map_or(HttpSettings::default().max_event, |bytes| {
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    });
+    let max_event = max_event(section);
     let given = section.optional("options").string_map().unwrap_or_default();
     let mut options = BTreeMap::new();
     for (name, value) in given {

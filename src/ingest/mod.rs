@@ -1,12 +1,14 @@
 //! The entrances: events come in, are framed, capped and checked, and are kept before the sender
 //! gets its answer.
 //!
-//! There are HTTP and Kafka. What becomes of an accepted event is the pipeline's matter.
+//! There are HTTP, Kafka and standard input. What becomes of an accepted event is the pipeline's matter.
 
 mod decompress;
 mod frame;
 mod http;
 mod kafka;
+mod letter;
+mod stdin;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -17,6 +19,7 @@ pub use kafka::{
     CannotConsume, Kafka, KafkaBoard, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
     PropertyError, ask_kafka, check_kafka_property,
 };
+pub use stdin::Stdin;
 
 /// The settings of HTTP ingest. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,13 @@ pub struct HttpSettings {
     pub tls: Option<TlsSettings>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
+}
+
+/// The settings of standard input as an entrance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StdinSettings {
+    /// Largest single event, in bytes.
+    pub max_event: usize,
 }
 
 impl Default for HttpSettings {

@@ -25,6 +25,8 @@ use crate::event::{Cursor, Record, ScanError, Timestamp, ksuid, string_value};
 /// What stands in a letter in place of a destination when its event came in over Kafka and was
 /// rejected. No destination can have this name.
 pub const AT_KAFKA: &str = "(ingest.kafka)";
+/// The same for an event that came in on standard input.
+pub const AT_STDIN: &str = "(ingest.stdin)";
 
 /// Why a record could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub struct StoredLetter {
     pub id: String,
     /// When the record was given up.
     pub time: Timestamp,
-    /// The destination that it was for, or [`AT_KAFKA`].
+    /// The destination that it was for, or [`AT_KAFKA`] or [`AT_STDIN`].
     pub destination: String,
     /// The service's words.
     pub reason: String,
@@ -280,8 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn no_destination_can_have_the_name_that_stands_for_kafka() {
+    fn no_destination_can_have_the_name_that_stands_for_an_entrance() {
         assert!(crate::resources::ResourceId::new(AT_KAFKA).is_err());
+        assert!(crate::resources::ResourceId::new(AT_STDIN).is_err());
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::resources::{Overflow, ResourceId};
 pub use account::{Account, Offer};
 use dead_letters::DeadLetters;
 pub use dead_letters::{
-    AT_KAFKA, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
+    AT_KAFKA, AT_STDIN, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
 };
 use disk::{Disk, Options};
 pub use disk::{LogReader, Retained};
@@ -230,18 +230,22 @@ impl Journal {
         }
     }
 
-    /// Puts events that came in over Kafka and were rejected among the dead letters, safely on disk.
-    /// Each is a record whose id tells where it came from, with the reason.
+    /// Puts events that were rejected at an entrance ([`AT_KAFKA`], [`AT_STDIN`]) among the dead
+    /// letters, safely on disk. Each is a record whose id tells where it came from, with the reason.
     ///
     /// # Errors
     /// When they could not be written; some may be there nevertheless.
-    pub async fn reject(&self, events: Vec<(Arc<Record>, String)>) -> io::Result<()> {
+    pub async fn reject(
+        &self,
+        entrance: &'static str,
+        events: Vec<(Arc<Record>, String)>,
+    ) -> io::Result<()> {
         let dead_letters = Arc::clone(&self.dead_letters);
         let letter = |(record, reason)| {
             (Pending { position: 0, record }, DeadLetter { reason, attempts: 0 })
         };
         let letters: Vec<_> = events.into_iter().map(letter).collect();
-        let written = tokio::task::spawn_blocking(move || dead_letters.append(AT_KAFKA, &letters));
+        let written = tokio::task::spawn_blocking(move || dead_letters.append(entrance, &letters));
         written.await.map_err(io::Error::other)?
     }
 

@@ -291,8 +291,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// When they could not be written.
-    pub async fn reject(&self, events: Vec<(Arc<Record>, String)>) -> io::Result<()> {
-        self.journal.reject(events).await
+    pub async fn reject(
+        &self,
+        entrance: &'static str,
+        events: Vec<(Arc<Record>, String)>,
+    ) -> io::Result<()> {
+        self.journal.reject(entrance, events).await
     }
 
     /// Keeps some of the events that came in for [`Pipeline::recent_events`].

@@ -124,7 +124,7 @@ fn a_refusal_that_a_person_must_mend_pauses_and_keeps_everything() {
     daemon.wait_until_delivered();
     assert_eq!(arrived(&fake), sent(&events));
     assert!(asked < 20, "a paused destination is not hammered: {asked} requests");
-    assert!(daemon.log().contains("paused: the service refuses"));
+    daemon.wait_for_log("paused: the service refuses");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::daemon::Daemon;
 use crate::support::http;
+use crate::support::{generate, output_of};
 
 const TO_FILE: &str = r#"
 destinations:
@@ -225,4 +226,26 @@ fn more_connections_than_allowed_wait_for_their_turn() {
     drop(first);
     second.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     second.read_exact(&mut byte).unwrap();
+}
+
+#[test]
+fn events_on_standard_input_are_kept_and_bad_lines_become_dead_letters() {
+    let (daemon, mut input) = Daemon::start_piped(&format!(
+        "{}ingest: {{ stdin: {{}}, http: {{ listen: 127.0.0.1:0 }} }}\n",
+        "destinations: [{ id: kept, target: { file: { path: DIR/out.ndjson } } }]
+subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destinations: [kept] }]
+"
+    ));
+    let events = generate("http_request_complete.v0", 1_000, 5);
+    writeln!(input, "{}\nnot json", events[..500].join("\n")).unwrap();
+    daemon.wait_for("the first half", |status| status["ingest"]["accepted"] == 500);
+    write!(input, "{}", events[500..].join("\n")).unwrap();
+    drop(input);
+    daemon.wait_for_log("standard input has ended");
+    let status = daemon.wait_until_delivered();
+    assert_eq!(status["ingest"], json!({"accepted": 1_000, "rejected": 1}), "{status}");
+    let settings = daemon.path("sluicegate.yaml");
+    let listed = output_of(&["dead-letters", "list", "-c", settings.to_str().unwrap()], "");
+    assert!(listed.contains("(ingest.stdin)  line/501"), "{listed}");
+    assert!(daemon.stop().status.success());
 }

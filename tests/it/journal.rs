@@ -271,7 +271,7 @@ fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
     let status = daemon.wait_until_delivered();
     assert_eq!(status["journal"]["error"], serde_json::Value::Null);
     assert_eq!(arrived(&fake), accepted);
-    assert!(daemon.log().contains("the journal works again"));
+    daemon.wait_for_log("the journal works again");
 }
 
 #[test]

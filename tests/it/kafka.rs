@@ -203,7 +203,7 @@ fn a_full_journal_pauses_the_partitions_and_loses_nothing() {
         let journal = format!("journal: {{ durability: {durability}, max_bytes: 2MiB }}\n");
         let daemon = Daemon::start(&(ingest(&brokers) + &journal + &to_kinesis(&fake)));
         daemon.wait_for("paused", |status| status["ingest"]["kafka"]["state"] == "paused");
-        assert!(daemon.log().contains("Kafka partitions are paused"), "{}", daemon.log());
+        daemon.wait_for_log("Kafka partitions are paused");
         let held = daemon.status();
         assert!(held["ingest"]["accepted"].as_u64() < Some(5_000), "{held}");
         fake.set(Mood::Well);
@@ -305,7 +305,7 @@ fn one_of_two_goes(make: Make, signal: &str) {
     delivered.extend(lines(&files[1]));
     assert_eq!(delivered.len(), events.len());
     assert_eq!(delivered, set(&events));
-    assert!(stays.log().contains("partitions were taken away"), "{}", stays.log());
+    stays.wait_for_log("partitions were taken away");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::letters::{letter, split};
 use super::taken::{Batch, Message};
 use crate::event::Timestamp;
 use crate::ingest::frame::Rules;
-use crate::journal::Settlement;
+use crate::journal::{AT_KAFKA, Settlement};
 use crate::pipeline::Pipeline;
 
 /// How long one poll waits: how soon an order is obeyed, and how late a mark may move.
@@ -210,7 +210,7 @@ impl Consumer {
         };
         let Some((_, reason)) = letters.first().cloned() else { return Ok(settlement) };
         let rejected = letters.len();
-        if let Err(cause) = self.pipeline.reject(letters).await {
+        if let Err(cause) = self.pipeline.reject(AT_KAFKA, letters).await {
             batch.kept = Some(settlement);
             return Err(Refusal::Letters(cause));
         }

@@ -1,16 +1,9 @@
 //! Messages as events: which of them are good, and a letter for each one that is not.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use serde_json::json;
-
 use super::taken::Message;
-use crate::event::{Cursor, Record, Timestamp};
+use crate::event::{Cursor, Timestamp};
 use crate::ingest::frame::{Framed, Framing, MAX_EVENTS, Rejection, TooMany};
-
-/// A rejected event as the journal takes it: a record whose id tells its place in Kafka, and why.
-pub(super) type Letter = (Arc<Record>, String);
+use crate::ingest::letter::{self, Letter};
 
 /// Splits a message's payload; one with too many events gives the letter for all of it.
 pub(super) fn split<'m>(message: &'m Message, now: Timestamp) -> Result<Framed<'m>, Letter> {
@@ -35,28 +28,16 @@ fn framing(payload: &[u8]) -> Framing {
     }
 }
 
-/// The letter for a rejected event. The event is kept as a JSON string, since it may be no JSON; if
-/// it is not even text, its bytes are in hexadecimal.
+/// The letter for a rejected event; its id tells the event's place in Kafka.
 pub(super) fn letter(
     message: &Message,
     event: &[u8],
     rejection: &Rejection,
     now: Timestamp,
 ) -> Letter {
-    let body = match str::from_utf8(event) {
-        Ok(text) => json!(text),
-        Err(_) => {
-            let hex: String = event.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "hex": hex })
-        }
-    };
     let Message { topic, partition, offset, .. } = message;
-    let record = Record {
-        event_id: format!("{topic}/{partition}/{offset}/{}", rejection.index).into(),
-        time: now,
-        body: Bytes::from(body.to_string()),
-    };
-    (Arc::new(record), format!("{} ({})", rejection.message, rejection.code))
+    let place = format!("{topic}/{partition}/{offset}/{}", rejection.index);
+    letter::letter(&place, event, rejection, now)
 }
 
 #[cfg(test)]

@@ -58,6 +58,16 @@ impl Daemon {
         Daemon::start_command(settings, folder, command)
     }
 
+    /// The same with standard input that stays open and can be written to.
+    pub(crate) fn start_piped(settings: &str) -> (Daemon, std::process::ChildStdin) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(folder.path(), &[]);
+        command.stdin(Stdio::piped());
+        let mut daemon = Daemon::start_command(settings, folder, command);
+        let input = daemon.child.stdin.take().unwrap();
+        (daemon, input)
+    }
+
     fn start_command(settings: &str, folder: TempDir, mut command: Command) -> Daemon {
         write_settings(folder.path(), settings);
         let mut child = command.spawn().unwrap();
