@@ -193,6 +193,7 @@ impl Pipeline {
     pub async fn put_in_force(&self, prepared: Prepared) {
         let Prepared { outlets, subscriptions, dispatcher } = prepared;
         let mut current = self.dispatcher.write().await;
+        self.stats.keep_only(&subscriptions);
         self.deliver_to(outlets, subscriptions);
         *current = Some(dispatcher);
     }

@@ -41,8 +41,10 @@ impl Pipeline {
         let plan_of = |name: &str| dispatcher.plan_of(name);
         let event = read_event(text, Timestamp::now(), rand::random, plan_of)
             .map_err(PublishError::NoEvent)?;
-        let dispatched = dispatcher.dispatch(&[event]);
+        let events = [event];
+        let dispatched = dispatcher.dispatch(&events);
         self.keep(dispatched, 1, 0).await.map_err(PublishError::Full)?;
+        self.note(&events);
         Ok(())
     }
 }

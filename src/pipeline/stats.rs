@@ -1,6 +1,6 @@
 //! Counters of ingest and subscriptions. They live as long as the process and survive reloads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +18,13 @@ impl Stats {
     pub(super) fn subscription(&self, id: &ResourceId) -> Arc<SubscriptionStats> {
         let mut all = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(id.clone()).or_default())
+    }
+
+    /// Forgets the subscriptions that are not among these.
+    pub(super) fn keep_only(&self, ids: &[ResourceId]) {
+        let kept: HashSet<&ResourceId> = ids.iter().collect();
+        let mut all = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|id, _| kept.contains(id));
     }
 
     /// Events accepted and rejected since the process began.
