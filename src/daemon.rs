@@ -173,6 +173,9 @@ impl Daemon {
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
         let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
         let api = Served::new(api_listener, router, max, proxies);
+        if resources.subscriptions().is_empty() {
+            warn!("there are no subscriptions: events are accepted and go nowhere");
+        }
         if !control.has_keys() {
             info!("the control API has no key yet: `sluicegate api-key create` makes one");
         }

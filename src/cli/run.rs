@@ -24,9 +24,6 @@ pub(super) struct Run {
 impl Run {
     pub(super) async fn run(self) -> Outcome {
         let config = load(self.config.as_deref())?;
-        if config.resources.subscriptions().is_empty() {
-            warn!("there are no subscriptions: events are accepted and go nowhere");
-        }
         let mut signals = Signals::listen()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
         let daemon = tokio::select! {

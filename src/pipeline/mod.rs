@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
 use tracing::{error, info, warn};
 
-use crate::event::{Event, Record, Slots};
+use crate::event::{Event, Record, Slots, Timestamp};
 use crate::journal::{self, Account, Full, Journal, Settlement};
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink, Target};
@@ -302,7 +302,7 @@ impl Pipeline {
 
     /// Keeps some of the events that came in for [`Pipeline::recent_events`].
     pub fn note(&self, events: &[(Event<'_>, Slots<'_>)]) {
-        self.recent.note(events);
+        self.recent.note(events, Timestamp::now());
     }
 
     /// The last events of a type that came in, at most `max`, the oldest first, as texts. A sample:

@@ -31,7 +31,7 @@ impl std::error::Error for PublishError {}
 
 impl Pipeline {
     /// Matches one event against all subscriptions and keeps what matches, as for an event that came
-    /// in.
+    /// in; only the count of those does not see it.
     ///
     /// # Errors
     /// When the text is no event, or it could not be kept.
@@ -43,7 +43,7 @@ impl Pipeline {
             .map_err(PublishError::NoEvent)?;
         let events = [event];
         let dispatched = dispatcher.dispatch(&events);
-        self.keep(dispatched, 1, 0).await.map_err(PublishError::Full)?;
+        self.keep(dispatched, 0, 0).await.map_err(PublishError::Full)?;
         self.note(&events);
         Ok(())
     }

@@ -7,14 +7,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::projection::Projection;
-use crate::event::{Event, SlotPlan, Slots};
+use crate::event::{Event, SlotPlan, Slots, Timestamp};
 
 /// Most events kept.
 const MAX_EVENTS: usize = 1_000;
 /// Most bytes kept, the events' texts alone.
 const MAX_BYTES: usize = 4 << 20;
-/// Most events taken of one body: its last ones.
-const PER_BODY: usize = 4;
+/// Most events taken in one second: enough that nothing is missed where people try things out, and
+/// a thousandth of a core in a flood.
+const PER_SECOND: usize = MAX_EVENTS;
 
 /// The last events.
 #[derive(Debug, Default)]
@@ -26,14 +27,26 @@ pub(super) struct Recent {
 struct Kept {
     events: VecDeque<Arc<str>>,
     bytes: usize,
+    /// The second that events are being taken in, and how many were.
+    second: i64,
+    taken: usize,
 }
 
 impl Recent {
-    /// Keeps the last events of a body, unless another sender is doing so.
-    pub(super) fn note(&self, events: &[(Event<'_>, Slots<'_>)]) {
+    /// Keeps the last events of a body, unless another sender is doing so or the second has had
+    /// enough.
+    pub(super) fn note(&self, events: &[(Event<'_>, Slots<'_>)], now: Timestamp) {
         let Ok(mut kept) = self.kept.try_lock() else { return };
+        if kept.second != now.seconds {
+            (kept.second, kept.taken) = (now.seconds, 0);
+        }
+        let room = (PER_SECOND - kept.taken).min(events.len());
+        kept.taken += room;
+        if room == 0 {
+            return;
+        }
         let whole = Projection::compile(None, &mut SlotPlan::default());
-        for (event, _) in &events[events.len().saturating_sub(PER_BODY)..] {
+        for (event, _) in &events[events.len() - room..] {
             let mut text = Vec::with_capacity(event.object.len() + 256);
             whole.write(event, &[], &mut text);
             if let Ok(text) = String::from_utf8(text) {
@@ -75,15 +88,24 @@ mod tests {
             .map(|n| format!(r#"{{"event_type":"t{}","object":{{"n":{n}}}}}"#, n % 2))
             .collect();
         let read = |text| read_event(text, Timestamp::MIN, || 0, |_| None).unwrap();
-        for text in &texts {
-            recent.note(&[read(text)]);
+        for (at, text) in texts.iter().enumerate() {
+            recent.note(&[read(text)], Timestamp { seconds: at as i64, nanos: 0 });
         }
         assert_eq!(recent.read(usize::MAX, |_| true).len(), MAX_EVENTS);
         let last = recent.read(2, |text| text.contains(r#""event_type":"t1""#));
         assert!(last[1].ends_with(r#""object":{"n":1999}}"#), "{last:?}");
         assert!(last[0].ends_with(r#""object":{"n":1997}}"#), "{last:?}");
-        let large = format!(r#"{{"event_type":"t","object":"{}"}}"#, "x".repeat(MAX_BYTES - 200));
-        recent.note(&[read(&large.replace(":\"x", ":{\"a\":\"x").replace("x\"}", "x\"}}"))]);
+        let later = Timestamp { seconds: 9_999, nanos: 0 };
+        let filling = "x".repeat(MAX_BYTES - 200);
+        let large = format!(r#"{{"event_type":"t","object":{{"a":"{filling}"}}}}"#);
+        recent.note(&[read(&large)], later);
         assert!(recent.read(usize::MAX, |_| true).len() < 5);
+        let flood: Vec<_> = texts.iter().map(|it| read(it.as_str())).collect();
+        recent.note(&flood, later);
+        let last = recent.read(1, |_| true);
+        assert!(last[0].ends_with(r#""object":{"n":1999}}"#), "the last of a body are taken");
+        let kept = recent.read(usize::MAX, |_| true).len();
+        recent.note(&flood, later);
+        assert_eq!(recent.read(usize::MAX, |_| true).len(), kept, "the second has had enough");
     }
 }
