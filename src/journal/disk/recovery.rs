@@ -5,8 +5,9 @@
 //! 3. Scan each segment that the checkpoint does not call settled. A frame is pending for a
 //!    destination if it lies at or after its cursor or is among its unsettled ones. Damage is skipped,
 //!    counted and logged.
-//! 4. Cut what follows the last whole frame of the last segment: nobody was told that it is kept. If
-//!    nothing is left, delete the segment.
+//! 4. Cut what follows the last whole frame of the last segment, unless the checkpoint says that it was
+//!    synced, which makes it damage: a crash has torn it, so nobody was told that it is kept. If nothing
+//!    is left, delete the segment.
 //!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
 //! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
 //!    to damage and counts as dropped. What it calls dropped and the log still holds is pending again.
@@ -93,7 +94,10 @@ impl Recovery {
             }
             let scanner = Scanner::new(file, start, metadata.len());
             match self.scan(scanner, base, checkpoint)? {
-                Some(end) if is_last => self.cut(&path, base, end)?,
+                // What the checkpoint knows of was synced: an end that lies before it is not torn.
+                Some(end) if is_last && base + end >= checkpoint.head => {
+                    self.cut(&path, base, end)?;
+                }
                 Some(end) => self.note_damage(base, end, metadata.len() - end),
                 None => {}
             }

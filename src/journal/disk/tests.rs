@@ -322,24 +322,36 @@ async fn damage_is_skipped_counted_and_costs_only_what_it_hit() {
 }
 
 #[tokio::test]
-async fn damage_at_a_segment_s_end_is_damage_unless_it_is_the_log_s_end() {
-    let folder = folder();
-    let log = Log::open(&folder, &options());
-    for event in 0..8 {
-        assert!(log.append(event, &["a"]).await);
+async fn damage_at_a_segment_s_end_is_damage_unless_it_is_the_log_s_end_and_behind_the_checkpoint()
+{
+    for (with_checkpoint, damaged) in [(true, 2), (false, 1)] {
+        let folder = folder();
+        let log = Log::open(&folder, &options());
+        for event in 0..8 {
+            assert!(log.append(event, &["a"]).await);
+        }
+        drop(log);
+        let bases = segment::list(folder.path()).unwrap();
+        assert_eq!(bases.len(), 2);
+        for base in bases {
+            let path = segment::path(folder.path(), base);
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        }
+        if !with_checkpoint {
+            fs::remove_file(folder.path().join("cursors")).unwrap();
+        }
+        let mut log = Log::open(&folder, &options());
+        assert_eq!(log.disk.status().damaged, damaged);
+        let account = log.account("a");
+        let dropped = if with_checkpoint { 2 } else { 0 };
+        assert_eq!((account.dropped, account.pending_records), (dropped, 6));
+        assert!(log.append(8, &["a"]).await);
+        let read = log.read("a", 99).await;
+        assert_eq!(ids(&read), [0, 1, 2, 4, 5, 6, 8]);
+        log.settle("a", &read);
+        assert_eq!(log.account("a").pending_records, 0);
     }
-    drop(log);
-    let bases = segment::list(folder.path()).unwrap();
-    assert_eq!(bases.len(), 2);
-    for base in bases {
-        let path = segment::path(folder.path(), base);
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    }
-    let log = Log::open(&folder, &options());
-    assert_eq!(log.disk.status().damaged, 1);
-    let account = log.account("a");
-    assert_eq!((account.appended, account.dropped, account.pending_records), (8, 2, 6));
 }
 
 #[tokio::test]
