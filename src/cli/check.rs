@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Outcome, block_on};
+use super::{Failure, Outcome, block_on, with_saved};
 use crate::config::Config;
 use crate::ingest::ask_kafka;
 use crate::resources::Destination;
@@ -17,7 +17,7 @@ pub(super) struct Check {
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// Also ask each destination's service whether its stream or log group is there, and Kafka's
-    /// brokers for the topics
+    /// brokers for the topics; destinations that were made through the API are asked for too
     #[arg(long)]
     online: bool,
 }
@@ -37,13 +37,14 @@ impl Check {
         if !self.online {
             return Ok(());
         }
+        let config = with_saved(config)?;
         let mut failed = 0;
         if let Some(answer) = config.kafka.as_ref().map(ask_kafka) {
             failed += usize::from(answer.is_err());
             let said = answer.map_or_else(|reason| reason, |found| format!("ok, {found}"));
             writeln!(out, "  kafka: {said}")?;
         }
-        for destination in resources.destinations() {
+        for destination in config.resources.destinations() {
             let id = &destination.id;
             match block_on(probe(destination))? {
                 Ok(answer) => writeln!(out, "  {id}: ok, {answer}")?,

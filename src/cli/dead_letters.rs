@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration};
+use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration, with_saved};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
@@ -211,7 +211,7 @@ impl Change {
     }
 
     fn redrive(self) -> Outcome {
-        let config = self.check()?;
+        let config = with_saved(self.check()?)?;
         let mut waiting: BTreeMap<String, Vec<StoredLetter>> = BTreeMap::new();
         let mut results = BTreeMap::new();
         self.chosen.read(&config, |letter| {

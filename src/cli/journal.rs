@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome, load};
+use super::{Failure, Outcome, load, with_saved};
 use crate::journal::{forget_pending, read_accounts};
 use crate::report::nearest;
 use crate::resources::ResourceId;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JournalCommand {
-    /// Give up all records that wait for a destination that is in the settings no more. The daemon must
-    /// be stopped. They count as dropped in the ledger
+    /// Give up all records that wait for a destination that is neither in the settings any more nor was
+    /// made through the API. The daemon must be stopped. They count as dropped in the ledger
     Forget(Forget),
 }
 
@@ -41,6 +41,11 @@ impl Forget {
         let id = ResourceId::new(&self.destination).map_err(Failure::work)?;
         if config.resources.destination(&id).is_some() {
             let message = format!("`{id}` is in the settings: take it out of them first");
+            return Err(Failure::Work(message));
+        }
+        let config = with_saved(config)?;
+        if config.resources.destination(&id).is_some() {
+            let message = format!("`{id}` was made through the API: delete it there first");
             return Err(Failure::Work(message));
         }
         let folder = &config.journal.directory;

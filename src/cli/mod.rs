@@ -30,6 +30,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config, Mistakes};
+use crate::control::saved_resources;
 use crate::telemetry::{self, LogFormat};
 
 /// Takes platform events in, matches each against subscriptions, and delivers the matches in batches
@@ -202,4 +203,11 @@ fn load(path: Option<&Path>) -> Result<Config, Failure> {
         Some(path) => Config::load(path)?,
         None => Config::defaults()?,
     })
+}
+
+/// The same settings with what was made through the API as well.
+fn with_saved(mut config: Config) -> Result<Config, Failure> {
+    config.resources =
+        saved_resources(&config.data_dir, &config.resources).map_err(Failure::work)?;
+    Ok(config)
 }

@@ -12,7 +12,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep_until};
 
 use super::filter::describe;
-use super::{Failure, Outcome, block_on, parse_duration, test_event};
+use super::{Failure, Outcome, block_on, parse_duration, test_event, with_saved};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{Durability, LogReader, Retained};
@@ -31,7 +31,7 @@ const SHOWN: u64 = 5;
 /// counted in the ledger. Exit code 1 if anything was not delivered.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The destination's id in the settings file
+    /// The destination's id
     #[arg(long, value_name = "ID")]
     destination: String,
     /// Only records accepted since then: a duration back from now, such as 2h, or an RFC 3339 time
@@ -87,7 +87,7 @@ struct Tally {
 
 impl Replay {
     pub(super) fn run(self) -> Outcome {
-        let config = Config::load(&self.config)?;
+        let config = with_saved(Config::load(&self.config)?)?;
         let destination = test_event::find(&config, &self.destination, &self.config)?;
         let choice = self.choice(&config, destination)?;
         let until = self.until.unwrap_or_else(Timestamp::now);

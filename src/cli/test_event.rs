@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Outcome, OutputFormat, block_on};
+use super::{Failure, Outcome, OutputFormat, block_on, with_saved};
 use crate::config::Config;
 use crate::pipeline::send_test_event;
 use crate::report::nearest;
@@ -15,7 +15,7 @@ use crate::sinks::{Ack, LogOutput};
 
 #[derive(Debug, Args)]
 pub(super) struct TestEvent {
-    /// The destination's id in the settings file
+    /// The destination's id
     #[arg(long, value_name = "ID")]
     destination: String,
     /// The settings file (.yaml, .toml or .json)
@@ -28,7 +28,7 @@ pub(super) struct TestEvent {
 
 impl TestEvent {
     pub(super) fn run(self) -> Outcome {
-        let config = Config::load(&self.config)?;
+        let config = with_saved(Config::load(&self.config)?)?;
         let destination = find(&config, &self.destination, &self.config)?;
         let sink = block_on(destination.target.open(LogOutput::Stdout))?.map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
@@ -65,7 +65,7 @@ impl TestEvent {
     }
 }
 
-/// The destination of an id in a settings file.
+/// The destination of an id in a settings file, or made through the API beside it.
 pub(super) fn find<'c>(
     config: &'c Config,
     id: &str,
@@ -76,8 +76,9 @@ pub(super) fn find<'c>(
         return Ok(found);
     }
     let mut message = format!("no destination `{id}` in {}", file.display());
-    if let Some(name) = nearest(id, all.iter().map(|it| it.id.as_str())) {
-        message.push_str(&format!(", did you mean `{name}`?"));
+    match nearest(id, all.iter().map(|it| it.id.as_str())) {
+        Some(name) => message.push_str(&format!(", did you mean `{name}`?")),
+        None => message.push_str(" or made through the API"),
     }
     Err(Failure::Work(message))
 }

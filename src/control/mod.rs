@@ -306,6 +306,19 @@ impl Control {
     }
 }
 
+/// What the settings file and the store of a data folder say together, also beside a running daemon.
+/// Nothing is made or changed; where there is no store, it is what the file says.
+///
+/// # Errors
+/// When the store cannot be read, or something in it does not fit the settings file.
+pub fn saved_resources(data_dir: &Path, file: &Resources) -> Result<Resources, Refusal> {
+    let key = MasterKey::of_environment().map_err(StoreError::Key)?;
+    match Store::open_existing(data_dir, key)? {
+        Some(store) => World::of_file(file).with_rows(store.load(None)?)?.resources(),
+        None => Ok(file.clone()),
+    }
+}
+
 /// Makes an API key in the store of a data folder, also beside a running daemon; gives the key.
 ///
 /// # Errors

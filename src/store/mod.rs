@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::event::{Timestamp, ksuid};
 
@@ -185,6 +185,43 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the store of a data folder, also beside a running daemon, and makes neither store nor
+    /// key. `None` where there is no store, or nothing was kept in it yet.
+    ///
+    /// # Errors
+    /// When a file cannot be used, is of a later version, or was sealed with another key.
+    pub fn open_existing(
+        data_dir: &Path,
+        key: Option<MasterKey>,
+    ) -> Result<Option<Store>, StoreError> {
+        let path = data_dir.join(FILE);
+        if !path.try_exists().map_err(|error| StoreError::File(path.clone(), error))? {
+            return Ok(None);
+        }
+        // Only who may write can tidy SQLite's other files away when it closes.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version > MIGRATIONS.len() as i64 {
+            return Err(StoreError::Newer(version));
+        }
+        if version == 0 {
+            return Ok(None);
+        }
+        let proof = "SELECT value FROM meta WHERE name = 'proof'";
+        let proof: Option<Vec<u8>> =
+            connection.query_row(proof, [], |row| row.get(0)).optional()?;
+        let Some(proof) = proof else { return Ok(None) };
+        let key = match key {
+            Some(key) => key,
+            None => MasterKey::of_existing_file(data_dir)?.ok_or(StoreError::WrongKey)?,
+        };
+        let store = Store { connection: Mutex::new(connection), key };
+        store.check_proof(&proof)?;
+        Ok(Some(store))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,7 +239,11 @@ impl Store {
 
     fn prove_key(&self) -> Result<(), StoreError> {
         let sealed = self.meta("proof", || self.key.seal("meta", "proof", PROOF))?;
-        match self.key.open("meta", "proof", &sealed) {
+        self.check_proof(&sealed)
+    }
+
+    fn check_proof(&self, sealed: &[u8]) -> Result<(), StoreError> {
+        match self.key.open("meta", "proof", sealed) {
             Some(proof) if proof == PROOF => Ok(()),
             _ => Err(StoreError::WrongKey),
         }
@@ -390,6 +431,27 @@ mod tests {
         store.lock().pragma_update(None, "user_version", 99).unwrap();
         let refused = Store::open(dir.path(), Some(key('a'))).unwrap_err();
         assert!(refused.to_string().contains("has version 99"), "{refused}");
+    }
+
+    #[test]
+    fn opening_what_is_there_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        let existing = |key| Store::open_existing(dir.path(), key);
+        assert!(existing(None).unwrap().is_none());
+        fs::write(dir.path().join(FILE), "").unwrap();
+        assert!(existing(None).unwrap().is_none(), "a store that is being made");
+        assert_eq!(files(), 1);
+        fs::remove_file(dir.path().join(FILE)).unwrap();
+        let running = Store::open(dir.path(), Some(key('a'))).unwrap();
+        running.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
+        let rows = existing(Some(key('a'))).unwrap().unwrap().load(None).unwrap();
+        assert_eq!(rows, [row("k", "i", "{}")], "beside a running daemon");
+        assert!(matches!(existing(Some(key('b'))), Err(StoreError::WrongKey)));
+        assert!(matches!(existing(None), Err(StoreError::WrongKey)));
+        drop(running);
+        assert!(existing(Some(key('a'))).unwrap().is_some());
+        assert_eq!(files(), 1, "no key file, and nothing of SQLite's is left");
     }
 
     #[test]

@@ -97,8 +97,17 @@ impl MasterKey {
             linked => linked,
         });
         fs::remove_file(&draft).and(linked).map_err(failed)?;
-        let text = fs::read_to_string(&path).map_err(failed)?;
-        MasterKey::parse(&text).map_err(StoreError::Key)
+        MasterKey::of_existing_file(folder)?.ok_or(StoreError::WrongKey)
+    }
+
+    /// The key of a folder's key file, if there is one.
+    pub(super) fn of_existing_file(folder: &Path) -> Result<Option<MasterKey>, StoreError> {
+        let path = folder.join(FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => MasterKey::parse(&text).map(Some).map_err(StoreError::Key),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::File(path, error)),
+        }
     }
 
     /// Seals a text for a place; only there does it open again.
