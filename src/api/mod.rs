@@ -32,7 +32,7 @@ use crate::pipeline::Pipeline;
 
 pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
-pub use request::MAX_BODY;
+pub use request::{MAX_BODY, encode};
 
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]

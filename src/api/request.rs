@@ -162,8 +162,9 @@ pub(super) fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Percent-encodes all that is not plain in a query.
-pub(super) fn encode(text: &str) -> String {
+/// Percent-encodes all that is not plain in a query, or in a segment of a path.
+#[must_use]
+pub fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })

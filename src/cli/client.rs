@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::Failure;
 use crate::sinks::Secret;
 
-/// How long a daemon may take over one answer.
+/// How long a daemon may take over one answer, if nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest answer that is read; a daemon's own are far smaller.
@@ -38,6 +38,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) struct Client {
     base: String,
     key: Option<Secret>,
+    patience: Duration,
     pool: Http,
 }
 
@@ -51,7 +52,7 @@ impl Client {
         // Reading the machine's roots takes a while, and plain addresses do not need them.
         let roots =
             if base.starts_with("https:") { system_roots() } else { RootCertStore::empty() };
-        Client { base, key: None, pool: pool(roots) }
+        Client { base, key: None, patience: TIMEOUT, pool: pool(roots) }
     }
 
     /// Trusts the CAs in a file (PEM) and no others.
@@ -63,6 +64,11 @@ impl Client {
     /// The same with a bearer token or API key for every request.
     pub(super) fn with_key(self, key: Option<Secret>) -> Client {
         Client { key, ..self }
+    }
+
+    /// The same with another limit of how long one answer may take.
+    pub(super) fn with_patience(self, patience: Duration) -> Client {
+        Client { patience, ..self }
     }
 
     /// Asks for a path; gives status and body.
@@ -116,9 +122,9 @@ impl Client {
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
             Ok((status, body.map_err(|error| no(error.to_string()))?.to_bytes()))
         };
-        tokio::time::timeout(TIMEOUT, exchange)
+        tokio::time::timeout(self.patience, exchange)
             .await
-            .map_err(|_| no(format!("no answer within {} s", TIMEOUT.as_secs())))?
+            .map_err(|_| no(format!("no answer within {} s", self.patience.as_secs())))?
     }
 }
 

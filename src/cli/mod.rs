@@ -1,6 +1,7 @@
 //! The command line, one file a command. Data goes to standard output, logs and remarks to standard
 //! error.
 
+mod api;
 mod api_key;
 mod bench;
 mod catalog;
@@ -55,6 +56,8 @@ enum Command {
     Check(check::Check),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
+    /// Manage subscriptions, destinations and the rest of a running daemon over its control API
+    Api(api::Api),
     /// Make a key for the control API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
@@ -103,6 +106,8 @@ enum OutputFormat {
 enum Failure {
     /// The work failed: exit code 1.
     Work(String),
+    /// The arguments are wrong in a way that the parser of arguments cannot see: exit code 2.
+    Usage(String),
     /// The settings are wrong: exit code 78 (`EX_CONFIG` of sysexits.h).
     Configuration(String),
     /// Standard output was closed by its reader, which is no failure.
@@ -142,6 +147,7 @@ pub fn main() -> ExitCode {
     let (code, message) = match outcome {
         Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
         Err(Failure::Work(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Configuration(message)) => (78, message),
     };
     // Nothing can be done if standard error is closed too.
@@ -155,6 +161,7 @@ fn run_command(command: Command) -> Outcome {
         Command::Run(run) => block_on(run.run())?,
         Command::Check(check) => check.run(),
         Command::TestEvent(test_event) => test_event.run(),
+        Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(),
         Command::Journal(journal) => journal.run(),

@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and waits for processes by sleeping"
 )]
 
+mod api_commands;
 mod aws;
 mod callback;
 mod cel_conformance;

@@ -1,0 +1,203 @@
+//! The daemon on the other side: the key that opens it, its answers and its errors.
+//!
+//! The key goes to the address that was given and to no other, whatever an answer says.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use axum::http::{Method, StatusCode};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::api::encode;
+use crate::cli::client::Client;
+use crate::cli::{Failure, Outcome, OutputFormat, block_on};
+use crate::sinks::Secret;
+
+/// The environment variable that holds the API key.
+const KEY_VARIABLE: &str = "SLUICEGATE_API_KEY";
+
+/// How long an answer may take. A test event waits for its service, which may take 10 seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Most pages of a list, so that one without an end has one: a million resources.
+const MAX_PAGES: usize = 10_000;
+
+// The key itself is never an argument: every process of the machine could read it.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Access {
+    /// The file with the API key; else the key is that of SLUICEGATE_API_KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// The file (PEM) with the CA of a daemon that speaks TLS; else the CAs that this machine trusts
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl Access {
+    fn key(&self) -> Result<Secret, Failure> {
+        let text = match &self.key_file {
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| Failure::Work(format!("{}: {error}", file.display())))?,
+            None => std::env::var(KEY_VARIABLE).unwrap_or_default(),
+        };
+        if text.trim().is_empty() {
+            return Err(Failure::Work(format!(
+                "no API key: set {KEY_VARIABLE} or give --key-file; `sluicegate api-key create` makes one"
+            )));
+        }
+        Ok(Secret::new(text.trim()))
+    }
+}
+
+/// An answer that is an error.
+pub(super) struct Refused {
+    status: StatusCode,
+    code: Option<String>,
+    message: String,
+    operation: Option<String>,
+}
+
+impl Refused {
+    fn of(status: StatusCode, body: &[u8]) -> Refused {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let plain = || String::from_utf8_lossy(body).trim().to_owned();
+        Refused {
+            status,
+            code: text(&answer["error_code"]),
+            message: text(&answer["msg"]).unwrap_or_else(plain),
+            operation: text(&answer["details"]["operation_id"]),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n({}", self.message, self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, ", {code}")?;
+        }
+        if let Some(operation) = &self.operation {
+            write!(f, ", operation {operation}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// The control API of one daemon.
+pub(in crate::cli) struct Remote {
+    base: String,
+    client: Client,
+}
+
+impl Remote {
+    pub(in crate::cli) fn new(base: &str, access: &Access) -> Result<Remote, Failure> {
+        let mut client = Client::new(base).with_key(Some(access.key()?)).with_patience(PATIENCE);
+        if let Some(ca) = &access.ca {
+            client = client.trusting(ca)?;
+        }
+        Ok(Remote { base: base.to_owned(), client })
+    }
+
+    /// Asks; gives the answer, be it an error.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Result<Value, Refused>, Failure> {
+        let (status, bytes) = self.client.request(method, path, body).await?;
+        if !status.is_success() {
+            return Ok(Err(Refused::of(status, &bytes)));
+        }
+        if bytes.is_empty() {
+            return Ok(Ok(Value::Null));
+        }
+        serde_json::from_slice(&bytes).map(Ok).map_err(|_| self.foreign())
+    }
+
+    /// Asks for what is to be done.
+    pub(super) async fn must(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        self.ask(method, path, body).await?.map_err(Failure::work)
+    }
+
+    /// A list, page by page, at most so many. Of the address of the next page only the query is
+    /// used, so the key stays here also where the daemon has another address in public.
+    pub(super) async fn list(
+        &self,
+        path: &str,
+        key: &str,
+        mut query: String,
+        most: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        let mut items = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let line = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+            let mut page = self.must(Method::GET, &line, None).await?;
+            let found = page.get_mut(key).and_then(Value::as_array_mut);
+            items.append(found.ok_or_else(|| self.foreign())?);
+            let next = page["next_page_uri"].as_str().and_then(|uri| uri.split_once('?'));
+            match next {
+                Some((_, next)) if items.len() < most => query = next.to_owned(),
+                _ => break,
+            }
+        }
+        items.truncate(most);
+        Ok(items)
+    }
+
+    fn foreign(&self) -> Failure {
+        Failure::Work(format!("{} is not the API of a daemon (see `api.listen`)", self.base))
+    }
+}
+
+/// What the API says of a test event that the service did not take.
+const NOT_DELIVERED: &str = "ERR_SLUICEGATE_1306";
+
+/// Has the daemon send a test event to a destination, and tells the service's answer.
+pub(in crate::cli) fn test_event(remote: &Remote, id: &str, output: OutputFormat) -> Outcome {
+    let path = format!("/event_destinations/{}/send_test_event", encode(id));
+    let began = Instant::now();
+    let answer = block_on(remote.ask(Method::POST, &path, None))??;
+    let millis = began.elapsed().as_millis();
+    let (event, refused) = match answer {
+        Ok(answer) => (answer["event_id"].as_str().map(str::to_owned), None),
+        Err(refused) if refused.code.as_deref() == Some(NOT_DELIVERED) => (None, Some(refused)),
+        Err(refused) if refused.status == StatusCode::NOT_FOUND => {
+            let base = &remote.base;
+            return Err(Failure::Work(format!("no destination `{id}` at {base}: {refused}")));
+        }
+        Err(refused) => return Err(Failure::work(refused)),
+    };
+    let answer = if refused.is_none() { "delivered" } else { "failed" };
+    let mut out = io::stdout().lock();
+    match output {
+        OutputFormat::Table => {
+            writeln!(out, "destination  {id}")?;
+            if let Some(event) = &event {
+                writeln!(out, "event        {event}")?;
+            }
+            writeln!(out, "answer       {answer} after {millis} ms")?;
+        }
+        OutputFormat::Json => {
+            let message = refused.as_ref().map(|refused| &refused.message);
+            let result = json!({
+                "destination": id,
+                "event_id": event,
+                "answer": answer,
+                "latency_ms": millis,
+                "msg": message,
+            });
+            writeln!(out, "{result}")?;
+        }
+    }
+    refused.map_or(Ok(()), |refused| Err(Failure::work(refused)))
+}

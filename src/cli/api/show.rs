@@ -1,0 +1,175 @@
+//! Answers of the API for people: lists as tables, a resource as lines.
+//!
+//! Texts come from others, so nothing in them reaches the terminal as a command to it.
+
+use std::io;
+
+use serde_json::{Map, Value};
+
+use crate::control::Kind;
+
+/// Most characters of a cell in a list; `get` shows the whole.
+const MAX_CELL: usize = 64;
+
+/// The columns of a source.
+pub(super) const SOURCE_COLUMNS: &[&str] = &["type", "filter", "fields"];
+
+/// The columns of a kind's list, as answers name them.
+pub(super) fn columns(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::EventSubscription => {
+            &["id", "description", "sources", "destinations", "managed_by", "created_at"]
+        }
+        Kind::EventDestination => &["id", "description", "target", "managed_by", "created_at"],
+        Kind::ApiKey => &["id", "description", "owner_id", "created_at"],
+        Kind::ServiceUser => &["id", "name", "active", "created_at"],
+        Kind::Credential => &["id", "description", "acl", "owner_id", "created_at"],
+        Kind::IpPolicy => &["id", "description", "created_at"],
+        Kind::IpPolicyRule => &["id", "description", "action", "cidr", "ip_policy", "created_at"],
+        Kind::IpRestriction => {
+            &["id", "description", "type", "enforced", "ip_policies", "created_at"]
+        }
+        Kind::AgentIngress => &["id", "description", "domain", "created_at"],
+        Kind::ReservedDomain => &["id", "description", "domain", "region", "created_at"],
+        Kind::ReservedAddr => &["id", "description", "addr", "region", "created_at"],
+    }
+}
+
+/// A list: a line of names, then a line for each.
+pub(super) fn table(out: &mut impl io::Write, names: &[&str], items: &[Value]) -> io::Result<()> {
+    let head = names.iter().map(|&name| name.to_owned()).collect();
+    let row = |item: &Value| names.iter().map(|&name| cut(cell(&item[name]))).collect();
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(items.iter().map(row)).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// A resource: a line for each field that holds something.
+pub(super) fn one(out: &mut impl io::Write, resource: &Value) -> io::Result<()> {
+    let none = Map::new();
+    let members = resource.as_object().unwrap_or(&none);
+    let width = members.keys().map(String::len).max().unwrap_or(0);
+    // The id first, whatever order the answer has.
+    let (id, rest): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| *name == "id");
+    for (name, value) in id.into_iter().chain(rest) {
+        match value {
+            Value::Null => {}
+            Value::String(text) if text.is_empty() => {}
+            Value::Array(list) if list.is_empty() => {}
+            Value::String(text) => writeln!(out, "{name:width$}  {}", tame(text))?,
+            // JSON escapes what would command a terminal.
+            other => writeln!(out, "{name:width$}  {other}")?,
+        }
+    }
+    Ok(())
+}
+
+/// What a filter did, as a whole and term by term.
+pub(super) fn trial(out: &mut impl io::Write, answer: &Value) -> io::Result<()> {
+    let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let (seen, matched, errors) = (number("seen"), number("matched"), number("errors"));
+    writeln!(out, "{matched} of {seen} events match, {errors} filter errors")?;
+    if let Some(error) = answer["last_error"].as_str() {
+        writeln!(out, "last error: {}", tame(error))?;
+    }
+    match answer["terms"].as_array() {
+        Some(terms) if !terms.is_empty() => {
+            writeln!(out, "\nwhat decided:")?;
+            table(out, &["term", "true", "false", "errors"], terms)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A value in few words.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => tame(text),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Object(members) => object(members),
+        other => other.to_string(),
+    }
+}
+
+/// An object by what names it: a reference's id, a source's type, or a target's service and place.
+fn object(members: &Map<String, Value>) -> String {
+    if let Some(name) = ["id", "type", "value"].iter().find_map(|it| members.get(*it)) {
+        return cell(name);
+    }
+    let Some((service, inner)) = members.iter().find(|(_, inner)| !inner.is_null()) else {
+        return "-".to_owned();
+    };
+    let place = |name: &str| name.ends_with("_arn") || ["callback_url", "path"].contains(&name);
+    let inner = inner.as_object().into_iter().flatten();
+    let place = inner.filter(|(name, _)| place(name)).find_map(|(_, value)| value.as_str());
+    match place {
+        Some(place) => format!("{} {}", tame(service), tame(place)),
+        None => tame(service),
+    }
+}
+
+/// A text on one line, without control characters.
+fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(MAX_CELL) {
+        None => text,
+        Some(_) => text.chars().take(MAX_CELL - 1).chain(['…']).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn printed(print: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        print(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_table_is_aligned_and_names_what_is_inside() {
+        let items = [
+            json!({"id": "ed_1", "description": "büro", "created_at": "t",
+                "target": {"kinesis": {"auth": {}, "endpoint_url": "http://h", "stream_arn": "arn:s"}, "debug": null}}),
+            json!({"id": "ed_22", "description": "", "created_at": "t", "target": {"debug": {"log": true}}}),
+        ];
+        let names = ["id", "description", "target", "created_at"];
+        assert_eq!(
+            printed(|out| table(out, &names, &items)),
+            "id     description  target         created_at\n\
+             ed_1   büro         kinesis arn:s  t\n\
+             ed_22  -            debug          t\n"
+        );
+        assert_eq!(cell(&json!([{"id": "a", "uri": "x"}, {"type": "b"}])), "a,b");
+        assert_eq!(cell(&json!(false)), "false");
+        let long = cut("x".repeat(100));
+        assert!(long.chars().count() == MAX_CELL && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn a_resource_shows_what_it_holds_and_cannot_command_the_terminal() {
+        let resource = json!({"acl": [], "description": "a\u{1b}[2Jb", "id": "cr_1", "token": null,
+            "list": ["\u{1b}"]});
+        assert_eq!(
+            printed(|out| one(out, &resource)),
+            "id           cr_1\ndescription  a [2Jb\nlist         [\"\\u001b\"]\n"
+        );
+    }
+}
