@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::api::{Access, Remote, test_event};
 use super::{Failure, Outcome, OutputFormat, block_on, with_saved};
 use crate::config::Config;
 use crate::pipeline::send_test_event;
@@ -18,9 +19,14 @@ pub(super) struct TestEvent {
     /// The destination's id
     #[arg(long, value_name = "ID")]
     destination: String,
-    /// The settings file (.yaml, .toml or .json)
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    /// The settings file (.yaml, .toml or .json), to send the event from here
+    #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
+    config: Option<PathBuf>,
+    /// The address of a running daemon's API, to have the event sent from there
+    #[arg(long, value_name = "URL")]
+    api: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -28,8 +34,18 @@ pub(super) struct TestEvent {
 
 impl TestEvent {
     pub(super) fn run(self) -> Outcome {
-        let config = with_saved(Config::load(&self.config)?)?;
-        let destination = find(&config, &self.destination, &self.config)?;
+        match (&self.config, &self.api) {
+            (Some(file), _) => self.send_from_here(file),
+            (None, Some(api)) => {
+                test_event(&Remote::new(api, &self.access)?, &self.destination, self.output)
+            }
+            (None, None) => Err(Failure::Usage("give --config FILE or --api URL".to_owned())),
+        }
+    }
+
+    fn send_from_here(&self, file: &Path) -> Outcome {
+        let config = with_saved(Config::load(file)?)?;
+        let destination = find(&config, &self.destination, file)?;
         let sink = block_on(destination.target.open(LogOutput::Stdout))?.map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
         let (answer, message) = match &outcome.ack {

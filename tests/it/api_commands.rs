@@ -191,8 +191,22 @@ fn a_test_event_goes_through_the_daemon() {
     let set = Set::new("");
     let receiver = Receiver::start(200, None);
     let id = set.to(&receiver);
+    let line = ["test-event", "--destination", &id];
+    let told = output_of(&set.open(&line), "");
+    assert!(told.contains("answer       delivered after "), "{told}");
+    assert_eq!(receiver.take_lines().len(), 1);
     assert!(set.api(&["event-destinations", "test", &id]).contains("delivered"));
     assert_eq!(set.json(&["event-destinations", "status", &id])["id"], *id);
+    receiver.set(403);
+    let output = sluicegate(&set.open(&[&line[..], &["-o", "json"]].concat()), "");
+    let reason = said(&output, 1);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["answer"], "failed");
+    assert!(reason.contains("403") && reason.contains("ERR_SLUICEGATE_1306"), "{reason}");
+    let unknown = set.fail(&["test-event", "--destination", "ed_no"], 1);
+    assert!(unknown.starts_with("no destination `ed_no` at http://"), "{unknown}");
+    let neither = said(&sluicegate(&line, ""), 2);
+    assert!(neither.contains("--config"), "{neither}");
 }
 
 #[test]
