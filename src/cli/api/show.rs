@@ -66,10 +66,17 @@ pub(super) fn one(out: &mut impl io::Write, resource: &Value) -> io::Result<()> 
             Value::Array(list) if list.is_empty() => {}
             Value::String(text) => writeln!(out, "{name:width$}  {}", tame(text))?,
             // JSON escapes what would command a terminal.
-            other => writeln!(out, "{name:width$}  {other}")?,
+            other => writeln!(out, "{name:width$}  {}", without_nulls(other))?,
         }
     }
     Ok(())
+}
+
+/// An object without its empty members: a target names every service there is.
+fn without_nulls(value: &Value) -> Value {
+    let Value::Object(members) = value else { return value.clone() };
+    let held = members.iter().filter(|(_, member)| !member.is_null());
+    held.map(|(name, member)| (name.clone(), without_nulls(member))).collect()
 }
 
 /// What a filter did, as a whole and term by term.
@@ -166,10 +173,11 @@ mod tests {
     #[test]
     fn a_resource_shows_what_it_holds_and_cannot_command_the_terminal() {
         let resource = json!({"acl": [], "description": "a\u{1b}[2Jb", "id": "cr_1", "token": null,
-            "list": ["\u{1b}"]});
+            "list": ["\u{1b}"], "target": {"debug": {"log": true, "callback_url": null}, "kinesis": null}});
         assert_eq!(
             printed(|out| one(out, &resource)),
-            "id           cr_1\ndescription  a [2Jb\nlist         [\"\\u001b\"]\n"
+            "id           cr_1\ndescription  a [2Jb\nlist         [\"\\u001b\"]\n\
+             target       {\"debug\":{\"log\":true}}\n"
         );
     }
 }
