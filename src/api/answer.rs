@@ -108,11 +108,16 @@ pub(super) fn respond(outcome: Result<Answer, ApiError>, operation_id: &str) -> 
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(operation_id) {
-        headers.insert(OPERATION_ID, id);
-    }
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    named(response, operation_id)
+}
+
+/// An answer with the name of its operation.
+pub(super) fn named(mut response: Response, operation_id: &str) -> Response {
+    if let Ok(id) = HeaderValue::from_str(operation_id) {
+        response.headers_mut().insert(OPERATION_ID, id);
     }
     response
 }

@@ -25,7 +25,7 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
         && let Some(methods) = &methods
         && let Some(response) = answer::preflight(methods, &parts.headers)
     {
-        return response;
+        return answer::named(response, &operation_id);
     }
     let outcome = match place.filter(|it| it.methods().contains(&parts.method.as_str())) {
         Some(place) => serve(api, place, &parts, body).await,

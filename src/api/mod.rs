@@ -110,6 +110,7 @@ pub fn router(
         .route("/readyz", get(ready))
         .merge(guarded)
         .fallback(control_api)
+        .method_not_allowed_fallback(control_api)
         .with_state(api)
 }
 

@@ -145,13 +145,17 @@ pub(super) async fn no_body(body: Body) -> Result<(), ApiError> {
     }
 }
 
-/// Undoes percent-encoding, and `+` for a blank.
-pub(super) fn decode(text: &str) -> Option<String> {
+/// Undoes the encoding of a query: percent-encoding, and `+` for a blank.
+fn decode(text: &str) -> Option<String> {
+    decode_path(&text.replace('+', " "))
+}
+
+/// Undoes the percent-encoding of a path.
+pub(super) fn decode_path(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'+' => b' ',
             b'%' => {
                 let mut digit = || char::from(rest.next()?).to_digit(16);
                 u8::try_from(digit()? * 16 + digit()?).ok()?

@@ -46,22 +46,31 @@ pub(super) fn faces() -> impl Iterator<Item = Face> {
 impl Face {
     /// The id that the control plane knows a resource by.
     fn id_within(&self, id: &str) -> String {
-        let own = id.strip_prefix(self.prefix).filter(|rest| rest.starts_with('_'));
-        own.map_or_else(|| id.to_owned(), |rest| format!("{}{rest}", self.kind.spec().prefix))
+        with_prefix(id, self.prefix, self.kind.spec().prefix)
+    }
+
+    /// The id that this route shows a resource by.
+    fn id_shown(&self, id: &str) -> String {
+        with_prefix(id, self.kind.spec().prefix, self.prefix)
     }
 
     /// An answer with this route's ids and addresses.
-    fn show(&self, mut answer: Map<String, Value>, base: &str) -> Value {
+    fn show(&self, mut answer: Map<String, Value>, base: &str) -> Map<String, Value> {
         if self.path != self.kind.spec().path
             && let Some(id) = answer.get("id").and_then(Value::as_str)
         {
-            let own = id.strip_prefix(self.kind.spec().prefix).unwrap_or(id);
-            let id = format!("{}{own}", self.prefix);
+            let id = self.id_shown(id);
             answer.insert("uri".to_owned(), json!(format!("{base}/{}/{id}", self.path)));
             answer.insert("id".to_owned(), json!(id));
         }
-        Value::Object(answer)
+        answer
     }
+}
+
+/// An id with another prefix in place of the one that it should have.
+fn with_prefix(id: &str, prefix: &str, other: &str) -> String {
+    let rest = id.strip_prefix(prefix).filter(|rest| rest.starts_with('_'));
+    rest.map_or_else(|| id.to_owned(), |rest| format!("{other}{rest}"))
 }
 
 /// What a path names.
@@ -74,6 +83,8 @@ pub(super) enum Place {
     Item(Face, String),
     Sources(String),
     Source(String, String),
+    /// What a reserved domain has, and may be without: the field's name.
+    OfDomain(String, &'static str),
     TestEvent(String),
     DestinationStatus(String),
     TryFilter,
@@ -83,7 +94,7 @@ impl Place {
     /// What a path names, if it names anything.
     pub(super) fn of(path: &str) -> Option<Place> {
         let segments: Vec<String> =
-            path.strip_prefix('/')?.split('/').map(request::decode).collect::<Option<_>>()?;
+            path.strip_prefix('/')?.split('/').map(request::decode_path).collect::<Option<_>>()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let face = |path: &str| faces().find(|face| face.path == path);
         Some(match segments[..] {
@@ -99,6 +110,12 @@ impl Place {
                 Place::Source(id.to_owned(), event_type.to_owned())
             }
             ["event_destinations", id, "send_test_event"] => Place::TestEvent(id.to_owned()),
+            ["reserved_domains", id, "certificate"] => {
+                Place::OfDomain(id.to_owned(), "certificate_id")
+            }
+            ["reserved_domains", id, "certificate_management_policy"] => {
+                Place::OfDomain(id.to_owned(), "certificate_management_policy")
+            }
             ["event_destinations", id, "status"] => Place::DestinationStatus(id.to_owned()),
             _ => return None,
         })
@@ -107,9 +124,12 @@ impl Place {
     /// The methods that a place knows.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self {
-            Place::Root | Place::Oneself | Place::OpenApi | Place::DestinationStatus(_) => &["GET"],
-            Place::Collection(_) | Place::Sources(_) => &["GET", "POST"],
-            Place::Item(..) | Place::Source(..) => &["GET", "PATCH", "DELETE"],
+            Place::Root | Place::Oneself | Place::OpenApi | Place::DestinationStatus(_) => {
+                &["GET", "HEAD"]
+            }
+            Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
+            Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
+            Place::OfDomain(..) => &["DELETE"],
             Place::TestEvent(_) | Place::TryFilter => &["POST"],
         }
     }
@@ -117,7 +137,7 @@ impl Place {
     /// The query parameters that a method knows here.
     fn parameters(&self, method: &Method) -> &'static [&'static str] {
         match (self, method.as_str()) {
-            (Place::Collection(_), "GET") => &["before_id", "filter", "limit"],
+            (Place::Collection(_), "GET" | "HEAD") => &["before_id", "filter", "limit"],
             _ => &[],
         }
     }
@@ -132,7 +152,7 @@ pub(super) async fn serve(
 ) -> Result<Answer, ApiError> {
     let parameters = request::query(parts, place.parameters(&parts.method))?;
     match parts.method.as_str() {
-        "GET" => {
+        "GET" | "HEAD" => {
             request::no_body(body).await?;
             read(control, place, parameters, &asked).await
         }
@@ -163,12 +183,16 @@ async fn read(
         Place::Root => root(base),
         Place::Oneself => oneself(control, asked).await?,
         Place::Collection(face) => {
-            let page_asked = request::page(parameters)?;
-            let page = control.list(face.kind, &page_asked, base).await?;
+            let mut page_asked = request::page(parameters)?;
+            let before_id = page_asked.before_id.take();
+            page_asked.before_id = before_id.map(|id| face.id_within(&id));
+            let show = |answer| face.show(answer, base);
+            let page = control.list((face.kind, &show), &page_asked, base).await?;
             list(face, page, &page_asked, base)
         }
         Place::Item(face, id) => {
-            face.show(control.get(face.kind, &face.id_within(&id), base).await?, base)
+            let found = control.get(face.kind, &face.id_within(&id), base).await?;
+            Value::Object(face.show(found, base))
         }
         Place::Sources(id) => {
             let uri = format!("{base}/event_subscriptions/{id}/sources");
@@ -182,7 +206,7 @@ async fn read(
             found.map(status::destination).ok_or_else(crate::control::Refusal::not_found)?
         }
         // Served to everyone, or without this method: neither comes here.
-        Place::OpenApi | Place::TestEvent(_) | Place::TryFilter => json!({}),
+        Place::OpenApi | Place::OfDomain(..) | Place::TestEvent(_) | Place::TryFilter => json!({}),
     }))
 }
 
@@ -234,6 +258,7 @@ async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<An
     match place {
         Place::Item(face, id) => control.delete(face.kind, face.id_within(&id), asked).await?,
         Place::Source(id, event_type) => control.delete_source(&id, event_type, asked).await?,
+        Place::OfDomain(id, field) => control.clear(Kind::ReservedDomain, id, field, asked).await?,
         other => return Ok(unreached(&other)),
     }
     Ok(Answer::no_content())
@@ -294,15 +319,11 @@ async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ApiErro
 }
 
 fn list(face: Face, page: Page, asked: &PageAsked, base: &str) -> Value {
-    let own_id = |id: &str| {
-        let rest = id.strip_prefix(face.kind.spec().prefix).filter(|rest| rest.starts_with('_'));
-        rest.map_or_else(|| id.to_owned(), |rest| format!("{}{rest}", face.prefix))
-    };
     let next_page_uri = page.next.map(|id| {
         let mut uri = format!(
             "{base}/{}?before_id={}&limit={}",
             face.path,
-            encode(&own_id(&id)),
+            encode(&face.id_shown(&id)),
             asked.limit
         );
         if let Some(filter) = &asked.filter {
@@ -310,16 +331,8 @@ fn list(face: Face, page: Page, asked: &PageAsked, base: &str) -> Value {
         }
         uri
     });
-    let items: Vec<Value> = page
-        .items
-        .into_iter()
-        .map(|item| match item {
-            Value::Object(item) => face.show(item, base),
-            other => other,
-        })
-        .collect();
     json!({
-        (face.list_key): items,
+        (face.list_key): page.items,
         "uri": format!("{base}/{}", face.path),
         "next_page_uri": next_page_uri,
     })
@@ -349,6 +362,11 @@ mod tests {
                 "/event_subscriptions/esb_1/sources/x.v0",
                 Some(Place::Source("esb_1".to_owned(), "x.v0".to_owned())),
             ),
+            (
+                "/reserved_domains/rd_1/certificate",
+                Some(Place::OfDomain("rd_1".to_owned(), "certificate_id")),
+            ),
+            ("/ip_policies/a+b", Some(Place::Item(policies, "a+b".to_owned()))),
             ("/event_destinations/ed_1/send_test_event", Some(Place::TestEvent("ed_1".to_owned()))),
         ] {
             assert_eq!(Place::of(path), place, "{path}");
@@ -360,6 +378,9 @@ mod tests {
         let id = SERVICE_USERS.id_within("service_x");
         assert_eq!(id, "bot_x");
         let shown = SERVICE_USERS.show(Map::from_iter([("id".to_owned(), json!(id))]), "http://h");
-        assert_eq!(shown, json!({"id": "service_x", "uri": "http://h/service_users/service_x"}));
+        assert_eq!(
+            Value::Object(shown),
+            json!({"id": "service_x", "uri": "http://h/service_users/service_x"})
+        );
     }
 }

@@ -140,6 +140,26 @@ impl Control {
         .await
     }
 
+    /// Takes the value of one field away.
+    ///
+    /// # Errors
+    /// When there is no such resource.
+    pub async fn clear(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: String,
+        field: &'static str,
+        asked: Asked,
+    ) -> Result<(), Refusal> {
+        self.change_body(kind, id, asked, move |_, before| {
+            let mut body = before.body.clone();
+            body.insert(field.to_owned(), Value::Null);
+            Ok(body)
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Changes the sources of a subscription; the answer is the subscription.
     ///
     /// # Errors

@@ -25,9 +25,8 @@ impl ListFilter {
         if text.len() > filter::MAX_SOURCE {
             return Err(wrong(format!("a filter has at most {} bytes", filter::MAX_SOURCE)));
         }
-        let environment =
-            Environment::default().variable("obj", Type::Dyn).variable("time.now", Type::Timestamp);
-        let expression = environment.check(text).map_err(|error| wrong(error.to_string()))?;
+        let expression =
+            Environment::of_lists().check(text).map_err(|error| wrong(error.to_string()))?;
         if !matches!(expression.result, Type::Bool | Type::Dyn) {
             return Err(wrong(format!("a filter's result is bool, found {}", expression.result)));
         }
@@ -87,6 +86,11 @@ mod tests {
             (r#"obj.created_at < timestamp("2026-02-03T04:05:07Z") && size(obj.acl) == 2"#, true),
             (r#""bind:b" in obj.acl && obj.enforced && obj.ip_policy.id == "ipp_9""#, true),
             (r#"obj.created_at < timestamp(time.now) - duration("1h")"#, true),
+            (r#"obj.created_at < timestamp(time.now).subtract("7d")"#, true),
+            (r#"obj.created_at >= time.now.add("24h")"#, false),
+            (r#"obj.created_at.add("1d") == timestamp("2026-02-04T04:05:06Z")"#, true),
+            (r#"obj.created_at.subtract("1h30m") < obj.created_at"#, true),
+            (r#"obj.created_at.add("soon") == obj.created_at"#, false),
             (r#"obj.missing == "x""#, false),
             ("obj.n", false),
         ] {

@@ -224,34 +224,42 @@ impl Control {
         Ok(object.answer(base))
     }
 
-    /// One page of a kind's resources, the newest first.
+    /// One page of a kind's resources, the newest first. `show` makes of each what the caller sees
+    /// and filters.
     ///
     /// # Errors
-    /// When the filter does not compile.
-    pub async fn list(&self, kind: Kind, asked: &PageAsked, base: &str) -> Result<Page, Refusal> {
+    /// When the filter does not compile, or `before_id` is no id of this kind.
+    pub async fn list(
+        &self,
+        (kind, show): (Kind, &(dyn Fn(Map<String, Value>) -> Map<String, Value> + Sync)),
+        asked: &PageAsked,
+        base: &str,
+    ) -> Result<Page, Refusal> {
         let filter = asked.filter.as_deref().map(ListFilter::new).transpose()?;
         let world = match kind {
             Kind::ApiKey => self.refreshed().await?,
             _ => self.world(),
         };
-        let before = asked.before_id.as_deref().map(|id| world.place(kind, id));
+        let before = asked.before_id.as_deref().map(|id| world.place(kind, id)).transpose()?;
         let mut items: Vec<Value> = Vec::new();
-        let mut next = None;
+        let mut more = false;
+        let mut last = None;
         for object in world.newest_first(kind) {
             if before.is_some_and(|before| object.place() >= before) {
                 continue;
             }
-            let answer = Value::Object(object.answer(base));
+            let answer = Value::Object(show(object.answer(base)));
             if filter.as_ref().is_some_and(|filter| !filter.fits(&answer)) {
                 continue;
             }
             if items.len() == asked.limit {
-                next = items.last().and_then(|last| last["id"].as_str()).map(str::to_owned);
+                more = true;
                 break;
             }
             items.push(answer);
+            last = Some(object.id.clone());
         }
-        Ok(Page { items, next })
+        Ok(Page { items, next: last.filter(|_| more) })
     }
 
     /// The sources of a subscription.

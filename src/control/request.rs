@@ -5,7 +5,7 @@
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
-use super::kind::{Field, MAX_ITEMS, Presence, Shape, Spec};
+use super::kind::{Field, Kind, MAX_ITEMS, Presence, Shape, Spec};
 use super::object::Object;
 use super::refusal::Refusal;
 use super::targets;
@@ -85,8 +85,8 @@ fn clears(shape: Shape) -> bool {
 
 /// ngrok's Python client sends these lists empty with every update, whatever it is about.
 fn means_unchanged(shape: Shape, value: &Value) -> bool {
-    use super::kind::Kind::IpPolicy;
-    matches!(shape, Shape::Sources | Shape::Hosts | Shape::Refs(IpPolicy, _)) && *value == json!([])
+    matches!(shape, Shape::Sources | Shape::Hosts | Shape::Refs(Kind::IpPolicy, _))
+        && *value == json!([])
 }
 
 fn refuse_unknown(
@@ -145,7 +145,10 @@ fn read(
         },
         Shape::Choice(choices, code) => choice(name, text()?, choices, code),
         Shape::Cidr => network(text()?).map(|network| json!(network.to_string())),
-        Shape::Ref(..) | Shape::Owner | Shape::CertificateRef => Ok(json!(text()?)),
+        Shape::Ref(..) => Ok(json!(text()?)),
+        Shape::Owner => Ok(json!(owner(text()?))),
+        // An empty text is what clients send for an optional id that nobody gave.
+        Shape::CertificateRef => Ok(Some(text()?).filter(|id| !id.is_empty()).into()),
         Shape::Refs(..) => ids(name, value),
         Shape::Sources => sources(value),
         Shape::Rules => rules(name, value),
@@ -197,6 +200,14 @@ fn choice(
     }
 }
 
+/// The id of an owner: service users go by two, of which one is kept.
+fn owner(id: &str) -> String {
+    match id.strip_prefix("service_") {
+        Some(ksuid) => format!("{}_{ksuid}", Kind::ServiceUser.spec().prefix),
+        None => id.to_owned(),
+    }
+}
+
 /// Reads a network as IP policy rules have it: with a mask, from its lowest address.
 pub(super) fn network(text: &str) -> Result<IpNet, Refusal> {
     let wrong = || {
@@ -209,6 +220,13 @@ pub(super) fn network(text: &str) -> Result<IpNet, Refusal> {
         return Err(Refusal::invalid("ERR_NGROK_1413", message));
     }
     let network: IpNet = text.parse().map_err(|_| wrong())?;
+    if let IpNet::V6(mapped) = network
+        && mapped.addr().to_ipv4_mapped().is_some()
+    {
+        let message =
+            format!("`{text}` is IPv4 written as IPv6, which no address here is: write it as IPv4");
+        return Err(Refusal::invalid("ERR_NGROK_1406", message));
+    }
     if network.addr() != network.network() {
         let message = format!(
             "`{text}` must begin at the network's lowest address: write `{}`",

@@ -120,8 +120,19 @@ impl World {
 
     /// Where an id stands in the order of a list, be it there or not: ids of the API have their
     /// time in them, and those of the settings file are older than all.
-    pub(super) fn place<'i>(&self, kind: Kind, id: &'i str) -> (bool, &'i str) {
-        (self.get(kind, id).is_none_or(|it| it.managed == Managed::ByApi), id)
+    ///
+    /// # Errors
+    /// When it is the id of another kind, or of nothing.
+    pub(super) fn place<'i>(&self, kind: Kind, id: &'i str) -> Result<(bool, &'i str), Refusal> {
+        if let Some(there) = self.get(kind, id) {
+            return Ok((there.managed == Managed::ByApi, id));
+        }
+        let (prefix, noun) = (kind.spec().prefix, kind.spec().noun);
+        if id.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('_')) {
+            return Ok((true, id));
+        }
+        let message = format!("`{id}` is no id of an {noun}, which begins with `{prefix}_`");
+        Err(Refusal::invalid("ERR_NGROK_227", message))
     }
 
     pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {

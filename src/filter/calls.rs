@@ -84,6 +84,7 @@ impl<'x> Checker<'x> {
             let built_in = function(name)
                 .into_iter()
                 .flatten()
+                .chain(env.list_helper(name))
                 .find(|function| function.style.takes(receiver));
             let declared: Vec<_> =
                 env.declared_function(name).filter(|it| it.receiver == receiver).collect();

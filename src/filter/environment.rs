@@ -16,7 +16,7 @@ use super::eval::{Data, Evaluation};
 use super::fields::Field;
 use super::limits::MAX_COST;
 use super::node::Node;
-use super::overloads::Signature;
+use super::overloads::{Function, Signature, list_helper};
 use super::parse::parse;
 use super::types::Type;
 use super::value::Value;
@@ -30,6 +30,7 @@ pub struct Environment {
     checked: bool,
     macros: bool,
     event_type: Option<Arc<EventType>>,
+    list_helpers: bool,
 }
 
 /// A function that is declared but has no implementation: calls are checked, and fail when they run.
@@ -61,6 +62,7 @@ impl Default for Environment {
             checked: true,
             macros: true,
             event_type: None,
+            list_helpers: false,
         }
     }
 }
@@ -76,6 +78,14 @@ impl Environment {
         ]);
         let event_type = Some(Arc::new(event_type.clone()));
         Environment { variables, event_type, ..Environment::default() }
+    }
+
+    /// The environment of filters on a list of resources: one of them, `obj`, and `time.now`, whose
+    /// instants also have `.add("24h")` and `.subtract("7d")`, as ngrok's API filters do.
+    #[must_use]
+    pub fn of_lists() -> Environment {
+        let environment = Environment { list_helpers: true, ..Environment::default() };
+        environment.variable("obj", Type::Dyn).variable("time.now", Type::Timestamp)
     }
 
     /// Declares a variable; its name may have dots.
@@ -147,6 +157,11 @@ impl Environment {
 
     pub(super) fn declared_function(&self, name: &str) -> impl Iterator<Item = &Declaration> {
         self.functions.get(name).into_iter().flatten()
+    }
+
+    /// A function that only filters on lists have.
+    pub(super) fn list_helper(&self, name: &str) -> Option<&'static Function> {
+        self.list_helpers.then(|| list_helper(name)).flatten()
     }
 
     pub(super) fn variable_names(&self) -> impl Iterator<Item = &str> {

@@ -218,6 +218,12 @@ const FAMILIES: &[Family] = &[
     family("getMilliseconds", Receiver, time::milliseconds, CLOCK),
 ];
 
+/// What filters on lists have besides; they are no part of CEL, nor of its extensions.
+const LIST_HELPERS: &[Family] = &[
+    family("add", Receiver, time::later, &[("timestamp, string", "timestamp")]),
+    family("subtract", Receiver, time::earlier, &[("timestamp, string", "timestamp")]),
+];
+
 /// A function as the checker sees it.
 pub(super) struct Function {
     pub name: &'static str,
@@ -254,20 +260,30 @@ fn families() -> impl Iterator<Item = &'static Family> {
 static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Function>>> = LazyLock::new(|| {
     let mut functions: HashMap<_, Vec<Function>> = HashMap::new();
     for family in families() {
-        let signatures = family
-            .signatures
-            .iter()
-            .map(|(parameters, result)| Signature::read(parameters, result))
-            .collect();
-        functions.entry(family.name).or_default().push(Function {
-            name: family.name,
-            style: family.style,
-            run: family.run,
-            signatures,
-        });
+        functions.entry(family.name).or_default().push(Function::new(family));
     }
     functions
 });
+
+static HELPERS: LazyLock<Vec<Function>> =
+    LazyLock::new(|| LIST_HELPERS.iter().map(Function::new).collect());
+
+impl Function {
+    fn new(family: &Family) -> Function {
+        let signature = |(parameters, result): &(&str, &str)| Signature::read(parameters, result);
+        Function {
+            name: family.name,
+            style: family.style,
+            run: family.run,
+            signatures: family.signatures.iter().map(signature).collect(),
+        }
+    }
+}
+
+/// The function of a name that only filters on lists have.
+pub(super) fn list_helper(name: &str) -> Option<&'static Function> {
+    HELPERS.iter().find(|function| function.name == name)
+}
 
 /// The functions or the operator of a name, one for each way of calling it.
 pub(super) fn function(name: &str) -> Option<&'static [Function]> {

@@ -11,9 +11,10 @@ use crate::event::Timestamp;
 
 use super::super::error::EvalError;
 use super::super::value::Value;
-use super::{Budget, Outcome, refuse};
+use super::{Budget, Outcome, arithmetic, refuse};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_DAY: i64 = 86_400 * NANOS_PER_SECOND;
 
 /// What Unix time counts from, in UTC.
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -36,6 +37,32 @@ pub(in super::super) fn parse_duration(text: &str) -> Option<i64> {
         !rest.is_empty()
     } {}
     i64::try_from(if negative { -total } else { total }).ok()
+}
+
+/// `time.add("24h")`: later by a span, which is whole days, such as `7d`, or a duration.
+pub(in super::super) fn later<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    let [time @ Value::Timestamp(_), Value::String(span)] = arguments else {
+        return refuse("add", arguments);
+    };
+    arithmetic::add(&[time.clone(), Value::Duration(parse_span(span)?)], budget)
+}
+
+/// `time.subtract("7d")`: earlier by a span.
+pub(in super::super) fn earlier<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    let [time @ Value::Timestamp(_), Value::String(span)] = arguments else {
+        return refuse("subtract", arguments);
+    };
+    arithmetic::subtract(&[time.clone(), Value::Duration(parse_span(span)?)], budget)
+}
+
+fn parse_span(text: &str) -> Result<i64, EvalError> {
+    let span = match text.strip_suffix('d') {
+        Some(days) => {
+            days.parse::<u32>().ok().and_then(|days| NANOS_PER_DAY.checked_mul(days.into()))
+        }
+        None => parse_duration(text),
+    };
+    span.ok_or_else(|| EvalError::invalid("span of time", text))
 }
 
 /// One number with its unit, in nanoseconds, and what follows. Digits below a nanosecond are cut.
