@@ -70,7 +70,10 @@ fn take_place(api: &Api) -> Result<(), ApiError> {
 /// Refuses addresses that the restriction of the type `api` does not allow.
 pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ApiError> {
     match parts.extensions.get() {
-        Some(&ClientAddress(address)) if !api.control.access().admits(Scope::Api, address) => {
+        Some(&ClientAddress(address))
+            if !api.control.access().admits(Scope::Api, address)
+                && api.settings.enforce_ip_restrictions =>
+        {
             let message = format!("an IP restriction does not allow the address {address}");
             Err(ApiError::new(StatusCode::FORBIDDEN, "ERR_NGROK_220", message))
         }
@@ -84,6 +87,7 @@ fn base(api: &Api, parts: &Parts) -> String {
         return url.clone();
     }
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| !host.is_empty());
     let host = host.map_or_else(|| api.settings.listen.to_string(), str::to_owned);
     let scheme = if api.settings.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{host}")

@@ -50,6 +50,9 @@ pub struct Settings {
     /// The base of addresses in answers, without a slash at its end; if there is none, the host
     /// that each request names.
     pub public_url: Option<String>,
+    /// Whether a restriction of the type `api` refuses anybody: without it, whoever shut themselves
+    /// out can mend the restriction.
+    pub enforce_ip_restrictions: bool,
     /// Whether TLS is spoken, and with which certificate.
     pub tls: Option<TlsSettings>,
     /// Whose `X-Forwarded-For` is believed.
@@ -65,6 +68,7 @@ impl Default for Settings {
             max_connections: 256,
             rate_limit: RateLimit::default(),
             public_url: None,
+            enforce_ip_restrictions: true,
             tls: None,
             trusted_proxies: TrustedProxies::default(),
         }

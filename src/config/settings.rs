@@ -213,6 +213,10 @@ fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
         max_connections: max_connections(section, defaults.max_connections),
         rate_limit: section.optional("rate_limit").section_or_empty(read_rate_limit)?,
         public_url: section.optional("public_url").parsed(PUBLIC_URL, public_url),
+        enforce_ip_restrictions: section
+            .optional("enforce_ip_restrictions")
+            .bool()
+            .unwrap_or(defaults.enforce_ip_restrictions),
         tls: read_tls(section),
         trusted_proxies: read_proxies(section),
     })

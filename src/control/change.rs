@@ -15,7 +15,7 @@ use super::request;
 use super::rules;
 use super::targets;
 use super::world::{World, row_of};
-use super::{Asked, Control};
+use super::{Asked, Control, Seen};
 use crate::event::{Timestamp, ksuid};
 use crate::pipeline::{CannotOpen, PublishError, send_test_event};
 use crate::resources::Resources;
@@ -304,7 +304,7 @@ impl Control {
         asked: Asked,
         plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
     ) -> Result<Map<String, Value>, Refusal> {
-        let _turn = self.changing.lock().await;
+        let mut turn = self.changing.lock().await;
         let mut world = (*self.world()).clone();
         let Plan { verb, object, with_it, token } = plan(&world)?;
         let mut answer = object.answer(&asked.base);
@@ -334,6 +334,7 @@ impl Control {
             world.put(object)?;
         }
         self.save_and_apply(world, (changes, events), kind).await?;
+        self.publish(&mut turn).await;
         if let Some(token) = token {
             answer.insert("token".to_owned(), json!(token));
         }
@@ -357,7 +358,6 @@ impl Control {
             self.pipeline.put_in_force(prepared).await;
         }
         self.set_world(world);
-        self.publish().await;
         Ok(())
     }
 
@@ -382,12 +382,12 @@ impl Control {
     pub(super) async fn refreshed(&self) -> Result<Arc<World>, Refusal> {
         let mut seen = self.changing.lock().await;
         let version = self.in_store(Store::version).await?;
-        if version != *seen {
+        if version != seen.version {
             let path = Kind::ApiKey.spec().path;
             let rows = self.in_store(move |store| store.load(Some(path))).await?;
             self.set_world((*self.world()).clone().with_rows(rows)?);
-            *seen = version;
-            self.publish().await;
+            seen.version = version;
+            self.publish(&mut seen).await;
         }
         Ok(self.world())
     }
@@ -427,34 +427,29 @@ impl Control {
     }
 
     /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
-    async fn publish(&self) {
-        if let Err(error) = self.try_publish().await {
+    async fn publish(&self, seen: &mut Seen) {
+        if let Err(error) = self.try_publish(seen).await {
             warn!(%error, "audit events wait");
         }
     }
 
-    async fn try_publish(&self) -> Result<(), Refusal> {
+    async fn try_publish(&self, seen: &mut Seen) -> Result<(), Refusal> {
         loop {
             let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
-            let mut last = None;
-            for event in &waiting {
+            let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
+            let published = seen.published;
+            for event in waiting.into_iter().filter(|event| event.number > published) {
                 match self.pipeline.publish(&event.event).await {
                     Ok(()) => {}
                     Err(PublishError::NoEvent(error)) => {
                         warn!(%error, "an audit event is not valid and is left out");
                     }
-                    Err(PublishError::Full(full)) => {
-                        if let Some(number) = last {
-                            self.in_store(move |store| store.published(number)).await?;
-                        }
-                        return Err(unavailable(full.to_string()));
-                    }
+                    Err(PublishError::Full(full)) => return Err(unavailable(full.to_string())),
                     Err(PublishError::Closed) => return Ok(()),
                 }
-                last = Some(event.number);
+                seen.published = event.number;
             }
-            let Some(number) = last else { return Ok(()) };
-            self.in_store(move |store| store.published(number)).await?;
+            self.in_store(move |store| store.published(last)).await?;
         }
     }
 
@@ -463,8 +458,8 @@ impl Control {
     pub async fn keep_publishing(&self) {
         let mut failing = false;
         loop {
-            let turn = self.changing.lock().await;
-            let published = self.try_publish().await;
+            let mut turn = self.changing.lock().await;
+            let published = self.try_publish(&mut turn).await;
             drop(turn);
             match &published {
                 Ok(()) if failing => info!("audit events are published again"),

@@ -91,8 +91,18 @@ pub struct Control {
     pipeline: Arc<Pipeline>,
     identity: Identity,
     world: RwLock<Arc<World>>,
-    /// Held by the change that is being made, with the store's version that it saw.
-    changing: Mutex<i64>,
+    /// Held by the change that is being made.
+    changing: Mutex<Seen>,
+}
+
+/// How far this process has seen the store.
+#[derive(Debug)]
+struct Seen {
+    /// The store's version.
+    version: i64,
+    /// The number of the last audit event that was published: a full disk may keep the store from
+    /// forgetting it, and it is not to be published over and over.
+    published: i64,
 }
 
 /// One page of a list.
@@ -129,7 +139,7 @@ impl Control {
             pipeline,
             identity,
             world: RwLock::new(Arc::new(world)),
-            changing: Mutex::new(version),
+            changing: Mutex::new(Seen { version, published: 0 }),
         }))
     }
 

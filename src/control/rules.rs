@@ -63,8 +63,9 @@ fn references(world: &World, object: &Object) -> Result<(), Refusal> {
             }
             Shape::Owner => {
                 let id = object.text(field.name);
-                if id.starts_with("bot_") && world.get(Kind::ServiceUser, id).is_none() {
-                    let message = format!("there is no service user `{id}`");
+                let user = id.is_empty() || id.starts_with("usr_");
+                if !user && world.get(Kind::ServiceUser, id).is_none() {
+                    let message = format!("there is no user and no service user `{id}`");
                     return Err(Refusal::invalid("ERR_NGROK_634", message));
                 }
             }

@@ -94,7 +94,7 @@ pub(super) fn read(
         "kinesis" => kinesis(value, before),
         "firehose" => firehose(value, before),
         "cloudwatch_logs" => cloudwatch_logs(value, before),
-        "debug" => debug(value, plain),
+        "debug" => debug(value, before, plain),
         "file" => Err(Refusal::invalid(
             "ERR_SLUICEGATE_1302",
             "a target `file` writes on the daemon's own machine: only the settings file may name it",
@@ -130,14 +130,24 @@ fn cloudwatch_logs(value: &Value, before: Option<&Target>) -> Result<Target, Ref
     Ok(Target::CloudwatchLogs(CloudwatchLogsTarget::new(arn, stream, auth, endpoint)?))
 }
 
-fn debug(value: &Value, plain: &PlainHttpHosts) -> Result<Target, Refusal> {
+fn debug(
+    value: &Value,
+    before: Option<&Target>,
+    plain: &PlainHttpHosts,
+) -> Result<Target, Refusal> {
     let target = Members::new("target.debug", value, &["log", "callback_url"])?;
     let log = match target.get("log") {
         None => false,
         Some(Value::Bool(log)) => *log,
         Some(_) => return Err(Refusal::wrong_type("target.debug.log", "true or false")),
     };
-    let callback_url = target.text("callback_url")?;
+    let kept = match before {
+        Some(Target::Debug(before)) => before.callback_url(),
+        _ => None,
+    };
+    let given = target.text("callback_url")?;
+    let unchanged = kept.filter(|kept| given == Some(&*without_query(kept)));
+    let callback_url = unchanged.or(given);
     Ok(Target::Debug(DebugTarget::new(log, callback_url, plain)?))
 }
 
@@ -239,12 +249,24 @@ fn write_auth(auth: &Auth) -> Value {
     }
 }
 
-/// A target of the store as answers and events show it: with null for every secret.
+/// A callback as answers show it: its query may be a token.
+fn without_query(url: &str) -> String {
+    match url.split_once('?') {
+        Some((place, _)) => format!("{place}?***"),
+        None => url.to_owned(),
+    }
+}
+
+/// A target of the store as answers and events show it: with null for every secret, and asterisks
+/// for a callback's query.
 pub(super) fn shown(kept: &Value) -> Value {
     let mut shown = kept.clone();
     for target in shown.as_object_mut().into_iter().flat_map(Map::values_mut) {
         if let Some(secret) = target.pointer_mut("/auth/creds/aws_secret_access_key") {
             *secret = Value::Null;
+        }
+        if let Some(Value::String(url)) = target.get_mut("callback_url") {
+            *url = without_query(url);
         }
     }
     shown
@@ -272,6 +294,18 @@ mod tests {
         assert_eq!(answer["firehose"], Value::Null);
         assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
         assert_eq!(read(&write(&target), None, &plain).unwrap(), target);
+    }
+
+    #[test]
+    fn a_callbacks_query_is_not_shown_and_kept_when_sent_back() {
+        let plain = PlainHttpHosts::default();
+        let asked = json!({"debug": {"callback_url": "https://example.net/in?token=abc"}});
+        let target = read(&asked, None, &plain).unwrap();
+        let answer = shown(&write(&target));
+        assert_eq!(answer["debug"]["callback_url"], "https://example.net/in?***");
+        assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
+        let other = json!({"debug": {"callback_url": "https://example.net/in"}});
+        assert_ne!(read(&other, Some(&target), &plain).unwrap(), target);
     }
 
     #[test]

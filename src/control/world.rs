@@ -73,11 +73,12 @@ impl World {
         objects.sort_by_key(|object| object.kind == Kind::EventSubscription);
         for object in objects {
             let (kind, id) = (object.kind, object.id.clone());
-            self.put(object).map_err(|mut refusal| {
+            self.place_in(object).map_err(|mut refusal| {
                 refusal.message = made_through_api(kind, &id, &refusal);
                 refusal
             })?;
         }
+        self.changed(Kind::IpRestriction);
         Ok(self)
     }
 
@@ -160,6 +161,14 @@ impl World {
     /// # Errors
     /// When it cannot be in this world; then the world must not be used any more.
     pub(super) fn put(&mut self, object: Object) -> Result<(), Refusal> {
+        let kind = object.kind;
+        self.place_in(object)?;
+        self.changed(kind);
+        Ok(())
+    }
+
+    /// Puts a resource in and leaves it to the caller to tell that its kind has changed.
+    fn place_in(&mut self, object: Object) -> Result<(), Refusal> {
         if let Some(there) = self.get(object.kind, &object.id)
             && there.managed == Managed::ByFile
         {
@@ -187,9 +196,7 @@ impl World {
             }
             _ => {}
         }
-        let kind = object.kind;
         self.shelve(object);
-        self.changed(kind);
         Ok(())
     }
 

@@ -367,6 +367,18 @@ fn an_ip_restriction_is_enforced_on_its_listener() {
 }
 
 #[test]
+fn who_is_shut_out_by_a_restriction_gets_in_by_the_settings() {
+    let daemon = Daemon::start(
+        "api: { listen: 127.0.0.1:0, enforce_ip_restrictions: false, rate_limit: { requests: 1000 } }\n",
+    );
+    let client = Client::new(&daemon);
+    let policy = id(&client.must("POST /ip_policies", &json!({})));
+    let body = json!({"type": "api", "enforced": true, "ip_policy_ids": [policy]});
+    let restriction = id(&client.must("POST /ip_restrictions", &body));
+    client.must(&format!("PATCH /ip_restrictions/{restriction}"), &json!({"enforced": false}));
+}
+
+#[test]
 fn a_credential_opens_ingest_for_what_its_rules_name() {
     let daemon = Daemon::start(&format!(
         "{UNLIMITED}ingest: {{ http: {{ listen: 127.0.0.1:0, bearer_tokens: [of-the-file] }} }}\n"

@@ -222,6 +222,15 @@ def plain_resources():
     ingress = life_of(client.agent_ingresses, {"domain": "connect.example.net"}, {"description": "d"})
     assert ingress.ns_targets == [] and ingress.region_domains == []
     life_of(client.reserved_domains, {"domain": "a.example.net"}, {"metadata": "m"})
+    policy = raw({"authority": "letsencrypt"})
+    domain = client.reserved_domains.create(domain="b.example.net", certificate_management_policy=policy)
+    assert domain.certificate_management_policy.private_key_type == "ecdsa"
+    client.reserved_domains.delete_certificate_management_policy(domain.id)
+    assert client.reserved_domains.get(domain.id).certificate_management_policy is None
+    client.reserved_domains.update(domain.id, certificate_id="cert_x")
+    client.reserved_domains.delete_certificate(domain.id)
+    assert client.reserved_domains.get(domain.id).certificate is None
+    domain.delete()
     address = life_of(client.reserved_addrs, {"region": "us"}, {"description": "d"})
     assert address.addr and address.region == "us"
 
@@ -240,6 +249,12 @@ def paging():
     assert [it["id"] for it in page] == [made[99], made[98]], "an id that has gone still has its place"
     for id in made[:100] + made[101:]:
         client.ip_policies.delete(id)
+    users = [client.service_users.create(name=f"u{n}") for n in range(3)]
+    assert [it.id for it in client.service_users.list(limit="1")] == [it.id for it in users[::-1]]
+    mine = [it.id for it in client.service_users.list(filter=f'obj.id == "{users[1].id}"')]
+    assert mine == [users[1].id], "a filter sees what the answer shows"
+    for user in users:
+        user.delete()
 
 
 def manners():
@@ -259,6 +274,10 @@ def manners():
     assert code("GET", "/ip_policies?limit=0") == (400, "ERR_NGROK_233")
     assert code("GET", "/ip_policies?limit=x") == (400, "ERR_NGROK_244")
     assert code("GET", "/ip_policies?filter=obj.") == (400, "ERR_NGROK_250")
+    recent = "obj.created_at%3Etimestamp(time.now).subtract(%227d%22)"
+    assert code("GET", f"/ip_policies?filter={recent}") == (200, None)
+    assert code("GET", "/ip_policies?before_id=ed_x") == (400, "ERR_NGROK_227")
+    assert code("HEAD", "/ip_policies") == (200, None)
     assert code("GET", "/ip_policies", b"{}", headers={"content-type": "application/json"}) == (400, "ERR_NGROK_211")
     assert code("POST", "/ip_policies", b"x", headers={"content-type": "text/plain"}) == (415, "ERR_NGROK_210")
     assert code("POST", "/ip_policies", b"{", headers={"content-type": "application/json"}) == (400, "ERR_NGROK_213")
