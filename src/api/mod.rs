@@ -65,7 +65,7 @@ impl Default for Settings {
         Settings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
             bearer_tokens: BearerTokens::default(),
-            max_connections: 256,
+            max_connections: 1024,
             rate_limit: RateLimit::default(),
             public_url: None,
             enforce_ip_restrictions: true,
