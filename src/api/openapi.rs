@@ -187,6 +187,14 @@ fn fixed_paths() -> Map<String, Value> {
             "parameters": [id()],
             "get": get("get_destination_status", "How delivery to a destination stands", any()),
         },
+        "/reserved_domains/{id}/certificate": {
+            "parameters": [id()],
+            "delete": operation("delete_certificate", "Take a domain's certificate away", ("204", None)),
+        },
+        "/reserved_domains/{id}/certificate_management_policy": {
+            "parameters": [id()],
+            "delete": operation("delete_certificate_management_policy", "Take a domain's policy away", ("204", None)),
+        },
         "/filters/try": {
             "post": with_body(
                 operation("try_filter", "Try a filter on events given, or on the last that came in", ("200", any())),
@@ -365,7 +373,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 7);
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 9);
         check(&whole, &whole);
     }
 }

@@ -353,7 +353,9 @@ impl Control {
             }
             _ => None,
         };
-        self.in_store(move |store| store.write(&changes, &events)).await?;
+        let written = self.in_store(move |store| store.write(&changes, &events)).await;
+        written
+            .map_err(|refusal| unavailable(format!("nothing was changed: {}", refusal.message)))?;
         if let Some(prepared) = prepared {
             self.pipeline.put_in_force(prepared).await;
         }

@@ -114,6 +114,9 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// Makes of an answer what one route shows.
+pub type Show<'s> = &'s (dyn Fn(Map<String, Value>) -> Map<String, Value> + Sync);
+
 /// Which page of a list is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageAsked {
@@ -241,7 +244,7 @@ impl Control {
     /// When the filter does not compile, or `before_id` is no id of this kind.
     pub async fn list(
         &self,
-        (kind, show): (Kind, &(dyn Fn(Map<String, Value>) -> Map<String, Value> + Sync)),
+        (kind, show): (Kind, Show<'_>),
         asked: &PageAsked,
         base: &str,
     ) -> Result<Page, Refusal> {

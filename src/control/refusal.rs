@@ -109,7 +109,7 @@ impl From<StoreError> for Refusal {
         Refusal {
             class: Class::Unavailable,
             code: Some("ERR_SLUICEGATE_1301"),
-            message: format!("nothing was changed: {error}"),
+            message: error.to_string(),
         }
     }
 }
