@@ -3,7 +3,7 @@
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/venv.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
 .PHONY: test chaos fuzz lint fmt clippy doc shellcheck demo bench bench-peer clean-venv
 
