@@ -1,5 +1,6 @@
 //! Making changes: check, prepare, save, put into force, tell.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::request;
 use super::rules;
 use super::targets;
 use super::world::{World, row_of};
-use super::{Asked, Control, Seen};
+use super::{Asked, Control, Outbox};
 use crate::event::{Timestamp, ksuid};
 use crate::pipeline::{CannotOpen, PublishError, send_test_event};
 use crate::resources::Resources;
@@ -382,14 +383,18 @@ impl Control {
 
     /// The world with API keys that another process has made meanwhile.
     pub(super) async fn refreshed(&self) -> Result<Arc<World>, Refusal> {
-        let mut seen = self.changing.lock().await;
         let version = self.in_store(Store::version).await?;
-        if version != seen.version {
+        // Without waiting for changes, so that wrong keys hold up nobody.
+        if version == self.version.load(Ordering::Acquire) {
+            return Ok(self.world());
+        }
+        let mut outbox = self.changing.lock().await;
+        if version != self.version.load(Ordering::Acquire) {
             let path = Kind::ApiKey.spec().path;
             let rows = self.in_store(move |store| store.load(Some(path))).await?;
             self.set_world((*self.world()).clone().with_rows(rows)?);
-            seen.version = version;
-            self.publish(&mut seen).await;
+            self.version.store(version, Ordering::Release);
+            self.publish(&mut outbox).await;
         }
         Ok(self.world())
     }
@@ -429,17 +434,17 @@ impl Control {
     }
 
     /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
-    async fn publish(&self, seen: &mut Seen) {
-        if let Err(error) = self.try_publish(seen).await {
+    async fn publish(&self, outbox: &mut Outbox) {
+        if let Err(error) = self.try_publish(outbox).await {
             warn!(%error, "audit events wait");
         }
     }
 
-    async fn try_publish(&self, seen: &mut Seen) -> Result<(), Refusal> {
+    async fn try_publish(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         loop {
             let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
             let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
-            let published = seen.published;
+            let published = outbox.published;
             for event in waiting.into_iter().filter(|event| event.number > published) {
                 match self.pipeline.publish(&event.event).await {
                     Ok(()) => {}
@@ -449,7 +454,7 @@ impl Control {
                     Err(PublishError::Full(full)) => return Err(unavailable(full.to_string())),
                     Err(PublishError::Closed) => return Ok(()),
                 }
-                seen.published = event.number;
+                outbox.published = event.number;
             }
             self.in_store(move |store| store.published(last)).await?;
         }

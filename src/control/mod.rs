@@ -27,6 +27,7 @@ mod world;
 mod tests;
 
 use std::path::Path;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
@@ -91,15 +92,15 @@ pub struct Control {
     pipeline: Arc<Pipeline>,
     identity: Identity,
     world: RwLock<Arc<World>>,
+    /// The store's version as this process has seen it.
+    version: AtomicI64,
     /// Held by the change that is being made.
-    changing: Mutex<Seen>,
+    changing: Mutex<Outbox>,
 }
 
-/// How far this process has seen the store.
+/// How far the outbox was emptied.
 #[derive(Debug)]
-struct Seen {
-    /// The store's version.
-    version: i64,
+struct Outbox {
     /// The number of the last audit event that was published: a full disk may keep the store from
     /// forgetting it, and it is not to be published over and over.
     published: i64,
@@ -142,7 +143,8 @@ impl Control {
             pipeline,
             identity,
             world: RwLock::new(Arc::new(world)),
-            changing: Mutex::new(Seen { version, published: 0 }),
+            version: AtomicI64::new(version),
+            changing: Mutex::new(Outbox { published: 0 }),
         }))
     }
 
