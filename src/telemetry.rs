@@ -52,6 +52,9 @@ pub const OLDEST_PENDING: &str = "sluicegate_destination_oldest_pending_seconds"
 pub const DESTINATION_STATE: &str = "sluicegate_destination_state";
 /// How long requests to a service take; label `destination`.
 pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
+/// Requests from addresses that an IP restriction does not allow; labels `type`, `outcome`
+/// (`refused`, or `warned` where it is not enforced).
+pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -131,6 +134,10 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(OLDEST_PENDING, Unit::Seconds, "age of the oldest pending record");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
+    describe_counter!(
+        ACCESS_DENIED,
+        "requests from addresses that an IP restriction does not allow"
+    );
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
     describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal");
     describe_gauge!(JOURNAL_ERROR, "1 while something keeps the journal from working");

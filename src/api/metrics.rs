@@ -2,6 +2,7 @@
 
 use metrics::{counter, gauge};
 
+use crate::control::{Access, AccessCounts, Scope};
 use crate::ingest::KafkaReading;
 use crate::journal::Account;
 use crate::pipeline::{State, Status};
@@ -39,6 +40,17 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
             let labels = [("destination", id.clone()), ("state", state.as_str().to_owned())];
             gauge!(telemetry::DESTINATION_STATE, &labels).set(is_in);
         }
+    }
+}
+
+/// Requests that IP restrictions did not allow.
+pub(super) fn set_access(access: &Access) {
+    for scope in Scope::ALL {
+        let AccessCounts { refused, warned } = access.counts(scope);
+        let label =
+            |outcome: &str| [("type", scope.name().to_owned()), ("outcome", outcome.to_owned())];
+        counter!(telemetry::ACCESS_DENIED, &label("refused")).absolute(refused);
+        counter!(telemetry::ACCESS_DENIED, &label("warned")).absolute(warned);
     }
 }
 

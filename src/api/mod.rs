@@ -150,7 +150,8 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
-    axum::Json(status::to_json(&api.pipeline.status(), api.kafka().as_ref())).into_response()
+    let (status, access) = (api.pipeline.status(), api.control.access());
+    axum::Json(status::to_json(&status, &access, api.kafka().as_ref())).into_response()
 }
 
 async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
@@ -160,6 +161,7 @@ async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
 async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
     metrics::set(&api.pipeline.status(), api.kafka().as_ref());
     metrics::set_ledger(&api.pipeline.ledger());
+    metrics::set_access(&api.control.access());
     let text = api.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use crate::control::{Access, AccessCounts, Scope};
 use crate::ingest::KafkaReading;
 use crate::pipeline::{DestinationStatus, Status};
 
-pub(super) fn to_json(status: &Status, kafka: Option<&KafkaReading>) -> Value {
+pub(super) fn to_json(status: &Status, access: &Access, kafka: Option<&KafkaReading>) -> Value {
     let subscriptions: Vec<Value> = status
         .subscriptions
         .iter()
@@ -28,6 +29,7 @@ pub(super) fn to_json(status: &Status, kafka: Option<&KafkaReading>) -> Value {
         "ingest": ingest,
         "subscriptions": subscriptions,
         "destinations": destinations,
+        "ip_restrictions": of_access(access),
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,
@@ -36,6 +38,15 @@ pub(super) fn to_json(status: &Status, kafka: Option<&KafkaReading>) -> Value {
             "error": status.journal.error,
         },
     })
+}
+
+/// Requests that IP restrictions did not allow, by the restriction's type.
+fn of_access(access: &Access) -> Value {
+    let of_scope = |scope: Scope| {
+        let AccessCounts { refused, warned } = access.counts(scope);
+        (scope.name().to_owned(), json!({"refused": refused, "warned": warned}))
+    };
+    Value::Object(Scope::ALL.map(of_scope).into_iter().collect())
 }
 
 fn of_kafka(reading: &KafkaReading) -> Value {

@@ -23,6 +23,9 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: [Scope; 2] = [Scope::Api, Scope::Endpoints];
+
     /// The restriction's `type`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -46,6 +49,15 @@ pub struct Access {
 struct Counts {
     refused: [AtomicU64; 2],
     warned: [AtomicU64; 2],
+}
+
+/// Requests from addresses that a restriction does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessCounts {
+    /// Those that were refused.
+    pub refused: u64,
+    /// Those that were let in, since the restriction was not enforced.
+    pub warned: u64,
 }
 
 #[derive(Debug)]
@@ -117,11 +129,12 @@ impl Access {
         !restriction.enforced
     }
 
-    /// Requests that were refused, and those that would have been were the restriction enforced.
+    /// Requests that were refused, and those that would have been were the restriction enforced,
+    /// since the process began.
     #[must_use]
-    pub fn counts(&self, scope: Scope) -> (u64, u64) {
+    pub fn counts(&self, scope: Scope) -> AccessCounts {
         let read = |counts: &[AtomicU64; 2]| counts[scope as usize].load(Ordering::Relaxed);
-        (read(&self.counts.refused), read(&self.counts.warned))
+        AccessCounts { refused: read(&self.counts.refused), warned: read(&self.counts.warned) }
     }
 }
 
@@ -170,7 +183,7 @@ mod tests {
             assert_eq!(office.admits(Scope::Api, address.parse().unwrap()), allowed, "{address}");
             assert!(office.admits(Scope::Endpoints, address.parse().unwrap()), "not restricted");
         }
-        assert_eq!(office.counts(Scope::Api), (3, 0));
+        assert_eq!(office.counts(Scope::Api), AccessCounts { refused: 3, warned: 0 });
         let both = access(true, &["office", "other"]);
         assert!(both.admits(Scope::Api, "198.51.100.1".parse().unwrap()));
         assert!(!both.admits(Scope::Api, "203.0.113.7".parse().unwrap()));
@@ -185,6 +198,6 @@ mod tests {
     fn what_is_not_enforced_is_only_counted() {
         let access = access(false, &["office"]);
         assert!(access.admits(Scope::Api, "198.51.100.1".parse().unwrap()));
-        assert_eq!(access.counts(Scope::Api), (0, 1));
+        assert_eq!(access.counts(Scope::Api), AccessCounts { refused: 0, warned: 1 });
     }
 }

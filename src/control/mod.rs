@@ -38,7 +38,7 @@ use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
 use crate::store::{Change, Identity, MasterKey, Store, StoreError};
 
-pub use access::{Access, Scope};
+pub use access::{Access, AccessCounts, Scope};
 pub use acl::Acl;
 pub use audit::Caller;
 pub use keys::BadKey;

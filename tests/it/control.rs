@@ -360,6 +360,8 @@ fn an_ip_restriction_is_enforced_on_its_listener() {
     let rule = json!({"ip_policy_id": policy, "cidr": "127.0.0.0/8", "action": "allow"});
     let rule = id(&client.must("POST /ip_policy_rules", &rule));
     assert_eq!(send(), 200);
+    let counted = &daemon.status()["ip_restrictions"]["endpoints"];
+    assert_eq!(*counted, json!({"refused": 1, "warned": 1}));
     restrict("api");
     client.must(&format!("DELETE /ip_policy_rules/{rule}"), &Value::Null);
     assert_eq!(client.refused("GET /ip_policies", &Value::Null), (403, "ERR_NGROK_220".to_owned()));
