@@ -5,10 +5,15 @@ VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
 SCRIPTS := .ci/run tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
-.PHONY: test chaos fuzz lint fmt clippy doc shellcheck demo bench bench-peer clean-venv
+.PHONY: test model chaos fuzz lint fmt clippy doc shellcheck demo bench bench-peer clean-venv
 
 test: $(VENV_STAMP)
 	SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+
+# The journal against its model in more runs than `make test` has. For example: make model CASES=20000
+CASES ?= 1500
+model:
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --lib disk::model
 
 # The crash test for longer: 40 rounds of 25 kills. For example: make chaos ROUNDS=4
 ROUNDS ?= 40
