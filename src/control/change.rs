@@ -17,7 +17,7 @@ use super::rules;
 use super::targets;
 use super::world::{World, row_of};
 use super::{Asked, Control, Outbox};
-use crate::event::{Timestamp, ksuid};
+use crate::event::{Timestamp, ksuid_after};
 use crate::pipeline::{CannotOpen, PublishError, send_test_event};
 use crate::resources::Resources;
 use crate::sinks::{Ack, Secret};
@@ -50,7 +50,8 @@ pub(super) fn new_object(
     let spec = kind.spec();
     let body = request::create(spec, input, world.plain_http())?;
     let now = Timestamp::now().whole_seconds();
-    let id = next_id(spec.prefix, now, world.latest(kind));
+    let latest = world.latest(kind).unwrap_or_default();
+    let id = ksuid_after(latest, spec.prefix, now, rand::random());
     let mut object = Object { kind, id, created_at: now, body, managed: Managed::ByApi };
     rules::complete(world, &mut object, &caller.owner_id);
     rules::check(world, &object, None)?;
@@ -60,34 +61,6 @@ pub(super) fn new_object(
         token
     });
     Ok((object, token))
-}
-
-/// A new id, later in order than any of its kind even within one second, so that the order of ids
-/// is the order of creation.
-fn next_id(prefix: &str, now: Timestamp, latest: Option<&str>) -> String {
-    let id = ksuid(prefix, now, rand::random::<u128>() >> 8);
-    match latest {
-        Some(latest) if *latest >= *id => following(latest),
-        _ => id,
-    }
-}
-
-/// The id after another: one more in base 62.
-fn following(id: &str) -> String {
-    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut id: Vec<char> = id.chars().collect();
-    for digit in id.iter_mut().rev() {
-        let at = DIGITS.iter().position(|it| char::from(*it) == *digit);
-        match at {
-            Some(at) if at + 1 < DIGITS.len() => {
-                *digit = char::from(DIGITS[at + 1]);
-                break;
-            }
-            Some(_) => *digit = '0',
-            None => break,
-        }
-    }
-    id.into_iter().collect()
 }
 
 pub(super) fn no_source(event_type: &str) -> Refusal {
@@ -495,23 +468,4 @@ fn unavailable(message: String) -> Refusal {
 
 fn cannot_open(error: CannotOpen) -> Refusal {
     Refusal::invalid("ERR_SLUICEGATE_1305", error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_of_one_second_are_in_the_order_of_their_making() {
-        let now = Timestamp { seconds: 1_756_980_674, nanos: 0 };
-        let mut latest: Option<String> = None;
-        for _ in 0..1_000 {
-            let id = next_id("ipp", now, latest.as_deref());
-            assert!(latest.as_deref() < Some(&id), "{latest:?} {id}");
-            assert_eq!(id.len(), "ipp_".len() + 27);
-            latest = Some(id);
-        }
-        assert_eq!(following("ipp_1z"), "ipp_20");
-        assert_eq!(following("ipp_19z"), "ipp_1A0");
-    }
 }

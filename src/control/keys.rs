@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use rand::RngExt as _;
+use rand::distr::{Alphanumeric, SampleString as _};
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
 
@@ -19,8 +19,6 @@ pub(super) const HASH: &str = "token_hash";
 const RANDOM: usize = 21;
 /// Characters of a KSUID.
 const KSUID: usize = 27;
-
-const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Why a key does not open the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +66,7 @@ impl std::error::Error for BadKey {}
 /// Makes the token of a resource.
 pub(super) fn mint(id: &str) -> Secret {
     let ksuid = id.rsplit_once('_').map_or(id, |(_, ksuid)| ksuid);
-    let mut random = rand::rng();
-    let digits = (0..RANDOM).map(|_| char::from(DIGITS[random.random_range(0..DIGITS.len())]));
-    Secret::new(format!("{ksuid}_{}", digits.collect::<String>()))
+    Secret::new(format!("{ksuid}_{}", Alphanumeric.sample_string(&mut rand::rng(), RANDOM)))
 }
 
 /// The hash that is kept of a token.

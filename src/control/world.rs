@@ -142,8 +142,8 @@ impl World {
 
     /// The latest id of a kind that the API gave.
     pub(super) fn latest(&self, kind: Kind) -> Option<&str> {
-        let by_api = self.all(kind).filter(|object| object.managed == Managed::ByApi);
-        by_api.map(|object| object.id.as_str()).max()
+        let newest = self.newest_first(kind).next();
+        newest.filter(|it| it.managed == Managed::ByApi).map(|it| it.id.as_str())
     }
 
     fn shelf(&self, kind: Kind) -> &Shelf {

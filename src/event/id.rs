@@ -41,6 +41,28 @@ pub fn ksuid(prefix: &str, time: Timestamp, random: u128) -> String {
     id
 }
 
+/// A new id that is later in order than `latest`, even within one second: then it is the one that
+/// follows. So the order of ids is the order of their making.
+#[must_use]
+pub fn ksuid_after(latest: &str, prefix: &str, time: Timestamp, random: u128) -> String {
+    // A little below the end of the second, so that many may follow within it.
+    let id = ksuid(prefix, time, random >> 8);
+    if *latest < *id { id } else { following(latest) }
+}
+
+/// The id after another: one more in base 62.
+fn following(id: &str) -> String {
+    let mut text: Vec<char> = id.chars().collect();
+    for digit in text.iter_mut().rev() {
+        let Some(at) = DIGITS.iter().position(|it| char::from(*it) == *digit) else { break };
+        *digit = char::from(DIGITS[(at + 1) % DIGITS.len()]);
+        if at + 1 < DIGITS.len() {
+            break;
+        }
+    }
+    text.into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +80,19 @@ mod tests {
         let at = |seconds| ksuid("ev", Timestamp { seconds, nanos: 0 }, u128::MAX);
         assert!(at(1_700_000_000) < at(1_700_000_001));
         assert!(at(0) <= at(KSUID_EPOCH));
+    }
+
+    #[test]
+    fn ids_of_one_second_are_in_the_order_of_their_making() {
+        let now = Timestamp { seconds: 1_756_980_674, nanos: 0 };
+        let mut latest = String::new();
+        for _ in 0..1_000 {
+            let id = ksuid_after(&latest, "ipp", now, rand::random());
+            assert!(latest < id, "{latest:?} {id}");
+            assert_eq!(id.len(), "ipp_".len() + 27);
+            latest = id;
+        }
+        assert_eq!(following("ipp_1z"), "ipp_20");
+        assert_eq!(following("ipp_19z"), "ipp_1A0");
     }
 }

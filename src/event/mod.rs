@@ -17,7 +17,7 @@ pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, Fiel
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
 pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};
 pub use generate::Generator;
-pub use id::ksuid;
+pub use id::{ksuid, ksuid_after};
 pub use record::Record;
-pub use scan::{Cursor, MAX_DEPTH, ScanError, string_value, unescape};
+pub use scan::{JsonCursor, MAX_DEPTH, ScanError, string_value, unescape};
 pub use time::Timestamp;
