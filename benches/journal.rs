@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluicegate::event::{Record, Timestamp};
-use sluicegate::journal::{Durability, Entry, Journal, Outcome, Settings};
+use sluicegate::journal::{Durability, Entry, Journal, JournalSettings, Outcome};
 use sluicegate::resources::{Overflow, ResourceId};
 
 /// Bytes of a record's body.
@@ -48,8 +48,8 @@ fn main() {
     runtime.block_on(backlog(&folder));
 }
 
-fn settings(folder: &Path) -> Settings {
-    Settings {
+fn settings(folder: &Path) -> JournalSettings {
+    JournalSettings {
         durability: Durability::Disk,
         max_bytes: 1 << 40,
         retention: Duration::ZERO,

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener, TrustedProxies};
 use crate::ingest::{CannotConsume, Kafka, Stdin, StdinSettings};
-use crate::journal::{self, Durability, Journal};
+use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
 use crate::{api, ingest};
@@ -281,7 +281,7 @@ impl Daemon {
 }
 
 /// Opens the journal where it blocks nobody: recovery reads all that is pending.
-async fn open_journal(settings: journal::Settings) -> Result<Journal, StartError> {
+async fn open_journal(settings: JournalSettings) -> Result<Journal, StartError> {
     let directory = settings.directory.clone();
     let opened = tokio::task::spawn_blocking(move || Journal::open(&settings)).await;
     let opened = opened.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));

@@ -36,7 +36,7 @@ pub use request::{MAX_BODY, encode};
 
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ApiSettings {
     /// Where to listen.
     pub listen: SocketAddr,
     /// Who may read `/status`, `/ledger` and `/metrics` where the address is not loopback, besides
@@ -59,10 +59,10 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
 }
 
-impl Default for Settings {
+impl Default for ApiSettings {
     /// Loopback port 4181.
-    fn default() -> Settings {
-        Settings {
+    fn default() -> ApiSettings {
+        ApiSettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
             bearer_tokens: BearerTokens::default(),
             max_connections: 1024,
@@ -76,7 +76,7 @@ impl Default for Settings {
 }
 
 struct Api {
-    settings: Settings,
+    settings: ApiSettings,
     control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
@@ -95,7 +95,7 @@ pub fn starting() -> Router {
 /// The routes of the API listener. `/readyz` says whether `accepting` is true; `kafka` is there if
 /// Kafka ingest is.
 pub fn router(
-    settings: Settings,
+    settings: ApiSettings,
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,

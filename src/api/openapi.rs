@@ -4,15 +4,15 @@
 use serde_json::{Map, Value, json};
 
 use super::request::MAX_LIMIT;
-use super::routes::{Face, faces};
+use super::routes::{ResourceRoute, resource_routes};
 use crate::control::{Field, KINDS, Presence, Shape, Spec};
 
 /// The whole description, for an API that is reached at `base`.
 pub(super) fn describe(base: &str) -> Value {
     let mut paths = Map::new();
-    for face in faces() {
-        paths.insert(format!("/{}", face.path), collection(&face));
-        paths.insert(format!("/{}/{{id}}", face.path), item(&face));
+    for route in resource_routes() {
+        paths.insert(format!("/{}", route.path), collection(&route));
+        paths.insert(format!("/{}/{{id}}", route.path), item(&route));
     }
     paths.extend(fixed_paths());
     let mut schemas = Map::new();
@@ -88,13 +88,13 @@ fn with_body(mut operation: Map<String, Value>, schema: &Value, required: bool) 
     Value::Object(operation)
 }
 
-fn collection(face: &Face) -> Value {
-    let (path, spec) = (face.path, face.kind.spec());
+fn collection(route: &ResourceRoute) -> Value {
+    let (path, spec) = (route.path, route.kind.spec());
     let list = json!({
         "type": "object",
-        "required": [face.list_key, "uri", "next_page_uri"],
+        "required": [route.list_key, "uri", "next_page_uri"],
         "properties": {
-            (face.list_key): {"type": "array", "items": reference(spec.path)},
+            (route.list_key): {"type": "array", "items": reference(spec.path)},
             "uri": {"type": "string"},
             "next_page_uri": {"type": ["string", "null"]},
         },
@@ -125,8 +125,8 @@ fn collection(face: &Face) -> Value {
     json!({"get": listing, "post": creation})
 }
 
-fn item(face: &Face) -> Value {
-    let (path, spec) = (face.path, face.kind.spec());
+fn item(route: &ResourceRoute) -> Value {
+    let (path, spec) = (route.path, route.kind.spec());
     let shown = || Some(reference(spec.path));
     let get = operation(
         &format!("get_{path}"),

@@ -17,7 +17,7 @@ use crate::sinks::Ack;
 
 /// A kind as one route shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Face {
+pub(super) struct ResourceRoute {
     pub(super) kind: Kind,
     pub(super) path: &'static str,
     pub(super) list_key: &'static str,
@@ -25,7 +25,7 @@ pub(super) struct Face {
 }
 
 /// The newer name of `/bot_users`: the same users under other ids.
-const SERVICE_USERS: Face = Face {
+const SERVICE_USERS: ResourceRoute = ResourceRoute {
     kind: Kind::ServiceUser,
     path: "service_users",
     list_key: "service_users",
@@ -33,8 +33,8 @@ const SERVICE_USERS: Face = Face {
 };
 
 /// All routes of resources.
-pub(super) fn faces() -> impl Iterator<Item = Face> {
-    let of_kinds = KINDS.iter().map(|spec| Face {
+pub(super) fn resource_routes() -> impl Iterator<Item = ResourceRoute> {
+    let of_kinds = KINDS.iter().map(|spec| ResourceRoute {
         kind: spec.kind,
         path: spec.path,
         list_key: spec.list_key,
@@ -43,7 +43,7 @@ pub(super) fn faces() -> impl Iterator<Item = Face> {
     of_kinds.chain([SERVICE_USERS])
 }
 
-impl Face {
+impl ResourceRoute {
     /// The id that the control plane knows a resource by.
     fn id_within(&self, id: &str) -> String {
         with_prefix(id, self.prefix, self.kind.spec().prefix)
@@ -79,8 +79,8 @@ pub(super) enum Place {
     Root,
     Oneself,
     OpenApi,
-    Collection(Face),
-    Item(Face, String),
+    Collection(ResourceRoute),
+    Item(ResourceRoute, String),
     Sources(String),
     Source(String, String),
     /// What a reserved domain has, and may be without: the field's name.
@@ -96,15 +96,15 @@ impl Place {
         let segments: Vec<String> =
             path.strip_prefix('/')?.split('/').map(request::decode_path).collect::<Option<_>>()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let face = |path: &str| faces().find(|face| face.path == path);
+        let route = |path: &str| resource_routes().find(|route| route.path == path);
         Some(match segments[..] {
             [""] => Place::Root,
             ["self"] => Place::Oneself,
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
-            [path] => Place::Collection(face(path)?),
+            [path] => Place::Collection(route(path)?),
             [_, ""] => return None,
-            [path, id] => Place::Item(face(path)?, id.to_owned()),
+            [path, id] => Place::Item(route(path)?, id.to_owned()),
             ["event_subscriptions", id, "sources"] => Place::Sources(id.to_owned()),
             ["event_subscriptions", id, "sources", event_type] => {
                 Place::Source(id.to_owned(), event_type.to_owned())
@@ -182,17 +182,17 @@ async fn read(
     Ok(Answer::ok(match place {
         Place::Root => root(base),
         Place::Oneself => oneself(control, asked).await?,
-        Place::Collection(face) => {
+        Place::Collection(route) => {
             let mut page_asked = request::page(parameters)?;
             let before_id = page_asked.before_id.take();
-            page_asked.before_id = before_id.map(|id| face.id_within(&id));
-            let show = |answer| face.show(answer, base);
-            let page = control.list((face.kind, &show), &page_asked, base).await?;
-            list(face, page, &page_asked, base)
+            page_asked.before_id = before_id.map(|id| route.id_within(&id));
+            let show = |answer| route.show(answer, base);
+            let page = control.list((route.kind, &show), &page_asked, base).await?;
+            list(route, page, &page_asked, base)
         }
-        Place::Item(face, id) => {
-            let found = control.get(face.kind, &face.id_within(&id), base).await?;
-            Value::Object(face.show(found, base))
+        Place::Item(route, id) => {
+            let found = control.get(route.kind, &route.id_within(&id), base).await?;
+            Value::Object(route.show(found, base))
         }
         Place::Sources(id) => {
             let uri = format!("{base}/event_subscriptions/{id}/sources");
@@ -218,9 +218,9 @@ async fn post(
 ) -> Result<Answer, ApiError> {
     let base = asked.base.clone();
     Ok(match place {
-        Place::Collection(face) => {
-            let made = control.create(face.kind, input, asked).await?;
-            Answer::created(face.show(made, &base))
+        Place::Collection(route) => {
+            let made = control.create(route.kind, input, asked).await?;
+            Answer::created(route.show(made, &base))
         }
         Place::Sources(id) => Answer::created(control.create_source(&id, input, asked).await?),
         Place::TestEvent(id) => {
@@ -243,9 +243,9 @@ async fn patch(
 ) -> Result<Answer, ApiError> {
     let base = asked.base.clone();
     Ok(match place {
-        Place::Item(face, id) => {
-            let id = face.id_within(&id);
-            Answer::ok(face.show(control.update(face.kind, id, input, asked).await?, &base))
+        Place::Item(route, id) => {
+            let id = route.id_within(&id);
+            Answer::ok(route.show(control.update(route.kind, id, input, asked).await?, &base))
         }
         Place::Source(id, event_type) => {
             Answer::ok(control.update_source(&id, event_type, input, asked).await?)
@@ -256,7 +256,7 @@ async fn patch(
 
 async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<Answer, ApiError> {
     match place {
-        Place::Item(face, id) => control.delete(face.kind, face.id_within(&id), asked).await?,
+        Place::Item(route, id) => control.delete(route.kind, route.id_within(&id), asked).await?,
         Place::Source(id, event_type) => control.delete_source(&id, event_type, asked).await?,
         Place::OfDomain(id, field) => control.clear(Kind::ReservedDomain, id, field, asked).await?,
         other => return Ok(unreached(&other)),
@@ -282,8 +282,8 @@ async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ApiError
 }
 
 fn root(base: &str) -> Value {
-    let uris: Map<String, Value> = faces()
-        .map(|face| (face.path.to_owned(), json!(format!("{base}/{}", face.path))))
+    let uris: Map<String, Value> = resource_routes()
+        .map(|route| (route.path.to_owned(), json!(format!("{base}/{}", route.path))))
         .collect();
     json!({"uri": format!("{base}/"), "subresource_uris": uris})
 }
@@ -318,12 +318,12 @@ async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ApiErro
     }))
 }
 
-fn list(face: Face, page: Page, asked: &PageAsked, base: &str) -> Value {
+fn list(route: ResourceRoute, page: Page, asked: &PageAsked, base: &str) -> Value {
     let next_page_uri = page.next.map(|id| {
         let mut uri = format!(
             "{base}/{}?before_id={}&limit={}",
-            face.path,
-            encode(&face.id_shown(&id)),
+            route.path,
+            encode(&route.id_shown(&id)),
             asked.limit
         );
         if let Some(filter) = &asked.filter {
@@ -332,8 +332,8 @@ fn list(face: Face, page: Page, asked: &PageAsked, base: &str) -> Value {
         uri
     });
     json!({
-        (face.list_key): page.items,
-        "uri": format!("{base}/{}", face.path),
+        (route.list_key): page.items,
+        "uri": format!("{base}/{}", route.path),
         "next_page_uri": next_page_uri,
     })
 }
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_path_names_one_place_or_none() {
-        let policies = faces().find(|face| face.path == "ip_policies").unwrap();
+        let policies = resource_routes().find(|route| route.path == "ip_policies").unwrap();
         for (path, place) in [
             ("/", Some(Place::Root)),
             ("/ip_policies", Some(Place::Collection(policies))),

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::{Failure, Outcome, OutputFormat, block_on, load};
-use crate::api::{self, ledger_to_json};
+use crate::api::{ApiSettings, ledger_to_json};
 use crate::journal::{Durability, read_accounts};
 
 /// The columns of the table, by their keys in JSON.
@@ -91,7 +91,7 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
     listen
 }
 
-fn ask(api: &str, settings: &api::Settings) -> Result<Value, Failure> {
+fn ask(api: &str, settings: &ApiSettings) -> Result<Value, Failure> {
     let client = Client::new(api).with_key(settings.bearer_tokens.first().cloned());
     let (status, body) = block_on(client.get("/ledger"))??;
     let text = String::from_utf8_lossy(&body);

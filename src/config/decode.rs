@@ -29,12 +29,12 @@ const LISTED: usize = 12;
 pub type Member<'r, T> = (&'static str, &'r dyn Fn(&mut Section<'_>) -> Option<T>);
 
 #[derive(Clone, Copy)]
-struct Ground<'d> {
+struct Context<'d> {
     source: &'d str,
     mistakes: &'d RefCell<Mistakes>,
 }
 
-impl Ground<'_> {
+impl Context<'_> {
     fn push(self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
     }
@@ -50,7 +50,7 @@ pub enum TextOr<'d, T> {
 
 /// A section of the file while its settings are read.
 pub struct Section<'d> {
-    ground: Ground<'d>,
+    context: Context<'d>,
     entries: &'d [(Key, Node)],
     place: Span,
     path: String,
@@ -71,9 +71,9 @@ impl<'d> Section<'d> {
             _ => &[],
         };
         let place = Span { start: 0, end: 0 };
-        let ground = Ground { source, mistakes: &mistakes };
+        let context = Context { source, mistakes: &mistakes };
         let value =
-            Section { ground, entries, place, path: String::new(), asked: Vec::new() }.read(read);
+            Section { context, entries, place, path: String::new(), asked: Vec::new() }.read(read);
         (value, mistakes.into_inner())
     }
 
@@ -96,7 +96,7 @@ impl<'d> Section<'d> {
         self.asked.push(key);
         let entry = self.entry(key);
         Setting {
-            ground: self.ground,
+            context: self.context,
             node: entry.map(|(_, node)| node),
             place: entry.map_or(self.place, |(key, _)| key.span),
             path: join(&self.path, key),
@@ -135,7 +135,7 @@ impl<'d> Section<'d> {
 
     /// Adds a mistake that the caller found, such as two settings that contradict each other.
     pub fn push(&self, mistake: Mistake) {
-        self.ground.push(mistake);
+        self.context.push(mistake);
     }
 
     /// The names of sections and lists that lead here, such as `destinations[0].batch`; empty for the
@@ -190,7 +190,7 @@ impl<'d> Section<'d> {
 /// One setting of a section, not yet read.
 #[must_use = "a setting that is asked for must be read as something"]
 pub struct Setting<'d> {
-    ground: Ground<'d>,
+    context: Context<'d>,
     node: Option<&'d Node>,
     /// The setting's name in the file, or its section if it is left out.
     place: Span,
@@ -216,7 +216,7 @@ impl<'d> Setting<'d> {
             }
             _ => return self.refuse(node, "text"),
         };
-        let (source, filled) = (self.ground.source, node.filled);
+        let (source, filled) = (self.context.source, node.filled);
         Some(Text { value, span: node.span, source, filled })
     }
 
@@ -253,7 +253,7 @@ impl<'d> Setting<'d> {
         let texts = entries.iter().filter_map(|(key, node)| {
             let path = join(&self.path, crop(&key.name).as_ref());
             let setting = Setting { node: Some(node), place: key.span, path, ..self };
-            let source = self.ground.source;
+            let source = self.context.source;
             let name = Text { value: &key.name, span: key.span, source, filled: false };
             Some((name, setting.string()?))
         });
@@ -414,8 +414,8 @@ impl<'d> Setting<'d> {
     }
 
     fn into_section(self, entries: &'d [(Key, Node)]) -> Section<'d> {
-        let Setting { ground, place, path, .. } = self;
-        Section { ground, entries, place, path, asked: Vec::new() }
+        let Setting { context, place, path, .. } = self;
+        Section { context, entries, place, path, asked: Vec::new() }
     }
 
     /// The node, unless there is none, its mistake is told already, or it says nothing.
@@ -437,14 +437,14 @@ impl<'d> Setting<'d> {
     }
 
     fn push(&self, mistake: Mistake) {
-        self.ground.push(mistake);
+        self.context.push(mistake);
     }
 
     fn wrong(&self, node: &Node, expected: &str) -> Mistake {
         let given = match &node.value {
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a section".to_owned(),
-            _ => format!("`{}`", written(self.ground.source, node.span)),
+            _ => format!("`{}`", written(self.context.source, node.span)),
         };
         Mistake::at(node.span, format!("`{}` must be {expected}, not {given}", self.path))
     }

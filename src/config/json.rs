@@ -4,7 +4,7 @@
 
 use super::mistakes::{Mistake, Mistakes};
 use super::tree::{Budget, Key, Node, Value, map};
-use crate::event::{Cursor, ScanError, string_value, unescape};
+use crate::event::{JsonCursor, ScanError, string_value, unescape};
 use crate::report::Span;
 
 /// Reads a whole file. Duplicate names are added to `mistakes`.
@@ -13,7 +13,7 @@ use crate::report::Span;
 /// The first place that is not JSON, or the limit that the file goes over.
 pub(super) fn read(source: &str, mistakes: &mut Mistakes) -> Result<Node, Mistake> {
     let mut reader =
-        Reader { source, cursor: Cursor::new(source), budget: Budget::new(), mistakes };
+        Reader { source, cursor: JsonCursor::new(source), budget: Budget::new(), mistakes };
     if reader.cursor.next_token().is_none() {
         return Ok(Node::new(Value::Null, Span::default()));
     }
@@ -24,7 +24,7 @@ pub(super) fn read(source: &str, mistakes: &mut Mistakes) -> Result<Node, Mistak
 
 struct Reader<'s, 'm> {
     source: &'s str,
-    cursor: Cursor<'s>,
+    cursor: JsonCursor<'s>,
     budget: Budget,
     mistakes: &'m mut Mistakes,
 }

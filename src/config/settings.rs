@@ -12,14 +12,15 @@ use super::listeners::{read_proxies, read_tls};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_callbacks;
+use crate::api::{ApiSettings, RateLimit};
+use crate::event::Catalog;
 use crate::http::BearerTokens;
 use crate::ingest::{
     HttpSettings, KafkaSettings, PropertyError, StdinSettings, check_kafka_property,
 };
-use crate::journal::{self, Durability};
+use crate::journal::{Durability, JournalSettings};
 use crate::resources::Resources;
 use crate::sinks::Secret;
-use crate::{api, api::RateLimit, event::Catalog};
 
 /// The JSON Schema of the settings file, for editors. What it cannot say (that a filter compiles,
 /// that a destination exists) is told by [`Config::load`] only.
@@ -64,9 +65,9 @@ pub struct Config {
     /// Standard input as an entrance, if there is any.
     pub stdin: Option<StdinSettings>,
     /// The API listener.
-    pub api: api::Settings,
+    pub api: ApiSettings,
     /// The journal.
-    pub journal: journal::Settings,
+    pub journal: JournalSettings,
     /// How long a stop may go on delivering.
     pub drain_limit: Duration,
     /// Where the daemon keeps its data.
@@ -205,9 +206,9 @@ fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
     })
 }
 
-fn read_api(section: &mut Section<'_>) -> Option<api::Settings> {
-    let defaults = api::Settings::default();
-    Some(api::Settings {
+fn read_api(section: &mut Section<'_>) -> Option<ApiSettings> {
+    let defaults = ApiSettings::default();
+    Some(ApiSettings {
         listen: address(section, defaults.listen),
         bearer_tokens: bearer_tokens(section),
         max_connections: max_connections(section, defaults.max_connections),
@@ -244,7 +245,7 @@ fn public_url(text: &str) -> Option<String> {
     usable.then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<journal::Settings> {
+fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<JournalSettings> {
     let words = [("disk", Durability::Disk), ("memory", Durability::Memory)];
     let durability = section.optional("durability").word(&words).unwrap_or(Durability::Disk);
     let max_bytes = section.optional("max_bytes").size(MIN_JOURNAL_BYTES..=u64::MAX);
@@ -260,7 +261,7 @@ fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<journal::S
                 .help("write `durability: disk`, or leave `retention` out"),
         );
     }
-    Some(journal::Settings {
+    Some(JournalSettings {
         durability,
         max_bytes: usize::try_from(max_bytes.unwrap_or(default_bytes)).unwrap_or(usize::MAX),
         retention,

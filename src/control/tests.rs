@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::journal::{Durability, Journal, Settings};
+use crate::journal::{Durability, Journal, JournalSettings};
 use crate::sinks::LogOutput;
 
 async fn control(folder: &Path) -> Arc<Control> {
-    let settings = Settings {
+    let settings = JournalSettings {
         durability: Durability::Memory,
         max_bytes: 1 << 20,
         retention: Duration::ZERO,

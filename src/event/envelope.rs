@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::id::ksuid;
-use super::scan::{Cursor, ScanError, string_value};
+use super::scan::{JsonCursor, ScanError, string_value};
 use super::time::Timestamp;
 
 /// Longest event id, in bytes after decoding: the longest Kinesis partition key that is sure to fit
@@ -134,7 +134,7 @@ impl<'e> Event<'e> {
         text: &'e str,
         now: Timestamp,
         random: impl FnOnce() -> u128,
-        object: impl FnMut(&mut Cursor<'e>, Option<&str>) -> Result<(), ScanError>,
+        object: impl FnMut(&mut JsonCursor<'e>, Option<&str>) -> Result<(), ScanError>,
     ) -> Result<Event<'e>, EventError> {
         RawEnvelope::scan(text, object)?.check(now, random)
     }
@@ -143,9 +143,9 @@ impl<'e> Event<'e> {
 impl<'e> RawEnvelope<'e> {
     fn scan(
         text: &'e str,
-        mut step_over: impl FnMut(&mut Cursor<'e>, Option<&str>) -> Result<(), ScanError>,
+        mut step_over: impl FnMut(&mut JsonCursor<'e>, Option<&str>) -> Result<(), ScanError>,
     ) -> Result<RawEnvelope<'e>, EventError> {
-        let mut cursor = Cursor::new(text);
+        let mut cursor = JsonCursor::new(text);
         let mut raw = RawEnvelope::default();
         if cursor.next_token() != Some(b'{') {
             cursor.skip(0)?;

@@ -4,7 +4,7 @@
 //! decoded here and no tree is built.
 
 use super::envelope::{Event, EventError};
-use super::scan::{Cursor, MAX_DEPTH, ScanError};
+use super::scan::{JsonCursor, MAX_DEPTH, ScanError};
 use super::time::Timestamp;
 
 /// The number of a slot in a [`SlotPlan`].
@@ -93,7 +93,7 @@ impl SlotPlan {
     /// Fills `slots` from an event. What was in `slots` before is gone.
     pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
         self.clear(slots);
-        let walked = self.object.walk(&mut Cursor::new(event.object), 1, slots);
+        let walked = self.object.walk(&mut JsonCursor::new(event.object), 1, slots);
         debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
         self.extract_envelope(event, slots);
     }
@@ -109,7 +109,7 @@ impl SlotPlan {
                 _ => None,
             };
             if let Some(json) = json {
-                let walked = node.walk(&mut Cursor::new(json), 1, slots);
+                let walked = node.walk(&mut JsonCursor::new(json), 1, slots);
                 debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
             }
         }
@@ -148,7 +148,7 @@ pub fn read_event<'e, 'p>(
         && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
     {
         plan.clear(&mut slots);
-        let walked = plan.object.walk(&mut Cursor::new(event.object), 1, &mut slots);
+        let walked = plan.object.walk(&mut JsonCursor::new(event.object), 1, &mut slots);
         debug_assert_eq!(walked, Ok(()), "the event has been checked");
     }
     Ok((event, slots))
@@ -171,7 +171,7 @@ impl Node {
 
     fn walk<'e>(
         &self,
-        cursor: &mut Cursor<'e>,
+        cursor: &mut JsonCursor<'e>,
         depth: usize,
         slots: &mut [Slot<'e>],
     ) -> Result<(), ScanError> {

@@ -19,18 +19,18 @@ pub struct ScanError {
 }
 
 /// A position in JSON text.
-pub struct Cursor<'e> {
+pub struct JsonCursor<'e> {
     text: &'e str,
     at: usize,
 }
 
 type Scan<T> = Result<T, ScanError>;
 
-impl<'e> Cursor<'e> {
+impl<'e> JsonCursor<'e> {
     /// A cursor at the start of `text`.
     #[must_use]
-    pub fn new(text: &'e str) -> Cursor<'e> {
-        Cursor { text, at: 0 }
+    pub fn new(text: &'e str) -> JsonCursor<'e> {
+        JsonCursor { text, at: 0 }
     }
 
     /// The byte offset of the cursor.
@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str) -> Result<(), ScanError> {
-        let mut cursor = Cursor::new(text);
+        let mut cursor = JsonCursor::new(text);
         cursor.value(0)?;
         cursor.end()
     }

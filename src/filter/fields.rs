@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::event::{Cursor, FieldType, Root, ScanError, Slot, Timestamp, string_value, unescape};
+use crate::event::{
+    FieldType, JsonCursor, Root, ScanError, Slot, Timestamp, string_value, unescape,
+};
 
 use super::error::EvalError;
 use super::functions::time::parse_duration;
@@ -53,7 +55,7 @@ impl Field {
             Slot::Broken => Err(self.wrong_json()),
             Slot::Json(json) => find_member(json, key)
                 .and_then(|found| {
-                    found.map(|json| item(&mut Cursor::new(json), declared)).transpose()
+                    found.map(|json| item(&mut JsonCursor::new(json), declared)).transpose()
                 })
                 .map_err(|_| self.wrong_json()),
         }
@@ -93,14 +95,14 @@ fn convert<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
         FieldType::List(_) if !json.starts_with('[') => None,
         FieldType::Map(_) if !json.starts_with('{') => None,
         FieldType::List(_) | FieldType::Map(_) | FieldType::Dyn => {
-            item(&mut Cursor::new(json), declared).ok()
+            item(&mut JsonCursor::new(json), declared).ok()
         }
     }
 }
 
 /// The JSON text of an object's key; of equal keys the last wins.
 fn find_member<'e>(json: &'e str, key: &str) -> Result<Option<&'e str>, ScanError> {
-    let mut cursor = Cursor::new(json);
+    let mut cursor = JsonCursor::new(json);
     let mut found = None;
     let mut more = cursor.enter(b'{', b'}')?;
     while more {
@@ -149,7 +151,7 @@ fn whole_number(json: &str) -> Option<i64> {
 
 /// A value inside a list, map or dyn field. Its declared type decides where the JSON leaves room;
 /// where the JSON is of another type, the JSON wins, so that one odd item does not spoil the rest.
-fn item<'e>(cursor: &mut Cursor<'e>, declared: &FieldType) -> Result<Value<'e>, ScanError> {
+fn item<'e>(cursor: &mut JsonCursor<'e>, declared: &FieldType) -> Result<Value<'e>, ScanError> {
     match cursor.next_token() {
         Some(b'[') => {
             let inner = if let FieldType::List(inner) = declared { inner } else { &FieldType::Dyn };

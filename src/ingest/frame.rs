@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::control::Acl;
-use crate::event::{Cursor, Event, ScanError, Slots, Timestamp, read_event};
+use crate::event::{Event, JsonCursor, ScanError, Slots, Timestamp, read_event};
 use crate::pipeline::Dispatcher;
 
 /// Most events in one body. Keeps the answer to a body of nothing but mistakes in bounds.
@@ -102,7 +102,7 @@ impl<'b> Framed<'b> {
                 return Ok(());
             }
         };
-        let mut cursor = Cursor::new(text);
+        let mut cursor = JsonCursor::new(text);
         let walked = match cursor.next_token() {
             None => Ok(Ok(())),
             Some(b'[') => self.walk_array(&mut cursor),
@@ -127,7 +127,10 @@ impl<'b> Framed<'b> {
         Ok(())
     }
 
-    fn walk_array(&mut self, cursor: &mut Cursor<'b>) -> Result<Result<(), ScanError>, TooMany> {
+    fn walk_array(
+        &mut self,
+        cursor: &mut JsonCursor<'b>,
+    ) -> Result<Result<(), ScanError>, TooMany> {
         let mut walk = || -> Result<bool, ScanError> {
             let mut more = cursor.enter(b'[', b']')?;
             while more {
@@ -152,7 +155,7 @@ impl<'b> Framed<'b> {
     fn add(&mut self, index: usize, text: &'b str) {
         let mut clean = Cow::Borrowed(text);
         if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
-            let mut cursor = Cursor::new(text);
+            let mut cursor = JsonCursor::new(text);
             if cursor.value(0).and_then(|_| cursor.end()).is_ok() {
                 clean = Cow::Owned(text.replace(['\n', '\r'], " "));
             }

@@ -295,14 +295,14 @@ mod tests {
     use crate::control::Saved;
     use crate::event::Catalog;
     use crate::http::{Listener, TrustedProxies};
-    use crate::journal::{self, Durability, Journal};
+    use crate::journal::{Durability, Journal, JournalSettings};
     use crate::resources::Resources;
     use crate::sinks::LogOutput;
 
     #[tokio::test]
     async fn a_body_that_never_ends_is_given_up_with_408() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&journal::Settings {
+        let journal = Journal::open(&JournalSettings {
             durability: Durability::Memory,
             max_bytes: 1 << 20,
             retention: Duration::ZERO,

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::Pending;
-use crate::event::{Cursor, Record, ScanError, Timestamp, ksuid, string_value};
+use crate::event::{JsonCursor, Record, ScanError, Timestamp, ksuid, string_value};
 
 /// What stands in a letter in place of a destination when its event came in over Kafka and was
 /// rejected. No destination can have this name.
@@ -210,7 +210,7 @@ fn scan(line: &str) -> Result<Option<StoredLetter>, ScanError> {
     let mut fields: [Option<&str>; 8] = [None; 8];
     const KEYS: [&str; 8] =
         ["id", "time", "destination", "event_id", "event_time", "reason", "attempts", "record"];
-    let mut cursor = Cursor::new(line);
+    let mut cursor = JsonCursor::new(line);
     let mut more = cursor.enter(b'{', b'}')?;
     while more {
         let key = cursor.key()?;

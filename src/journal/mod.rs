@@ -64,7 +64,7 @@ impl fmt::Display for Durability {
 
 /// The journal's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct JournalSettings {
     /// Where records are kept.
     pub durability: Durability,
     /// Most bytes of pending records held for all destinations together; on disk, of the files that
@@ -185,7 +185,7 @@ impl Journal {
     /// # Errors
     /// When the folder cannot be made, read or written to, when another process uses it, or when a
     /// later version of this program wrote what is in it.
-    pub fn open(settings: &Settings) -> io::Result<Journal> {
+    pub fn open(settings: &JournalSettings) -> io::Result<Journal> {
         let dead_letters = DeadLetters::open(&settings.directory)?;
         let lock = lock(&settings.directory)?;
         let max_bytes = settings.max_bytes;
@@ -355,7 +355,7 @@ pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>>
 ///
 /// # Errors
 /// When the folder is not there or cannot be used; with kind `ResourceBusy` when a daemon uses it.
-pub fn forget_pending(settings: &Settings, destination: &ResourceId) -> io::Result<u64> {
+pub fn forget_pending(settings: &JournalSettings, destination: &ResourceId) -> io::Result<u64> {
     let _lock = lock(&settings.directory)?;
     let options = Options::new(settings.max_bytes as u64, settings.retention);
     Disk::open(&settings.directory, &options)?.forget(destination)

@@ -298,5 +298,5 @@ impl Delivery {
 
 fn no_verdict() -> Fault {
     let message = "the sink gave no verdict on the record".to_owned();
-    Fault { kind: FaultKind::Transient, message }
+    Fault::new(FaultKind::Transient, message)
 }

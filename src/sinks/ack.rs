@@ -1,6 +1,7 @@
 //! The verdict on one record, and what a fault means for the destination.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,11 @@ pub struct Fault {
     pub kind: FaultKind,
     /// For the operator: the service's own code and text, and what would help.
     pub message: String,
+    /// How long the service asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Whether the request as a whole had no answer: it took too long, or the connection broke. A
+    /// smaller one may get through.
+    pub unanswered: bool,
 }
 
 /// What to do about a fault; the later in order, the graver.
@@ -35,14 +41,20 @@ pub enum FaultKind {
 }
 
 impl Fault {
-    /// A fault that is likely to pass by itself.
-    pub(super) fn transient(message: impl Into<String>) -> Fault {
-        Fault { kind: FaultKind::Transient, message: message.into() }
+    /// A fault of a kind, from an answer that asks for no pause.
+    #[must_use]
+    pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
+        Fault { kind, message: message.into(), retry_after: None, unanswered: false }
     }
 
-    /// A fault that somebody has to mend.
+    /// A fault that is likely to pass by itself.
+    pub(super) fn transient(message: impl Into<String>) -> Fault {
+        Fault::new(FaultKind::Transient, message)
+    }
+
+    /// A fault that somebody has to change something about.
     pub(super) fn configuration(message: impl Into<String>) -> Fault {
-        Fault { kind: FaultKind::Configuration, message: message.into() }
+        Fault::new(FaultKind::Configuration, message)
     }
 }
 

@@ -175,7 +175,7 @@ impl Call<'_> {
             Some(advice) => format!("{}; {advice}", self.words(refusal)),
             None => self.words(refusal),
         };
-        Fault { kind, message }
+        Fault::new(kind, message)
     }
 
     /// The verdict on one record that an otherwise successful answer refuses.
@@ -275,7 +275,7 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
             _ => "",
         };
         let text = shown(answered.and_then(ErrorMetadata::message).unwrap_or_default());
-        return Fault { kind, message: format!("no credentials: `{code}`: {text}{advice}") };
+        return Fault::new(kind, format!("no credentials: `{code}`: {text}{advice}"));
     }
     let unreachable = chain()
         .filter_map(|cause| cause.downcast_ref::<ConnectorError>())

@@ -206,7 +206,7 @@ impl Callback {
                     (FaultKind::Configuration, false) => "; mend `callback_url`, or the receiver",
                     _ => "",
                 };
-                Outcome::Failed(Fault { kind, message: self.words(answer) + advice })
+                Outcome::Failed(Fault::new(kind, self.words(answer) + advice))
             }
         }
     }

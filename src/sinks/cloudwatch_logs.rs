@@ -56,14 +56,14 @@ const DESCRIBE: &str = "logs:DescribeLogStreams";
 
 /// A log group, the log stream in it, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct CloudwatchLogsTarget {
     group: Arn,
     log_stream: String,
     auth: Auth,
     endpoint_url: Option<String>,
 }
 
-impl Settings {
+impl CloudwatchLogsTarget {
     /// Checks the ARN of the log group (with or without `:*` at its end), the name of the log
     /// stream (default `sluicegate`), the form of `auth`, and the endpoint in place of AWS's own.
     pub fn new(
@@ -71,7 +71,7 @@ impl Settings {
         log_stream: Option<String>,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<Settings, TargetError> {
+    ) -> Result<CloudwatchLogsTarget, TargetError> {
         let group = Arn::parse(log_group_arn, LOG_GROUP)?;
         let log_stream = log_stream.unwrap_or_else(|| DEFAULT_LOG_STREAM.to_owned());
         let forbidden = |c: char| matches!(c, ':' | '*') || c.is_control();
@@ -84,7 +84,7 @@ impl Settings {
         }
         auth.check()?;
         check_endpoint(endpoint_url.as_deref())?;
-        Ok(Settings { group, log_stream, auth, endpoint_url })
+        Ok(CloudwatchLogsTarget { group, log_stream, auth, endpoint_url })
     }
 
     /// The log group's ARN as it was given.
@@ -113,9 +113,9 @@ impl Settings {
 }
 
 /// For status pages, without secrets.
-impl fmt::Display for Settings {
+impl fmt::Display for CloudwatchLogsTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { group, log_stream, auth, .. } = self;
+        let CloudwatchLogsTarget { group, log_stream, auth, .. } = self;
         let (name, region, account) = (group.name(), group.region(), group.account());
         write!(
             f,
@@ -141,7 +141,7 @@ struct Event<'a> {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &Settings) -> Sink {
+    pub(super) async fn open(settings: &CloudwatchLogsTarget) -> Sink {
         let config = aws::config(settings.group.region(), &settings.auth).await;
         let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(&config);
         if let Some(url) = &settings.endpoint_url {

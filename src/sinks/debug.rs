@@ -32,12 +32,12 @@ pub(super) const LIMITS: Limits = Limits {
 
 /// Where events are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct DebugTarget {
     log: bool,
     callback: Option<Callback>,
 }
 
-impl Settings {
+impl DebugTarget {
     /// With `log` a line an event is written; with `callback_url` each batch is posted there, and
     /// only what is taken is written. Without either, events are taken and thrown away.
     ///
@@ -46,9 +46,9 @@ impl Settings {
         log: bool,
         callback_url: Option<&str>,
         plain: &PlainHttpHosts,
-    ) -> Result<Settings, TargetError> {
+    ) -> Result<DebugTarget, TargetError> {
         let callback = callback_url.map(|url| Callback::new(url, plain)).transpose()?;
-        Ok(Settings { log, callback })
+        Ok(DebugTarget { log, callback })
     }
 
     /// Whether a line an event is written.
@@ -65,7 +65,7 @@ impl Settings {
 }
 
 /// For status pages, without secrets.
-impl fmt::Display for Settings {
+impl fmt::Display for DebugTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.log, &self.callback) {
             (true, None) => f.write_str("standard output"),
@@ -111,7 +111,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn open(settings: &Settings, output: LogOutput) -> Sink {
+    pub(super) fn open(settings: &DebugTarget, output: LogOutput) -> Sink {
         Sink { output: settings.log.then_some(output), callback: settings.callback.clone() }
     }
 
@@ -170,8 +170,8 @@ mod tests {
     use crate::event::Timestamp;
     use crate::sinks::FaultKind;
 
-    fn settings(log: bool) -> Settings {
-        Settings::new(log, None, &PlainHttpHosts::default()).unwrap()
+    fn settings(log: bool) -> DebugTarget {
+        DebugTarget::new(log, None, &PlainHttpHosts::default()).unwrap()
     }
 
     fn records(count: usize) -> Vec<Arc<Record>> {
@@ -223,7 +223,7 @@ mod tests {
         ] {
             let output = LogOutput::Writer(Arc::new(Mutex::new(Broken(kind))));
             let sink = Sink::open(&settings(true), output);
-            let fault = Fault { kind: expected, message: message.to_owned() };
+            let fault = Fault::new(expected, message.to_owned());
             assert_eq!(sink.deliver(&records(1)).await, [Ack::Retry(fault)]);
         }
     }

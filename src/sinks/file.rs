@@ -38,14 +38,14 @@ pub(super) const LIMITS: Limits = Limits {
 
 /// A file to append to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct FileTarget {
     path: PathBuf,
 }
 
-impl Settings {
+impl FileTarget {
     /// Checks that the path can be that of a file. Its directory must exist by the time it is
     /// opened.
-    pub fn new(path: impl Into<PathBuf>) -> Result<Settings, TargetError> {
+    pub fn new(path: impl Into<PathBuf>) -> Result<FileTarget, TargetError> {
         let path = path.into();
         let bytes = path.as_os_str().as_encoded_bytes();
         let problem = if bytes.is_empty() {
@@ -57,7 +57,7 @@ impl Settings {
         } else if path.file_name().is_none() || bytes.ends_with(b"/") {
             "must be the path of a file, not of a directory"
         } else {
-            return Ok(Settings { path });
+            return Ok(FileTarget { path });
         };
         Err(TargetError::Setting { name: "path", problem: problem.to_owned() })
     }
@@ -70,7 +70,7 @@ impl Settings {
 }
 
 /// For status pages.
-impl fmt::Display for Settings {
+impl fmt::Display for FileTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "file `{}`", self.path.display())
     }
@@ -85,7 +85,7 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Fails if the file's directory does not exist.
-    pub(super) async fn open(settings: &Settings) -> Result<Sink, OpenError> {
+    pub(super) async fn open(settings: &FileTarget) -> Result<Sink, OpenError> {
         let directory = directory(&settings.path);
         match tokio::fs::metadata(directory).await {
             Ok(found) if found.is_dir() => Ok(Sink {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     async fn open(path: &Path) -> Sink {
-        Sink::open(&Settings::new(path).unwrap()).await.unwrap()
+        Sink::open(&FileTarget::new(path).unwrap()).await.unwrap()
     }
 
     #[tokio::test]
@@ -304,11 +304,10 @@ mod tests {
     #[tokio::test]
     async fn a_full_disk_is_a_fault_that_passes() {
         let sink = open(Path::new("/dev/full")).await;
-        let fault = Fault {
-            kind: FaultKind::Transient,
-            message: "cannot append to `/dev/full`: No space left on device (os error 28)"
-                .to_owned(),
-        };
+        let fault = Fault::new(
+            FaultKind::Transient,
+            "cannot append to `/dev/full`: No space left on device (os error 28)".to_owned(),
+        );
         assert_eq!(sink.deliver(&records(&["{}", "{}"])).await, vec![Ack::Retry(fault); 2]);
     }
 
@@ -331,7 +330,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("inner");
         let path = inner.join("events");
-        let settings = Settings::new(&path).unwrap();
+        let settings = FileTarget::new(&path).unwrap();
         let error = Sink::open(&settings).await.err().unwrap();
         assert_eq!(
             error.to_string(),
@@ -350,7 +349,7 @@ mod tests {
             path.display(),
             inner.display()
         );
-        let fault = Fault { kind: FaultKind::Configuration, message };
+        let fault = Fault::new(FaultKind::Configuration, message);
         assert_eq!(sink.probe().await, Err(fault.clone()));
         assert_eq!(sink.deliver(&records(&["{}"])).await, [Ack::Retry(fault)]);
         fs::create_dir(&inner).unwrap();
@@ -390,10 +389,10 @@ mod tests {
             ("..", "`path` must be the path of a file, not of a directory"),
             ("a\0b", "`path` must not have a zero byte"),
         ] {
-            let error = Settings::new(path).unwrap_err();
+            let error = FileTarget::new(path).unwrap_err();
             assert_eq!((error.code(), error.to_string().as_str()), ("ERR_NGROK_236", problem));
         }
-        let settings = Settings::new("events.ndjson").unwrap();
+        let settings = FileTarget::new("events.ndjson").unwrap();
         assert_eq!(settings.to_string(), "file `events.ndjson`");
     }
 }

@@ -52,23 +52,23 @@ const DESCRIBE: &str = "firehose:DescribeDeliveryStream";
 
 /// A Firehose stream of source type Direct PUT, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct FirehoseTarget {
     stream: Arn,
     auth: Auth,
     endpoint_url: Option<String>,
 }
 
-impl Settings {
+impl FirehoseTarget {
     /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
     pub fn new(
         delivery_stream_arn: &str,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<Settings, TargetError> {
+    ) -> Result<FirehoseTarget, TargetError> {
         let stream = Arn::parse(delivery_stream_arn, DELIVERY_STREAM)?;
         auth.check()?;
         check_endpoint(endpoint_url.as_deref())?;
-        Ok(Settings { stream, auth, endpoint_url })
+        Ok(FirehoseTarget { stream, auth, endpoint_url })
     }
 
     /// The stream's ARN as it was given.
@@ -91,9 +91,9 @@ impl Settings {
 }
 
 /// For status pages, without secrets.
-impl fmt::Display for Settings {
+impl fmt::Display for FirehoseTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { stream, auth, .. } = self;
+        let FirehoseTarget { stream, auth, .. } = self;
         let (name, region, account) = (stream.name(), stream.region(), stream.account());
         write!(f, "Firehose stream `{name}` in {region}, account {account}, {auth}")
     }
@@ -106,7 +106,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &Settings) -> Sink {
+    pub(super) async fn open(settings: &FirehoseTarget) -> Sink {
         let config = aws::config(settings.stream.region(), &settings.auth).await;
         let mut builder = aws_sdk_firehose::config::Builder::from(&config);
         if let Some(url) = &settings.endpoint_url {
@@ -274,7 +274,7 @@ mod tests {
         let call = Call { action: PUT, resource: "arn" };
         let retry = |kind, end: &str| {
             let message = format!("`firehose:PutRecordBatch` was answered with {end}");
-            Ack::Retry(Fault { kind, message })
+            Ack::Retry(Fault::new(kind, message))
         };
         assert_eq!(
             verdicts(&call, &results),

@@ -46,23 +46,23 @@ const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
 
 /// A Kinesis data stream, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct KinesisTarget {
     stream: Arn,
     auth: Auth,
     endpoint_url: Option<String>,
 }
 
-impl Settings {
+impl KinesisTarget {
     /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
     pub fn new(
         stream_arn: &str,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<Settings, TargetError> {
+    ) -> Result<KinesisTarget, TargetError> {
         let stream = Arn::parse(stream_arn, STREAM)?;
         auth.check()?;
         check_endpoint(endpoint_url.as_deref())?;
-        Ok(Settings { stream, auth, endpoint_url })
+        Ok(KinesisTarget { stream, auth, endpoint_url })
     }
 
     /// The stream's ARN as it was given.
@@ -85,9 +85,9 @@ impl Settings {
 }
 
 /// For status pages, without secrets.
-impl fmt::Display for Settings {
+impl fmt::Display for KinesisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { stream, auth, .. } = self;
+        let KinesisTarget { stream, auth, .. } = self;
         let (name, region, account) = (stream.name(), stream.region(), stream.account());
         write!(f, "Kinesis stream `{name}` in {region}, account {account}, {auth}")
     }
@@ -100,7 +100,7 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &Settings) -> Sink {
+    pub(super) async fn open(settings: &KinesisTarget) -> Sink {
         let config = aws::config(settings.stream.region(), &settings.auth).await;
         let mut builder = aws_sdk_kinesis::config::Builder::from(&config);
         if let Some(url) = &settings.endpoint_url {
@@ -266,7 +266,7 @@ mod tests {
         let call = Call { action: PUT, resource: ARN };
         let retry = |kind, end: &str| {
             let message = format!("`kinesis:PutRecords` was answered with {end}");
-            Ack::Retry(Fault { kind, message })
+            Ack::Retry(Fault::new(kind, message))
         };
         assert_eq!(
             verdicts(&call, &results),
@@ -290,7 +290,7 @@ mod tests {
             aws_access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
             aws_secret_access_key: Secret::new("wJalrXUtnFEMI"),
         };
-        let settings = Settings::new(ARN, auth, None).unwrap();
+        let settings = KinesisTarget::new(ARN, auth, None).unwrap();
         assert_eq!(
             settings.to_string(),
             "Kinesis stream `errors` in us-east-1, account 123456789012, with key \

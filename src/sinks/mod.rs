@@ -29,12 +29,12 @@ pub use arn::Arn;
 pub use auth::Auth;
 pub use batch::{Batch, Count, Limits};
 pub use callback::PlainHttpHosts;
-pub use cloudwatch_logs::Settings as CloudwatchLogsTarget;
-pub use debug::{LogOutput, Settings as DebugTarget};
+pub use cloudwatch_logs::CloudwatchLogsTarget;
+pub use debug::{DebugTarget, LogOutput};
 pub use error::{OpenError, TargetError};
-pub use file::Settings as FileTarget;
-pub use firehose::Settings as FirehoseTarget;
-pub use kinesis::Settings as KinesisTarget;
+pub use file::FileTarget;
+pub use firehose::FirehoseTarget;
+pub use kinesis::KinesisTarget;
 pub use secret::Secret;
 
 /// Kind and settings of a destination, valid by construction.

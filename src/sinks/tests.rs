@@ -173,10 +173,10 @@ async fn only_the_record_for_which_a_request_is_refused_is_rejected() {
 async fn a_throttled_request_is_sent_once_and_left_to_the_caller() {
     let (endpoint, operations) = service(|_, _| error(400, "ThrottlingException")).await;
     let acks = kinesis(endpoint).await.deliver(&batch(&["a", "b"])).await;
-    let fault = Fault {
-        kind: FaultKind::Throttled,
-        message: "`kinesis:PutRecords` was answered with `ThrottlingException`: because".to_owned(),
-    };
+    let fault = Fault::new(
+        FaultKind::Throttled,
+        "`kinesis:PutRecords` was answered with `ThrottlingException`: because".to_owned(),
+    );
     assert_eq!(acks, vec![Ack::Retry(fault); 2]);
     assert_eq!(*operations.lock().unwrap(), ["PutRecords"]);
 }
@@ -209,13 +209,13 @@ async fn a_missing_log_stream_is_created_once_for_all_requests_that_miss_it() {
 async fn a_missing_log_group_waits_for_its_owner() {
     let (endpoint, operations) = service(|_, _| error(400, "ResourceNotFoundException")).await;
     let acks = logs(endpoint).await.deliver(&batch(&["a"])).await;
-    let fault = Fault {
-        kind: FaultKind::Configuration,
-        message: "`logs:CreateLogStream` was answered with `ResourceNotFoundException`: because; \
+    let fault = Fault::new(
+        FaultKind::Configuration,
+        "`logs:CreateLogStream` was answered with `ResourceNotFoundException`: because; \
                   create `arn:aws:logs:us-east-1:123456789012:log-group:events`, or mend the ARN: \
                   its region and account count too"
             .to_owned(),
-    };
+    );
     assert_eq!(acks, [Ack::Retry(fault)]);
     assert_eq!(*operations.lock().unwrap(), ["PutLogEvents", "CreateLogStream"]);
 }

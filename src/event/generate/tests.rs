@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::*;
-use crate::event::{Catalog, Cursor, Declared, Event, FieldType, string_value};
+use crate::event::{Catalog, Declared, Event, FieldType, JsonCursor, string_value};
 
 /// Fields that the API leaves empty as `null`, whatever their type.
 const NULLABLE: [&str; 9] = [
@@ -73,7 +73,7 @@ fn value(json: &str) -> Value {
 
 /// The paths of an object's fields, in the order in which they are written.
 fn paths(event_type: &EventType, group: &str, json: &str, found: &mut Vec<String>) {
-    let mut cursor = Cursor::new(json);
+    let mut cursor = JsonCursor::new(json);
     cursor.next_token();
     let mut more = cursor.enter(b'{', b'}').unwrap();
     while more {

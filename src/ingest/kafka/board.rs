@@ -12,7 +12,7 @@ use tracing::{debug, error, info};
 /// Most partitions in one reading; more would make the page and the list of metrics useless.
 const MAX_PARTITIONS: usize = 1_000;
 
-/// How often a trouble that lasts is logged again; the client tells each vain attempt.
+/// How often a problem that lasts is logged again; the client tells each vain attempt.
 const REMIND: Duration = Duration::from_secs(60);
 
 /// Offsets below this are words of the protocol, such as "not known".
@@ -45,9 +45,9 @@ impl KafkaState {
     }
 }
 
-/// What can be wrong, each until it is mended.
+/// What can be wrong, each until it is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
+pub(super) enum KafkaProblem {
     /// Brokers cannot be reached, or let nobody in.
     Connection,
     /// A topic or the group cannot be used.
@@ -92,55 +92,55 @@ pub struct KafkaReading {
     pub partitions: Vec<KafkaPartition>,
 }
 
-/// What the consumer last told.
+/// What the consumer last said of itself.
 #[derive(Debug)]
 pub struct KafkaBoard {
     group_id: String,
-    told: Mutex<Told>,
+    state: Mutex<BoardState>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct BoardState {
     state: KafkaState,
-    troubles: BTreeMap<Trouble, (String, Instant)>,
+    problems: BTreeMap<KafkaProblem, (String, Instant)>,
     messages: u64,
     partitions: Vec<KafkaPartition>,
 }
 
 impl KafkaBoard {
     pub(super) fn new(group_id: &str) -> KafkaBoard {
-        KafkaBoard { group_id: group_id.to_owned(), told: Mutex::default() }
+        KafkaBoard { group_id: group_id.to_owned(), state: Mutex::default() }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BoardState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is told now.
+    /// A reading of it.
     #[must_use]
     pub fn read(&self) -> KafkaReading {
-        let told = self.told();
+        let state = self.lock();
         KafkaReading {
             group_id: self.group_id.clone(),
-            state: told.state,
-            error: told.troubles.values().next().map(|(message, _)| message.clone()),
-            messages: told.messages,
-            partitions: told.partitions.clone(),
+            state: state.state,
+            error: state.problems.values().next().map(|(message, _)| message.clone()),
+            messages: state.messages,
+            partitions: state.partitions.clone(),
         }
     }
 
     pub(super) fn set_state(&self, state: KafkaState) {
-        self.told().state = state;
+        self.lock().state = state;
     }
 
     pub(super) fn count(&self, messages: usize) {
-        self.told().messages += messages as u64;
+        self.lock().messages += messages as u64;
     }
 
-    /// Shows a trouble, and logs it unless the same kind was logged a moment ago.
-    pub(super) fn set_trouble(&self, trouble: Trouble, message: String) {
-        let mut told = self.told();
-        let before = told.troubles.get(&trouble).map(|(_, logged)| *logged);
+    /// Shows a problem, and logs it unless the same kind was logged a moment ago.
+    pub(super) fn set_problem(&self, problem: KafkaProblem, message: String) {
+        let mut state = self.lock();
+        let before = state.problems.get(&problem).map(|(_, logged)| *logged);
         let logged = match before {
             Some(logged) if logged.elapsed() < REMIND => {
                 debug!(cause = %message, "Kafka ingest does not work as it should");
@@ -151,12 +151,12 @@ impl KafkaBoard {
                 Instant::now()
             }
         };
-        told.troubles.insert(trouble, (message, logged));
+        state.problems.insert(problem, (message, logged));
     }
 
-    /// Takes a trouble down.
-    pub(super) fn mended(&self, trouble: Trouble) {
-        if let Some((message, _)) = self.told().troubles.remove(&trouble) {
+    /// Takes a problem down.
+    pub(super) fn resolved(&self, problem: KafkaProblem) {
+        if let Some((message, _)) = self.lock().problems.remove(&problem) {
             info!(was = %message, "Kafka ingest goes on");
         }
     }
@@ -165,7 +165,7 @@ impl KafkaBoard {
     /// has now are the desired ones.
     pub(super) fn set_statistics(&self, statistics: &Statistics) {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
-            self.mended(Trouble::Connection);
+            self.resolved(KafkaProblem::Connection);
         }
         let known = |offset: i64| (offset >= FIRST_OFFSET).then_some(offset);
         let mut partitions = Vec::new();
@@ -192,7 +192,7 @@ impl KafkaBoard {
         }
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         partitions.truncate(MAX_PARTITIONS);
-        self.told().partitions = partitions;
+        self.lock().partitions = partitions;
     }
 }
 
@@ -203,12 +203,12 @@ mod tests {
     #[test]
     fn troubles_are_shown_until_they_are_mended_the_deepest_first() {
         let board = KafkaBoard::new("g");
-        board.set_trouble(Trouble::Commit, "no commit".to_owned());
-        board.set_trouble(Trouble::Connection, "no broker".to_owned());
+        board.set_problem(KafkaProblem::Commit, "no commit".to_owned());
+        board.set_problem(KafkaProblem::Connection, "no broker".to_owned());
         assert_eq!(board.read().error.as_deref(), Some("no broker"));
-        board.mended(Trouble::Connection);
+        board.resolved(KafkaProblem::Connection);
         assert_eq!(board.read().error.as_deref(), Some("no commit"));
-        board.mended(Trouble::Commit);
+        board.resolved(KafkaProblem::Commit);
         assert_eq!(board.read().error, None);
     }
 
@@ -237,10 +237,11 @@ mod tests {
         statistics.topics.insert("t".to_owned(), topic);
         let board = KafkaBoard::new("g");
         board.set_statistics(&statistics);
-        let told = board.read().partitions;
-        let told: Vec<_> = told.iter().map(|it| (it.partition, it.stored_offset, it.lag)).collect();
+        let shown = board.read().partitions;
+        let shown: Vec<_> =
+            shown.iter().map(|it| (it.partition, it.stored_offset, it.lag)).collect();
         let expected =
             [(0, Some(5), Some(0)), (2, Some(7), Some(2)), (3, None, None), (4, None, Some(0))];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 }

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::KafkaSettings;
-use super::board::{KafkaState, Trouble};
+use super::board::{KafkaProblem, KafkaState};
 use super::client::properties;
 use super::context::Context;
 use super::letters::{letter, split};
@@ -147,8 +147,8 @@ impl Consumer {
             Ok(settlement) => {
                 board.count(batch.messages.len());
                 context.taken().kept(batch, &settlement);
-                board.mended(Trouble::Fetching);
-                board.mended(Trouble::Keeping);
+                board.resolved(KafkaProblem::Fetching);
+                board.resolved(KafkaProblem::Keeping);
                 if self.paused {
                     info!("Kafka partitions go on: what was taken is kept");
                     board.set_state(KafkaState::Consuming);
@@ -171,7 +171,7 @@ impl Consumer {
                 Refusal::Letters(cause) => {
                     board.set_state(KafkaState::Paused);
                     let message = format!("dead letters cannot be written: {cause}");
-                    board.set_trouble(Trouble::Keeping, message);
+                    board.set_problem(KafkaProblem::Keeping, message);
                     LETTERS_RETRY
                 }
             };

@@ -13,7 +13,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info};
 
-use super::board::{KafkaBoard, KafkaState, Trouble};
+use super::board::{KafkaBoard, KafkaProblem, KafkaState};
 use super::marks::Partition;
 use super::taken::Taken;
 
@@ -59,14 +59,14 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let trouble = match error.rdkafka_error_code() {
+        let problem = match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::GroupAuthorizationFailed,
-            ) => Trouble::Subscription,
+            ) => KafkaProblem::Subscription,
             Some(
                 RDKafkaErrorCode::BrokerTransportFailure
                 | RDKafkaErrorCode::AllBrokersDown
@@ -75,10 +75,10 @@ impl ClientContext for Context {
                 | RDKafkaErrorCode::Authentication
                 | RDKafkaErrorCode::SaslAuthenticationFailed
                 | RDKafkaErrorCode::OperationTimedOut,
-            ) => Trouble::Connection,
-            _ => Trouble::Fetching,
+            ) => KafkaProblem::Connection,
+            _ => KafkaProblem::Fetching,
         };
-        self.board.set_trouble(trouble, reason.to_owned());
+        self.board.set_problem(problem, reason.to_owned());
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -102,20 +102,20 @@ impl ConsumerContext for Context {
         let assigned = consumer.assignment().map_or_else(|_| Vec::new(), |all| partitions(&all));
         let held_up = self.taken().is_held_up();
         self.board.set_state(if held_up { KafkaState::Paused } else { KafkaState::Consuming });
-        self.board.mended(Trouble::Client);
+        self.board.resolved(KafkaProblem::Client);
         if self.topics.iter().all(|topic| assigned.iter().any(|(name, _)| name == topic)) {
-            self.board.mended(Trouble::Subscription);
+            self.board.resolved(KafkaProblem::Subscription);
         }
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         match result {
-            Ok(()) => self.board.mended(Trouble::Commit),
+            Ok(()) => self.board.resolved(KafkaProblem::Commit),
             // Nothing new to commit.
             Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(cause) => {
                 let message = format!("offsets cannot be committed: {cause}");
-                self.board.set_trouble(Trouble::Commit, message);
+                self.board.set_problem(KafkaProblem::Commit, message);
             }
         }
     }

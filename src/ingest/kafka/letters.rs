@@ -1,7 +1,7 @@
 //! Messages as events: which of them are good, and a letter for each one that is not.
 
 use super::taken::Message;
-use crate::event::{Cursor, Timestamp};
+use crate::event::{JsonCursor, Timestamp};
 use crate::ingest::frame::{Framed, Framing, MAX_EVENTS, Rejection, TooMany};
 use crate::ingest::letter::{self, Letter};
 
@@ -21,7 +21,7 @@ fn framing(payload: &[u8]) -> Framing {
         return Framing::Ndjson;
     }
     let Ok(text) = str::from_utf8(payload) else { return Framing::Ndjson };
-    let mut cursor = Cursor::new(text);
+    let mut cursor = JsonCursor::new(text);
     match cursor.value(0).and_then(|_| cursor.end()) {
         Ok(()) => Framing::Json,
         Err(_) => Framing::Ndjson,

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use crate::pipeline::Pipeline;
 use crate::sinks::Secret;
 
-use board::Trouble;
+use board::KafkaProblem;
 pub use board::{KafkaBoard, KafkaPartition, KafkaReading, KafkaState};
 pub use client::{PropertyError, ask_kafka, check_kafka_property};
 use consumer::{Consumer, LEAVE, RUN, STOP};
@@ -138,7 +138,7 @@ impl Plan {
                 },
                 Err(error) => error.to_string(),
             };
-            self.board.set_trouble(Trouble::Client, format!("the client failed: {failure}"));
+            self.board.set_problem(KafkaProblem::Client, format!("the client failed: {failure}"));
             if self.orders.load(Ordering::Acquire) != RUN {
                 break;
             }

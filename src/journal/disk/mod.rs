@@ -66,7 +66,7 @@ use crate::resources::{Overflow, ResourceId};
 
 use faults::Faults;
 pub use retained::{LogReader, Retained};
-use state::{Found, Limits, Next, Part, State, Trouble};
+use state::{Found, JournalProblem, Limits, Next, Part, State};
 use writer::{Job, Writer};
 
 /// Longest time an append waits for the disk before its sender is told to come back. A disk that
@@ -221,7 +221,10 @@ impl Disk {
         if !sent {
             let mut state = self.shared.state();
             state.reserved -= needed as u64;
-            state.set_trouble(Trouble::Appending, Some(format!("the journal's {WRITER_ENDED}")));
+            state.set_problem(
+                JournalProblem::Appending,
+                Some(format!("the journal's {WRITER_ENDED}")),
+            );
             return Err(writer_has_ended());
         }
         answered.await.map_err(|_| writer_has_ended())?.map_err(Refusal::CannotWrite)
@@ -313,7 +316,7 @@ impl Disk {
         let number = state.queue(destination);
         match found {
             Ok(found) => {
-                state.set_trouble(Trouble::Reading, None);
+                state.set_problem(JournalProblem::Reading, None);
                 Ok(state.accept(number, part, found, limits))
             }
             Err(cause) => {
@@ -322,7 +325,7 @@ impl Disk {
                     "{} cannot be read, what waits there is tried again: {cause}",
                     path.display()
                 );
-                state.set_trouble(Trouble::Reading, Some(message));
+                state.set_problem(JournalProblem::Reading, Some(message));
                 Err(())
             }
         }
@@ -354,7 +357,7 @@ impl Disk {
         let records = state.known(destination).map_or(0, |number| state.forget(number));
         drop(state);
         self.shared.checkpoint();
-        match self.shared.state().trouble() {
+        match self.shared.state().problem() {
             None => Ok(records),
             Some(message) => Err(io::Error::other(message)),
         }
@@ -395,7 +398,7 @@ impl Disk {
             bytes: state.bytes(),
             segments: state.segments.len() as u64,
             damaged: state.damaged,
-            error: state.trouble(),
+            error: state.problem(),
         }
     }
 
@@ -456,7 +459,7 @@ impl Shared {
             let folder = self.directory.display();
             format!("the cursors in {folder} cannot be saved, a crash now would repeat deliveries: {cause}")
         });
-        self.state().set_trouble(Trouble::Keeping, message);
+        self.state().set_problem(JournalProblem::Keeping, message);
     }
 
     fn delete(&self, bases: &[u64]) -> io::Result<()> {

@@ -31,7 +31,7 @@ pub(super) struct State {
     /// The next append is to begin a segment, so that the last one can be given up.
     pub seal: bool,
     /// What keeps the journal from working, if anything does.
-    troubles: BTreeMap<Trouble, String>,
+    problems: BTreeMap<JournalProblem, String>,
     /// The last append found the disk full.
     pub disk_full: bool,
     /// Damaged places found since the process began.
@@ -53,7 +53,7 @@ pub(super) struct Segment {
 
 /// What can be out of order, each for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Trouble {
+pub(super) enum JournalProblem {
     /// Nothing can be appended.
     Appending,
     /// The cursors cannot be saved, or old segments not be deleted.
@@ -163,7 +163,7 @@ impl State {
             head,
             reserved: 0,
             seal: false,
-            troubles: BTreeMap::new(),
+            problems: BTreeMap::new(),
             disk_full: false,
             damaged: 0,
         }
@@ -508,15 +508,15 @@ impl State {
     }
 
     /// Notes that something is out of order, or no longer; each change is logged once.
-    pub(super) fn set_trouble(&mut self, trouble: Trouble, message: Option<String>) {
+    pub(super) fn set_problem(&mut self, problem: JournalProblem, message: Option<String>) {
         match message {
-            Some(message) if self.troubles.get(&trouble) != Some(&message) => {
+            Some(message) if self.problems.get(&problem) != Some(&message) => {
                 error!("{message}");
-                self.troubles.insert(trouble, message);
+                self.problems.insert(problem, message);
             }
             Some(_) => {}
             None => {
-                if let Some(message) = self.troubles.remove(&trouble) {
+                if let Some(message) = self.problems.remove(&problem) {
                     info!("the journal works again; it was: {message}");
                 }
             }
@@ -524,8 +524,8 @@ impl State {
     }
 
     /// All that is out of order, as one text.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let messages: Vec<&str> = self.troubles.values().map(String::as_str).collect();
+    pub(super) fn problem(&self) -> Option<String> {
+        let messages: Vec<&str> = self.problems.values().map(String::as_str).collect();
         (!messages.is_empty()).then(|| messages.join("; "))
     }
 

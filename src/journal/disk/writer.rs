@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::faults::Faults;
 use super::recent::Item;
 use super::segment::{Active, HEADER};
-use super::state::{Segment, Trouble};
+use super::state::{JournalProblem, Segment};
 use super::{Options, Shared, now_ms};
 use crate::journal::{Entry, Offer};
 
@@ -101,14 +101,14 @@ impl Writer {
                         position = end;
                         answers.push(job.answer);
                     }
-                    state.set_trouble(Trouble::Appending, None);
+                    state.set_problem(JournalProblem::Appending, None);
                 }
                 Err(cause) => {
                     let message = format!(
                         "the journal in {} cannot be written, senders are told to come back later: {cause}",
                         self.directory.display()
                     );
-                    state.set_trouble(Trouble::Appending, Some(message));
+                    state.set_problem(JournalProblem::Appending, Some(message));
                     answers.extend(group.into_iter().map(|job| job.answer));
                 }
             }

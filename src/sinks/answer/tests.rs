@@ -202,7 +202,7 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
         ),
     ];
     for (error, kind, message) in cases {
-        let expected = Fault { kind, message: message.to_owned() };
+        let expected = Fault::new(kind, message.to_owned());
         assert_eq!(call_error(&error), CallError::Unanswered(expected));
     }
 }

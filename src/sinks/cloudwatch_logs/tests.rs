@@ -121,7 +121,7 @@ fn the_indices_of_the_answer_cut_the_request_at_both_ends() {
 #[test]
 fn a_log_stream_has_a_default_and_a_form() {
     let settings = |log_stream: Option<&str>| {
-        Settings::new(GROUP, log_stream.map(str::to_owned), Auth::DefaultChain, None)
+        CloudwatchLogsTarget::new(GROUP, log_stream.map(str::to_owned), Auth::DefaultChain, None)
     };
     assert_eq!(settings(None).unwrap().log_stream(), "sluicegate");
     assert_eq!(settings(Some("host/1")).unwrap().log_stream(), "host/1");
@@ -139,7 +139,7 @@ fn a_log_stream_has_a_default_and_a_form() {
 
 #[test]
 fn a_log_stream_is_shown_with_its_group() {
-    let settings = Settings::new(GROUP, None, Auth::DefaultChain, None).unwrap();
+    let settings = CloudwatchLogsTarget::new(GROUP, None, Auth::DefaultChain, None).unwrap();
     assert_eq!(
         settings.to_string(),
         "log stream `sluicegate` of log group `/app/events` in us-east-1, account 123456789012, \
