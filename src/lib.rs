@@ -4,6 +4,7 @@
 //! room's `mod.rs`; a test in `tests/it` fails on an import that points backwards.
 //!
 //! - [`report`]: how mistakes are shown: place, caret, nearest name
+//! - [`lock`]: how a lock is taken whose holder panicked
 //! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
@@ -21,6 +22,7 @@
 //! - [`cli`]: the command line, one file a command
 
 pub mod report;
+pub mod lock;
 pub mod telemetry;
 pub mod event;
 pub mod filter;

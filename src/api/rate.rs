@@ -1,8 +1,10 @@
 //! How many requests the control API takes: so many in any window of time, not in any calendar one.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// The limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Window {
 
     /// Takes a place, or tells how long until one is free. A refused request takes none.
     pub(super) fn take(&self, now: Instant) -> Result<(), Duration> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = lock(&self.taken);
         while taken.front().is_some_and(|first| now.duration_since(*first) >= self.limit.per) {
             taken.pop_front();
         }

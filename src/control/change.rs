@@ -1,7 +1,7 @@
 //! Making changes: check, prepare, save, put into force, tell.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -18,6 +18,7 @@ use super::targets;
 use super::world::{World, row_of};
 use super::{Asked, Control, Outbox};
 use crate::event::{Timestamp, ksuid_after};
+use crate::lock::write;
 use crate::pipeline::{CannotOpen, PublishError, send_test_event};
 use crate::resources::Resources;
 use crate::sinks::{Ack, Secret};
@@ -338,7 +339,7 @@ impl Control {
     }
 
     fn set_world(&self, world: World) {
-        *self.world.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(world);
+        *write(&self.world) = Arc::new(world);
     }
 
     /// Puts another settings file into force beside what the API made.

@@ -28,12 +28,13 @@ mod tests;
 
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::event::Catalog;
+use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
 use crate::store::{Change, Identity, MasterKey, Store, StoreError};
@@ -149,7 +150,7 @@ impl Control {
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.world))
     }
 
     /// Who this installation is.

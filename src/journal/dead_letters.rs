@@ -14,13 +14,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::Pending;
 use crate::event::{JsonCursor, Record, ScanError, Timestamp, ksuid, string_value};
+use crate::lock::lock;
 
 /// What stands in a letter in place of a destination when its event came in over Kafka and was
 /// rejected. No destination can have this name.
@@ -105,7 +106,7 @@ impl DeadLetters {
             lines.extend_from_slice(&pending.record.body);
             lines.extend_from_slice(b"}\n");
         }
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         file.write_all(&lines)?;
         file.sync_data()
     }

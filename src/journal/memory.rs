@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use super::settlement::Hold;
 use super::{Account, Entry, Full, Offer, Outcome, Pending, RECORD_OVERHEAD, Refusal, Settlement};
 use crate::event::Record;
+use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
 
 pub(super) struct Memory {
@@ -77,7 +78,7 @@ impl Memory {
     /// The state stays consistent even if a holder of the lock panicked: each change to it is made
     /// whole before anything that can fail.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn append(&self, entries: Vec<Entry>, offers: &[Offer]) -> Result<Settlement, Full> {

@@ -1,6 +1,8 @@
 //! What a delivery task tells of itself while it runs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::lock::lock;
 
 /// How a destination's service takes records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(super) struct Health(Mutex<Condition>);
 
 impl Health {
     fn lock(&self) -> MutexGuard<'_, Condition> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     pub(super) fn read(&self) -> Condition {

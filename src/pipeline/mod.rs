@@ -18,7 +18,7 @@ mod test_event;
 mod trial;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, watch};
@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 
 use crate::event::{Event, Record, Slots, Timestamp};
 use crate::journal::{self, Account, Full, Journal, Settlement};
+use crate::lock::lock;
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
@@ -209,21 +210,21 @@ impl Pipeline {
     /// The open sink of a destination in force.
     #[must_use]
     pub fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
-        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let deliveries = lock(&self.deliveries);
         let running = deliveries.running.iter().find(|it| it.destination.id == *destination)?;
         (!running.removed).then(|| Arc::clone(&running.orders.borrow().outlet.sink))
     }
 
     /// The open sink of a destination whose target stays as it is.
     fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
-        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let deliveries = lock(&self.deliveries);
         let running = deliveries.running.iter().find(|it| it.destination.id == destination.id)?;
         let same = running.destination.target == destination.target;
         same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
     }
 
     fn deliver_to(&self, outlets: Vec<Outlet>, subscriptions: Vec<ResourceId>) {
-        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deliveries = lock(&self.deliveries);
         deliveries.subscriptions = subscriptions;
         let mut before = std::mem::take(&mut deliveries.running);
         for outlet in outlets {
@@ -318,7 +319,7 @@ impl Pipeline {
     pub async fn drain(&self, limit: Duration) -> u64 {
         *self.dispatcher.write().await = None;
         {
-            let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+            let deliveries = lock(&self.deliveries);
             for running in &deliveries.running {
                 running.orders.send_modify(|orders| orders.hurry = true);
             }
@@ -338,7 +339,7 @@ impl Pipeline {
     /// A reading of everything that is counted.
     #[must_use]
     pub fn status(&self) -> Status {
-        let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        let deliveries = lock(&self.deliveries);
         let (accepted, rejected) = self.stats.ingest();
         let subscriptions = deliveries
             .subscriptions

@@ -4,10 +4,11 @@
 //! never makes a sender wait.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::projection::Projection;
 use crate::event::{Event, SlotPlan, Slots, Timestamp};
+use crate::lock::lock;
 
 /// Most events kept.
 const MAX_EVENTS: usize = 1_000;
@@ -57,7 +58,7 @@ impl Recent {
 
     /// The last `max` events, the oldest first, of one type.
     pub(super) fn read(&self, max: usize, is_of_type: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.kept);
         let of_type = kept.events.iter().rev().filter(|text| is_of_type(text));
         let mut events: Vec<Arc<str>> = of_type.take(max).cloned().collect();
         events.reverse();

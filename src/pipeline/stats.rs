@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::lock::lock;
 use crate::resources::ResourceId;
 
 /// Counters that outlive any one dispatcher.
@@ -16,14 +17,14 @@ pub struct Stats {
 
 impl Stats {
     pub(super) fn subscription(&self, id: &ResourceId) -> Arc<SubscriptionStats> {
-        let mut all = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.subscriptions);
         Arc::clone(all.entry(id.clone()).or_default())
     }
 
     /// Forgets the subscriptions that are not among these.
     pub(super) fn keep_only(&self, ids: &[ResourceId]) {
         let kept: HashSet<&ResourceId> = ids.iter().collect();
-        let mut all = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.subscriptions);
         all.retain(|id, _| kept.contains(id));
     }
 
@@ -69,11 +70,11 @@ impl SubscriptionStats {
     }
 
     pub(super) fn set_last_error(&self, error: String) {
-        *self.last_filter_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *lock(&self.last_filter_error) = Some(error);
     }
 
     pub(super) fn counts(&self) -> SubscriptionCounts {
-        let last = self.last_filter_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last_filter_error);
         SubscriptionCounts {
             seen: self.seen.load(Ordering::Relaxed),
             matched: self.matched.load(Ordering::Relaxed),

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::task::spawn_blocking;
 
@@ -14,6 +14,7 @@ use super::callback::{Callback, PlainHttpHosts};
 use super::error::TargetError;
 use super::file::lines;
 use crate::event::Record;
+use crate::lock::lock;
 
 /// Most records of one write: a screenful or ten, so that lines keep coming.
 const MAX_RECORDS: usize = 1_000;
@@ -91,7 +92,7 @@ impl LogOutput {
         match self {
             LogOutput::Stdout => write_and_flush(&mut io::stdout().lock(), lines),
             LogOutput::Writer(writer) => {
-                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut writer = lock(writer);
                 write_and_flush(&mut *writer, lines)
             }
         }

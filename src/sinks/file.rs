@@ -9,7 +9,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::task::spawn_blocking;
 
@@ -17,6 +17,7 @@ use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
 use super::error::{OpenError, TargetError};
 use crate::event::Record;
+use crate::lock::lock;
 
 /// Most records of one write: bounds the duplicates of a write that is taken back.
 const MAX_RECORDS: usize = 10_000;
@@ -138,7 +139,7 @@ impl Sink {
 
     /// Runs `work` on the file that is at the path now.
     fn with_file(&self, work: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-        let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.file);
         let mut file = match open.take() {
             Some(file) if is_still_at(&file, &self.path) => file,
             _ => open_for_append(&self.path)?,

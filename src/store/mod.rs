@@ -11,12 +11,13 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::event::{Timestamp, ksuid};
+use crate::lock::lock;
 
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 
@@ -223,7 +224,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     /// A value of the `meta` table, made by `make` if it is not there.

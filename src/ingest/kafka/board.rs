@@ -3,11 +3,13 @@
 //! Positions come from the client's own statistics, so that a reading asks no broker.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::statistics::Statistics;
 use tracing::{debug, error, info};
+
+use crate::lock::lock;
 
 /// Most partitions in one reading; more would make the page and the list of metrics useless.
 const MAX_PARTITIONS: usize = 1_000;
@@ -113,7 +115,7 @@ impl KafkaBoard {
     }
 
     fn lock(&self) -> MutexGuard<'_, BoardState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// A reading of it.

@@ -3,7 +3,7 @@
 //! Everything here but the log runs on the consumer's thread, inside its poll; so while a rebalance is
 //! handled nothing is being appended.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -16,6 +16,7 @@ use tracing::{debug, info};
 use super::board::{KafkaBoard, KafkaProblem, KafkaState};
 use super::marks::Partition;
 use super::taken::Taken;
+use crate::lock::lock;
 
 /// What the consumer and its callbacks share.
 pub(super) struct Context {
@@ -30,7 +31,7 @@ impl Context {
     }
 
     pub(super) fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 
     /// Stores the offsets of the marks that have moved; the client commits what is stored every

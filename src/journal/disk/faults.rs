@@ -2,7 +2,9 @@
 //! comparison.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// What the disk is to do wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Faults {
 
     fn now(&self) -> Fault {
         let shared = self.0.as_ref();
-        shared.map_or(Fault::None, |it| *it.lock().unwrap_or_else(PoisonError::into_inner))
+        shared.map_or(Fault::None, |it| *lock(it))
     }
 
     /// How many of the next write's bytes the disk takes before it fails; `None` for all.

@@ -52,7 +52,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ use tracing::info;
 
 use super::{Account, Entry, Full, Offer, Outcome, Pending, Refusal};
 use crate::event::Timestamp;
+use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
 
 use faults::Faults;
@@ -429,7 +430,7 @@ impl Shared {
     /// The state stays consistent even if a holder of the lock panicked: each change to it is made
     /// whole before anything that can fail.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn keep(&self, every: Duration) {
@@ -441,7 +442,7 @@ impl Shared {
 
     /// Saves the cursors if they moved, then deletes what nobody needs any more.
     fn checkpoint(&self) {
-        let mut last = self.last_checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_checkpoint);
         let (text, obsolete) = {
             let state = self.state();
             let settled = state.settled_segments();
