@@ -7,6 +7,7 @@
 //! - [`lock`]: how a lock is taken whose holder panicked
 //! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
+//! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
 //! - [`sinks`]: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
@@ -25,6 +26,7 @@ pub mod report;
 pub mod lock;
 pub mod telemetry;
 pub mod event;
+pub mod generate;
 pub mod filter;
 pub mod sinks;
 pub mod resources;

@@ -13,7 +13,8 @@ use clap::Args;
 
 use super::filter::Typed;
 use super::{Failure, Outcome};
-use crate::event::{Event, Generator, Slots, Timestamp};
+use crate::event::{Event, Slots, Timestamp};
+use crate::generate::Generator;
 use crate::pipeline::Stages;
 
 /// How many events are generated where no file is given: more than any cache holds.

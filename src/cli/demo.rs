@@ -17,7 +17,8 @@ use super::client::Client;
 use super::{Failure, Outcome, generate, parse_duration};
 use crate::config::{Config, Document, Format};
 use crate::daemon::{Daemon, Ended, Signals};
-use crate::event::{Catalog, Generator};
+use crate::event::Catalog;
+use crate::generate::Generator;
 use crate::sinks::LogOutput;
 use crate::telemetry;
 

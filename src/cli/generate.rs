@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Failure, Outcome, catalog, load};
-use crate::event::{Generator, Timestamp};
+use crate::event::Timestamp;
+use crate::generate::Generator;
 
 #[derive(Debug, Args)]
 pub(super) struct Generate {

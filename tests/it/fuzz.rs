@@ -7,8 +7,9 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use sluicegate::event::{Catalog, Generator, Timestamp};
+use sluicegate::event::{Catalog, Timestamp};
 use sluicegate::filter::library;
+use sluicegate::generate::Generator;
 
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;

@@ -85,6 +85,30 @@ fn a_room_imports_only_from_rooms_before_it_and_only_through_their_front() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The filter language is to be fit for a crate of its own, which would bring what it imports along.
+const ROOMS_OF_FILTER: [&str; 3] = ["report", "event", "filter"];
+
+#[test]
+fn the_filter_language_imports_events_and_reports_only() {
+    let mut others = Vec::new();
+    for room in ROOMS_OF_FILTER {
+        let folder = root().join("src").join(room);
+        let files =
+            if folder.is_dir() { rust_files(&folder) } else { vec![folder.with_extension("rs")] };
+        for file in files {
+            let paths = crate_paths(&fs::read_to_string(&file).unwrap());
+            let other = |path: &&Vec<String>| !ROOMS_OF_FILTER.contains(&path[0].as_str());
+            others.extend(
+                paths
+                    .iter()
+                    .filter(other)
+                    .map(|path| format!("{}: crate::{}", file.display(), path.join("::"))),
+            );
+        }
+    }
+    assert!(others.is_empty(), "{}", others.join("\n"));
+}
+
 fn is_module(room: &str, name: &str) -> bool {
     let folder = root().join("src").join(room);
     folder.join(format!("{name}.rs")).exists() || folder.join(name).is_dir()

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use sluicegate::event::{EventType, Generator, Timestamp};
+use sluicegate::event::{EventType, Timestamp};
+use sluicegate::generate::Generator;
 
 /// The type of the events.
 pub const TYPE: &str = "http_request_complete.v0";

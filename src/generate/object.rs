@@ -5,8 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::event::Timestamp;
-use crate::event::scan::next_special;
+use crate::event::{Timestamp, next_special};
 
 /// An object under way.
 pub(super) struct ObjectWriter<'o, 'p> {

@@ -21,9 +21,7 @@ use object::ObjectWriter;
 use population::{Population, Site};
 use random::Random;
 
-use super::catalog::{Class, EventType, Field};
-use super::id::ksuid;
-use super::time::Timestamp;
+use crate::event::{Class, EventType, Field, Timestamp, ksuid};
 
 /// The longest time from one event to the next, in nanoseconds: 2 ms, so that a million events span
 /// about 17 minutes. CloudWatch Logs refuses events that lie over two hours ahead.
@@ -33,7 +31,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// An endless source of events of one type.
 ///
-/// Events are JSON objects on one line each, as [`super::Event::parse`] takes them. Their times begin
+/// Events are JSON objects on one line each, as [`crate::event::Event::parse`] takes them. Their times begin
 /// at the start and advance by 0 to 2 ms.
 pub struct Generator {
     event_type: Arc<EventType>,
