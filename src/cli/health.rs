@@ -1,28 +1,21 @@
 //! `sluicegate health`: asks `/readyz`, for health checks of containers without a shell.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::client::Client;
+use super::access::Access;
 use super::{Failure, Outcome};
 
+/// Exit code 0 if the daemon accepts events. No key is needed; one that is there is sent, for proxies
+/// that ask for it.
 #[derive(Debug, Args)]
 pub(super) struct Health {
-    /// The address of the daemon's API listener
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:4181")]
-    api: String,
-    /// The file (PEM) with the CA of a daemon that speaks TLS; else the CAs that this machine trusts
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Health {
     pub(super) async fn run(self) -> Outcome {
-        let mut client = Client::new(self.api);
-        if let Some(ca) = &self.ca {
-            client = client.trusting(ca)?;
-        }
+        let client = self.access.client(&self.access.address())?.with_key(self.access.key()?);
         let (status, body) = client.get("/readyz").await?;
         if status.is_success() {
             return Ok(());

@@ -5,10 +5,11 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use axum::http::StatusCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::client::Client;
+use super::access::Access;
 use super::{Failure, Outcome, OutputFormat, block_on, load};
 use crate::api::{ApiSettings, ledger_to_json};
 use crate::journal::{Durability, read_accounts};
@@ -20,14 +21,16 @@ const COLUMNS: [&str; 7] =
 /// Tell for each destination how many events were accepted for it and what became of them. An event
 /// is accepted for a destination once for each subscription that takes its type and names the
 /// destination. Exit code 1 if `accepted` is not the sum of the others.
+///
+/// Without an address of a daemon the journal of the settings is read, or else the daemon asked that
+/// has it open.
 #[derive(Debug, Args)]
 pub(super) struct Ledger {
     /// The settings file, which says where the data is
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The API listener of the daemon to ask; that of the settings if left out
-    #[arg(long, value_name = "URL")]
-    api: Option<String>,
+    #[command(flatten)]
+    access: Access,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -60,8 +63,13 @@ impl Ledger {
 
     fn read(&self) -> Result<Value, Failure> {
         let config = load(self.config.as_deref())?;
-        if let Some(api) = &self.api {
-            return ask(api, &config.api);
+        // A settings file says more of what is meant than an environment does.
+        let address = match &self.config {
+            Some(_) => self.access.given().map(str::to_owned),
+            None => self.access.chosen(),
+        };
+        if let Some(address) = address {
+            return self.ask(&address, &config.api);
         }
         match read_accounts(&config.journal.directory) {
             Ok(accounts) => {
@@ -73,13 +81,31 @@ impl Ledger {
             }
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 let scheme = if config.api.tls.is_some() { "https" } else { "http" };
-                ask(&format!("{scheme}://{}", reachable(config.api.listen)), &config.api)
+                self.ask(&format!("{scheme}://{}", reachable(config.api.listen)), &config.api)
             }
             Err(error) => {
                 let folder = config.journal.directory.display();
                 Err(Failure::work(format!("no ledger in {folder}: {error}")))
             }
         }
+    }
+
+    /// Asks a daemon, with the key that is given or else with a token that its settings know.
+    fn ask(&self, api: &str, settings: &ApiSettings) -> Result<Value, Failure> {
+        let key = self.access.key()?.or_else(|| settings.bearer_tokens.first().cloned());
+        let has_key = key.is_some();
+        let client = self.access.client(api)?.with_key(key);
+        let (status, body) = block_on(client.get("/ledger"))??;
+        if status == StatusCode::UNAUTHORIZED && !has_key {
+            self.access.required_key()?;
+        }
+        let text = String::from_utf8_lossy(&body);
+        if !status.is_success() {
+            return Err(Failure::work(format!("{api}: {status}, {}", text.trim())));
+        }
+        serde_json::from_slice(&body).map_err(|_| {
+            Failure::work(format!("{api} is not the API of a daemon (see `api.listen`)"))
+        })
     }
 }
 
@@ -89,17 +115,6 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
         listen.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     listen
-}
-
-fn ask(api: &str, settings: &ApiSettings) -> Result<Value, Failure> {
-    let client = Client::new(api).with_key(settings.bearer_tokens.first().cloned());
-    let (status, body) = block_on(client.get("/ledger"))??;
-    let text = String::from_utf8_lossy(&body);
-    if !status.is_success() {
-        return Err(Failure::work(format!("{api}: {status}, {}", text.trim())));
-    }
-    serde_json::from_slice(&body)
-        .map_err(|_| Failure::work(format!("{api} is not the API of a daemon (see `api.listen`)")))
 }
 
 fn print(out: &mut impl io::Write, destinations: &[Value]) -> io::Result<()> {

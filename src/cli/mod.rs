@@ -1,6 +1,7 @@
 //! The command line, one file a command. Data goes to standard output, logs and remarks to standard
 //! error.
 
+mod access;
 mod api;
 mod api_key;
 mod bench;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::api::{Access, Remote, test_event};
+use super::access::Access;
+use super::api::{Remote, test_event};
 use super::{Failure, Outcome, OutputFormat, block_on, with_saved};
 use crate::config::Config;
 use crate::pipeline::send_test_event;
@@ -14,6 +15,7 @@ use crate::report::nearest;
 use crate::resources::Destination;
 use crate::sinks::{Ack, LogOutput};
 
+/// With `--config` the event is sent from here, with `--api` from a running daemon.
 #[derive(Debug, Args)]
 pub(super) struct TestEvent {
     /// The destination's id
@@ -22,9 +24,6 @@ pub(super) struct TestEvent {
     /// The settings file (.yaml, .toml or .json), to send the event from here
     #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
-    /// The address of a running daemon's API, to have the event sent from there
-    #[arg(long, value_name = "URL")]
-    api: Option<String>,
     #[command(flatten)]
     access: Access,
     /// How the result is printed
@@ -34,10 +33,10 @@ pub(super) struct TestEvent {
 
 impl TestEvent {
     pub(super) fn run(self) -> Outcome {
-        match (&self.config, &self.api) {
+        match (&self.config, self.access.chosen()) {
             (Some(file), _) => self.send_from_here(file),
-            (None, Some(api)) => {
-                test_event(&Remote::new(api, &self.access)?, &self.destination, self.output)
+            (None, Some(_)) => {
+                test_event(&Remote::new(&self.access)?, &self.destination, self.output)
             }
             (None, None) => Err(Failure::Usage("give --config FILE or --api URL".to_owned())),
         }

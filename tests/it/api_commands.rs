@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::receiver::Receiver;
+use crate::support::tls::Certificates;
 use crate::support::{generate, output_of, sluicegate};
 
 const HTTP: &str = "http_request_complete.v0";
@@ -134,6 +135,9 @@ fn what_is_wrong_is_told_with_its_code() {
     assert!(forbidden.contains("403 Forbidden, ERR_NGROK_"), "{forbidden}");
     std::fs::write(&set.key_file, "\n").unwrap();
     let none = said_of(&["ip-policies", "list"], 1);
+    assert!(none.contains("key: holds no API key, which is one word"), "{none}");
+    let open = ["api", "ip-policies", "list", "--api", &set.address];
+    let none = said(&sluicegate(&open, ""), 1);
     assert!(none.starts_with("no API key: set SLUICEGATE_API_KEY"), "{none}");
 }
 
@@ -149,6 +153,39 @@ fn address_and_key_may_stand_in_the_environment() {
         .unwrap();
     assert_eq!(said(&output, 0), "");
     assert!(String::from_utf8(output.stdout).unwrap().contains("ak_"));
+}
+
+/// Each command that asks a daemon.
+const ASKING: [&[&str]; 4] =
+    [&["health"], &["ledger"], &["test-event", "--destination", "d"], &["api", "api-keys", "list"]];
+
+#[test]
+fn every_command_that_asks_a_daemon_takes_key_and_ca() {
+    let Some(certificates) = Certificates::make() else { return };
+    let receiver = Receiver::start(401, Some(certificates.server("server")));
+    let address = format!("https://localhost:{}", receiver.address.port());
+    let (key, ca) = (certificates.path("key"), certificates.path("ca.pem"));
+    std::fs::write(&key, "of_the_file\n").unwrap();
+    for line in ASKING {
+        let file = ["--key-file", key.to_str().unwrap(), "--ca", ca.to_str().unwrap()];
+        for (more, sent) in [(&file[..], "of_the_file"), (&file[2..], "of_the_environment")] {
+            let before = receiver.requests().len();
+            let output = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+                .args([line, more].concat())
+                .env("SLUICEGATE_API_URL", &address)
+                .env("SLUICEGATE_API_KEY", "of_the_environment")
+                .output()
+                .unwrap();
+            let errors = said(&output, 1);
+            let requests = receiver.requests();
+            assert_eq!(requests.len(), before + 1, "{line:?}: {errors}");
+            let head = &requests[before].0;
+            assert!(head.contains(&format!("authorization: bearer {sent}\r\n")), "{head}");
+        }
+        let untrusted =
+            said(&sluicegate(&[line, &["--api", &address][..], &file[..2]].concat(), ""), 1);
+        assert!(untrusted.contains("certificate"), "{line:?}: {untrusted}");
+    }
 }
 
 #[test]

@@ -13,17 +13,12 @@ use axum::http::Method;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde_json::{Value, json};
 
+use super::access::Access;
 use super::{Failure, Outcome, OutputFormat, block_on};
 use crate::api::encode;
 use crate::control::{KINDS, Kind, Spec};
 use fields::{Given, SOURCE_FIELDS};
-pub(super) use remote::{Access, Remote, test_event};
-
-/// The address of an API that runs with default settings.
-const DEFAULT_ADDRESS: &str = "http://127.0.0.1:4181";
-
-/// The environment variable that holds another one.
-const ADDRESS_VARIABLE: &str = "SLUICEGATE_API_URL";
+pub(super) use remote::{Remote, test_event};
 
 /// Most resources that the API puts on one page (ngrok's limit).
 const PAGE: usize = 100;
@@ -36,9 +31,6 @@ pub(super) struct Api {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// The address of the API listener; else that of SLUICEGATE_API_URL, else http://127.0.0.1:4181
-    #[arg(long, global = true, value_name = "URL")]
-    api: Option<String>,
     #[command(flatten)]
     access: Access,
     /// How the result is printed
@@ -347,9 +339,8 @@ impl Request {
 
 impl Api {
     pub(super) fn run(self) -> Outcome {
-        let Options { api, access, output } = self.options;
-        let address = api.or_else(|| std::env::var(ADDRESS_VARIABLE).ok());
-        let remote = || Remote::new(address.as_deref().unwrap_or(DEFAULT_ADDRESS), &access);
+        let Options { access, output } = self.options;
+        let remote = || Remote::new(&access);
         // Mistakes in the arguments are told before anything is asked for, be it only a key.
         let request = match self.call {
             Call::TestEvent(item) => return test_event(&remote()?, &item.id, output),

@@ -1,56 +1,24 @@
-//! The daemon on the other side: the key that opens it, its answers and its errors.
+//! The daemon on the other side: its answers and its errors.
 //!
 //! The key goes to the address that was given and to no other, whatever an answer says.
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
-use clap::Args;
 use serde_json::{Value, json};
 
 use crate::api::encode;
+use crate::cli::access::Access;
 use crate::cli::client::Client;
 use crate::cli::{Failure, Outcome, OutputFormat, block_on};
-use crate::sinks::Secret;
-
-/// The environment variable that holds the API key.
-const KEY_VARIABLE: &str = "SLUICEGATE_API_KEY";
 
 /// How long an answer may take. A test event waits for its service, which may take 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Most pages of a list, so that one without an end has one: a million resources.
 const MAX_PAGES: usize = 10_000;
-
-// The key itself is never an argument: every process of the machine could read it.
-#[derive(Debug, Args)]
-pub(in crate::cli) struct Access {
-    /// The file with the API key; else the key is that of SLUICEGATE_API_KEY
-    #[arg(long, global = true, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// The file (PEM) with the CA of a daemon that speaks TLS; else the CAs that this machine trusts
-    #[arg(long, global = true, value_name = "FILE")]
-    ca: Option<PathBuf>,
-}
-
-impl Access {
-    fn key(&self) -> Result<Secret, Failure> {
-        let text = match &self.key_file {
-            Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| Failure::Work(format!("{}: {error}", file.display())))?,
-            None => std::env::var(KEY_VARIABLE).unwrap_or_default(),
-        };
-        if text.trim().is_empty() {
-            return Err(Failure::Work(format!(
-                "no API key: set {KEY_VARIABLE} or give --key-file; `sluicegate api-key create` makes one"
-            )));
-        }
-        Ok(Secret::new(text.trim()))
-    }
-}
 
 /// An answer that is an error.
 pub(super) struct Refused {
@@ -94,12 +62,12 @@ pub(in crate::cli) struct Remote {
 }
 
 impl Remote {
-    pub(in crate::cli) fn new(base: &str, access: &Access) -> Result<Remote, Failure> {
-        let mut client = Client::new(base).with_key(Some(access.key()?)).with_patience(PATIENCE);
-        if let Some(ca) = &access.ca {
-            client = client.trusting(ca)?;
-        }
-        Ok(Remote { base: base.to_owned(), client })
+    /// The daemon that the arguments name, which answers nobody without a key.
+    pub(in crate::cli) fn new(access: &Access) -> Result<Remote, Failure> {
+        let base = access.address();
+        let client = access.client(&base)?.with_patience(PATIENCE);
+        let client = client.with_key(Some(access.required_key()?));
+        Ok(Remote { base, client })
     }
 
     /// Asks; gives the answer, be it an error.

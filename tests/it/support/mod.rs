@@ -34,6 +34,8 @@ pub(crate) fn sluicegate(arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
         .args(arguments)
         .env_remove("SLUICEGATE_LOG")
+        .env_remove("SLUICEGATE_API_KEY")
+        .env_remove("SLUICEGATE_API_URL")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
