@@ -6,6 +6,7 @@
 
 mod backoff;
 mod batcher;
+mod deliveries;
 mod delivery;
 mod dispatch;
 mod health;
@@ -18,21 +19,21 @@ mod test_event;
 mod trial;
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard, watch};
-use tracing::{error, info, warn};
+use tokio::sync::{RwLock, RwLockReadGuard};
+use tracing::warn;
 
 use crate::event::{Event, Record, Slots, Timestamp};
 use crate::journal::{self, Account, Full, Journal, Settlement};
 use crate::lock::lock;
-use crate::resources::{Destination, ResourceId, Resources};
+use crate::resources::{ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
-use delivery::{Delivery, Orders, Outlet};
+use deliveries::Deliveries;
+use delivery::Outlet;
 pub use dispatch::{Dispatched, Dispatcher};
-use health::Health;
 pub use health::{Condition, State};
 pub use publish::PublishError;
 use recent::Recent;
@@ -40,9 +41,6 @@ pub use redrive::{redrive, redrive_patiently};
 pub use stats::{Stats, SubscriptionCounts};
 pub use test_event::{TestOutcome, send_test_event};
 pub use trial::{Stages, Trial};
-
-/// How long a delivery task that failed rests before another takes over.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// A destination that could not be opened.
 #[derive(Debug)]
@@ -71,7 +69,9 @@ pub struct Pipeline {
     /// subscriptions change: so no record is ever appended for a destination that has gone. `None`
     /// once the pipeline is closed.
     dispatcher: RwLock<Option<Dispatcher>>,
-    deliveries: Mutex<Deliveries>,
+    deliveries: Deliveries,
+    /// Those in force, for the status page.
+    subscriptions: Mutex<Vec<ResourceId>>,
 }
 
 /// Another set of resources, made ready.
@@ -79,20 +79,6 @@ pub struct Prepared {
     outlets: Vec<Outlet>,
     subscriptions: Vec<ResourceId>,
     dispatcher: Dispatcher,
-}
-
-#[derive(Default)]
-struct Deliveries {
-    /// The subscriptions in force, for the status page.
-    subscriptions: Vec<ResourceId>,
-    running: Vec<Running>,
-}
-
-struct Running {
-    destination: Arc<Destination>,
-    removed: bool,
-    health: Arc<Health>,
-    orders: watch::Sender<Orders>,
 }
 
 /// What one reading of the pipeline says.
@@ -138,11 +124,12 @@ impl Pipeline {
         let stats = Stats::default();
         let pipeline = Pipeline {
             dispatcher: RwLock::new(None),
+            deliveries: Deliveries::new(journal.clone()),
             journal,
             log_output,
             stats,
             recent: Recent::default(),
-            deliveries: Mutex::default(),
+            subscriptions: Mutex::default(),
         };
         pipeline.apply(resources).await?;
         let gone = |(id, _): &(ResourceId, u64)| resources.destination(id).is_none();
@@ -172,7 +159,7 @@ impl Pipeline {
     pub async fn prepare(&self, resources: &Resources) -> Result<Prepared, CannotOpen> {
         let mut outlets = Vec::new();
         for destination in resources.destinations() {
-            let sink = match self.open_sink(destination) {
+            let sink = match self.deliveries.open_sink(destination) {
                 Some(sink) => sink,
                 None => {
                     let opened = self.open(&destination.target).await;
@@ -195,7 +182,8 @@ impl Pipeline {
         let Prepared { outlets, subscriptions, dispatcher } = prepared;
         let mut current = self.dispatcher.write().await;
         self.stats.keep_only(&subscriptions);
-        self.deliver_to(outlets, subscriptions);
+        self.deliveries.deliver_to(outlets);
+        *self.subscriptions() = subscriptions;
         *current = Some(dispatcher);
     }
 
@@ -210,56 +198,11 @@ impl Pipeline {
     /// The open sink of a destination in force.
     #[must_use]
     pub fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
-        let deliveries = lock(&self.deliveries);
-        let running = deliveries.running.iter().find(|it| it.destination.id == *destination)?;
-        (!running.removed).then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+        self.deliveries.sink_of(destination)
     }
 
-    /// The open sink of a destination whose target stays as it is.
-    fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
-        let deliveries = lock(&self.deliveries);
-        let running = deliveries.running.iter().find(|it| it.destination.id == destination.id)?;
-        let same = running.destination.target == destination.target;
-        same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
-    }
-
-    fn deliver_to(&self, outlets: Vec<Outlet>, subscriptions: Vec<ResourceId>) {
-        let mut deliveries = lock(&self.deliveries);
-        deliveries.subscriptions = subscriptions;
-        let mut before = std::mem::take(&mut deliveries.running);
-        for outlet in outlets {
-            let destination = Arc::clone(&outlet.destination);
-            self.journal.set_overflow(&destination.id, destination.overflow);
-            let orders = Orders { outlet, hurry: false };
-            let at = before.iter().position(|it| it.destination.id == destination.id);
-            deliveries.running.push(match at.map(|at| before.swap_remove(at)) {
-                Some(running) => {
-                    running.orders.send_replace(orders);
-                    Running { destination, removed: false, ..running }
-                }
-                None => self.spawn(destination, orders),
-            });
-        }
-        // What is empty ends here, with its orders; the write lock keeps anything from coming in.
-        before.retain(|running| self.account(running).pending_records > 0);
-        for mut running in before {
-            if !running.removed {
-                info!(destination = %running.destination.id, "removed; what it has is still delivered");
-            }
-            running.removed = true;
-            deliveries.running.push(running);
-        }
-    }
-
-    fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {
-        let health = Arc::new(Health::default());
-        let (orders, receiver) = watch::channel(orders);
-        tokio::spawn(supervise(self.journal.clone(), receiver, Arc::clone(&health)));
-        Running { destination, removed: false, health, orders }
-    }
-
-    fn account(&self, running: &Running) -> Account {
-        self.journal.account(&running.destination.id).unwrap_or_default()
+    fn subscriptions(&self) -> MutexGuard<'_, Vec<ResourceId>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The subscriptions in force, or `None` once the pipeline is closed. While the guard lives they
@@ -318,12 +261,7 @@ impl Pipeline {
     /// `limit`; tells how many records were left.
     pub async fn drain(&self, limit: Duration) -> u64 {
         *self.dispatcher.write().await = None;
-        {
-            let deliveries = lock(&self.deliveries);
-            for running in &deliveries.running {
-                running.orders.send_modify(|orders| orders.hurry = true);
-            }
-        }
+        self.deliveries.hurry();
         let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
         self.journal.checkpoint().await;
         self.journal.pending_records()
@@ -339,40 +277,11 @@ impl Pipeline {
     /// A reading of everything that is counted.
     #[must_use]
     pub fn status(&self) -> Status {
-        let deliveries = lock(&self.deliveries);
         let (accepted, rejected) = self.stats.ingest();
-        let subscriptions = deliveries
-            .subscriptions
-            .iter()
-            .map(|id| (id.clone(), self.stats.subscription(id).counts()))
-            .collect();
-        let destinations = deliveries
-            .running
-            .iter()
-            .filter(|running| !running.removed || self.account(running).pending_records > 0)
-            .map(|running| DestinationStatus {
-                id: running.destination.id.clone(),
-                kind: running.destination.target.kind(),
-                removed: running.removed,
-                condition: running.health.read(),
-                account: self.account(running),
-            })
-            .collect();
+        let of_subscription = |id: &ResourceId| (id.clone(), self.stats.subscription(id).counts());
+        let subscriptions = self.subscriptions().iter().map(of_subscription).collect();
+        let destinations = self.deliveries.status();
         let journal = self.journal.status();
         Status { accepted, rejected, subscriptions, destinations, journal }
-    }
-}
-
-/// Keeps a destination's delivery going: should its task panic, which is a bug, another takes over
-/// and reads again what had not been settled.
-async fn supervise(journal: Journal, orders: watch::Receiver<Orders>, health: Arc<Health>) {
-    loop {
-        let destination = Arc::clone(&orders.borrow().outlet.destination);
-        let cursor = journal.cursor(&destination.id, destination.overflow);
-        let delivery = Delivery::new(orders.clone(), cursor, Arc::clone(&health));
-        let Err(failure) = tokio::spawn(delivery.run()).await else { return };
-        error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
-        health.set_last_error(&format!("the delivery task failed: {failure}"));
-        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }

@@ -1,0 +1,134 @@
+//! The destinations in force: which delivery tasks run, with what settings, and what they tell.
+//!
+//! It starts tasks, hands them new settings and ends those of destinations that are gone and empty.
+//! What a task does with its records is told in `delivery`; it opens no connection.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::DestinationStatus;
+use super::delivery::{Delivery, Orders, Outlet};
+use super::health::Health;
+use crate::journal::{Account, Journal};
+use crate::resources::{Destination, ResourceId};
+use crate::sinks::Sink;
+
+/// How long a delivery task that failed rests before another takes over.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// All delivery tasks of one journal.
+pub(super) struct Deliveries {
+    journal: Journal,
+    running: Mutex<Vec<Running>>,
+}
+
+struct Running {
+    destination: Arc<Destination>,
+    removed: bool,
+    health: Arc<Health>,
+    orders: watch::Sender<Orders>,
+}
+
+impl Deliveries {
+    pub(super) fn new(journal: Journal) -> Deliveries {
+        Deliveries { journal, running: Mutex::default() }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open sink of a destination in force.
+    pub(super) fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
+        let running = self.running();
+        let running = running.iter().find(|it| it.destination.id == *destination)?;
+        (!running.removed).then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+    }
+
+    /// The open sink of a destination whose target stays as it is.
+    pub(super) fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
+        let running = self.running();
+        let running = running.iter().find(|it| it.destination.id == destination.id)?;
+        let same = running.destination.target == destination.target;
+        same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+    }
+
+    /// Delivers to these from now on, and to no others but for what those still have. Nothing may
+    /// be appended meanwhile for a destination that is not among them.
+    pub(super) fn deliver_to(&self, outlets: Vec<Outlet>) {
+        let mut all = self.running();
+        let mut before = std::mem::take(&mut *all);
+        for outlet in outlets {
+            let destination = Arc::clone(&outlet.destination);
+            self.journal.set_overflow(&destination.id, destination.overflow);
+            let orders = Orders { outlet, hurry: false };
+            let at = before.iter().position(|it| it.destination.id == destination.id);
+            all.push(match at.map(|at| before.swap_remove(at)) {
+                Some(running) => {
+                    running.orders.send_replace(orders);
+                    Running { destination, removed: false, ..running }
+                }
+                None => self.spawn(destination, orders),
+            });
+        }
+        // What is empty ends here, with its orders; nothing more comes in.
+        before.retain(|running| self.account(running).pending_records > 0);
+        for mut running in before {
+            if !running.removed {
+                info!(destination = %running.destination.id, "removed; what it has is still delivered");
+            }
+            running.removed = true;
+            all.push(running);
+        }
+    }
+
+    fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {
+        let health = Arc::new(Health::default());
+        let (orders, receiver) = watch::channel(orders);
+        tokio::spawn(supervise(self.journal.clone(), receiver, Arc::clone(&health)));
+        Running { destination, removed: false, health, orders }
+    }
+
+    fn account(&self, running: &Running) -> Account {
+        self.journal.account(&running.destination.id).unwrap_or_default()
+    }
+
+    /// Tells every task that no record lingers any more.
+    pub(super) fn hurry(&self) {
+        for running in &*self.running() {
+            running.orders.send_modify(|orders| orders.hurry = true);
+        }
+    }
+
+    /// A reading of each destination, removed ones that still have records included.
+    pub(super) fn status(&self) -> Vec<DestinationStatus> {
+        self.running()
+            .iter()
+            .filter(|running| !running.removed || self.account(running).pending_records > 0)
+            .map(|running| DestinationStatus {
+                id: running.destination.id.clone(),
+                kind: running.destination.target.kind(),
+                removed: running.removed,
+                condition: running.health.read(),
+                account: self.account(running),
+            })
+            .collect()
+    }
+}
+
+/// Keeps a destination's delivery going: should its task panic, which is a bug, another takes over
+/// and reads again what had not been settled.
+async fn supervise(journal: Journal, orders: watch::Receiver<Orders>, health: Arc<Health>) {
+    loop {
+        let destination = Arc::clone(&orders.borrow().outlet.destination);
+        let cursor = journal.cursor(&destination.id, destination.overflow);
+        let delivery = Delivery::new(orders.clone(), cursor, Arc::clone(&health));
+        let Err(failure) = tokio::spawn(delivery.run()).await else { return };
+        error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
+        health.set_last_error(&format!("the delivery task failed: {failure}"));
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
