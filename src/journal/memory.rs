@@ -137,17 +137,19 @@ impl Memory {
         }
     }
 
-    pub(super) fn settle(&self, destination: &ResourceId, position: u64, outcome: Outcome) {
+    pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
         let mut state = self.state();
-        let queue = state.queue(destination);
-        let Some(item) = queue.unsettled.remove(&position) else { return };
-        match outcome {
-            Outcome::Delivered => queue.account.delivered += 1,
-            Outcome::DeadLettered => queue.account.dead_lettered += 1,
+        for &(position, outcome) in settled {
+            let queue = state.queue(destination);
+            let Some(item) = queue.unsettled.remove(&position) else { continue };
+            match outcome {
+                Outcome::Delivered => queue.account.delivered += 1,
+                Outcome::DeadLettered => queue.account.dead_lettered += 1,
+            }
+            queue.account.pending_records -= 1;
+            queue.account.pending_bytes -= item.held.bytes as u64;
+            state.release(item);
         }
-        queue.account.pending_records -= 1;
-        queue.account.pending_bytes -= item.held.bytes as u64;
-        state.release(item);
         drop(state);
         self.settled.notify_waiters();
     }
@@ -336,9 +338,9 @@ mod tests {
         let bytes = memory.bytes();
         let a = memory.read(&id("a"), 10, usize::MAX).await;
         let b = memory.read(&id("b"), 10, usize::MAX).await;
-        memory.settle(&id("a"), a[0].position, Outcome::Delivered);
+        memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
         assert_eq!(memory.bytes(), bytes);
-        memory.settle(&id("b"), b[0].position, Outcome::DeadLettered);
+        memory.settle(&id("b"), &[(b[0].position, Outcome::DeadLettered)]);
         assert_eq!(memory.bytes(), 0);
         let account = memory.account(&id("b")).unwrap();
         assert_eq!((account.appended, account.dead_lettered, account.pending_records), (1, 1, 0));
@@ -352,7 +354,7 @@ mod tests {
         assert!(append(&memory, two()).is_err());
         assert_eq!(memory.account(&id("a")).unwrap().appended, 1);
         let read = memory.read(&id("b"), 1, usize::MAX).await;
-        memory.settle(&id("b"), read[0].position, Outcome::Delivered);
+        memory.settle(&id("b"), &[(read[0].position, Outcome::Delivered)]);
         append(&memory, two()).unwrap();
     }
 
@@ -387,7 +389,7 @@ mod tests {
         let memory = memory(9);
         append(&memory, (1..=3).map(|size| entry(size, &["a"])).collect()).unwrap();
         let first = memory.read(&id("a"), 2, usize::MAX).await;
-        memory.settle(&id("a"), first[1].position, Outcome::Delivered);
+        memory.settle(&id("a"), &[(first[1].position, Outcome::Delivered)]);
         memory.attach(&id("a"), Overflow::Block);
         let again = memory.read(&id("a"), 9, usize::MAX).await;
         let sizes: Vec<_> = again.iter().map(|pending| pending.record.body.len()).collect();
@@ -400,8 +402,8 @@ mod tests {
         assert!(append(&memory, Vec::new()).unwrap().is_done());
         let settlement = append(&memory, vec![entry(1, &["a", "b"]), entry(1, &["a"])]).unwrap();
         let a = memory.read(&id("a"), 9, usize::MAX).await;
-        memory.settle(&id("a"), a[0].position, Outcome::Delivered);
-        memory.settle(&id("a"), a[1].position, Outcome::Delivered);
+        memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
+        memory.settle(&id("a"), &[(a[1].position, Outcome::Delivered)]);
         memory.attach(&id("b"), Overflow::DropOldest);
         assert!(!settlement.is_done());
         append(&memory, (0..9).map(|_| entry(1_000, &["a"])).collect()).unwrap();
@@ -428,7 +430,7 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!waiting.is_finished());
         let read = memory.read(&id("a"), 1, usize::MAX).await;
-        memory.settle(&id("a"), read[0].position, Outcome::Delivered);
+        memory.settle(&id("a"), &[(read[0].position, Outcome::Delivered)]);
         waiting.await.unwrap();
     }
 
@@ -474,7 +476,7 @@ mod tests {
                         let position =
                             memory.state().queue(&name).unsettled.keys().next_back().copied();
                         if let Some(position) = position {
-                            memory.settle(&name, position, Outcome::Delivered);
+                            memory.settle(&name, &[(position, Outcome::Delivered)]);
                         }
                     }
                     Action::Overflow(at, drop) => {

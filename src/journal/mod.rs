@@ -400,11 +400,15 @@ impl Cursor {
         }
     }
 
-    /// Ends a record's way to this destination.
-    pub fn settle(&mut self, position: u64, outcome: Outcome) {
+    /// Ends the ways of records, each given by its position, to this destination: one lock and one
+    /// wake-up for all of them. A position that was settled before is passed over.
+    pub fn settle(&mut self, settled: &[(u64, Outcome)]) {
+        if settled.is_empty() {
+            return;
+        }
         match &*self.journal.store {
-            Store::Disk(disk) => disk.settle(&self.destination, position, outcome),
-            Store::Memory(memory) => memory.settle(&self.destination, position, outcome),
+            Store::Disk(disk) => disk.settle(&self.destination, settled),
+            Store::Memory(memory) => memory.settle(&self.destination, settled),
         }
     }
 
@@ -416,14 +420,13 @@ impl Cursor {
     pub async fn dead_letter(&mut self, letters: Vec<(Pending, DeadLetter)>) -> io::Result<()> {
         let dead_letters = Arc::clone(&self.journal.dead_letters);
         let destination = self.destination.clone();
-        let positions: Vec<u64> = letters.iter().map(|(pending, _)| pending.position).collect();
+        let settled: Vec<_> =
+            letters.iter().map(|(it, _)| (it.position, Outcome::DeadLettered)).collect();
         let written = tokio::task::spawn_blocking(move || {
             dead_letters.append(destination.as_str(), &letters)
         });
         written.await.map_err(io::Error::other)??;
-        for position in positions {
-            self.settle(position, Outcome::DeadLettered);
-        }
+        self.settle(&settled);
         Ok(())
     }
 }

@@ -209,6 +209,7 @@ impl Delivery {
         self.records_in_flight -= sent;
         // A verdict that is missing must not lose its record.
         acks.resize_with(sent, || Ack::Retry(no_verdict()));
+        let mut delivered = Vec::new();
         let mut failed = Vec::new();
         let mut rejected = Vec::new();
         let mut fault: Option<Fault> = None;
@@ -216,7 +217,7 @@ impl Delivery {
             attempt.tries += 1;
             match ack {
                 Ack::Delivered => {
-                    self.cursor.settle(attempt.pending.position, Outcome::Delivered);
+                    delivered.push((attempt.pending.position, Outcome::Delivered));
                 }
                 Ack::Rejected(reason) => rejected.push((attempt, reason)),
                 Ack::Retry(of_record) => {
@@ -225,6 +226,7 @@ impl Delivery {
                 }
             }
         }
+        self.cursor.settle(&delivered);
         debug!(
             destination = %self.outlet.destination.id,
             sent, failed = failed.len(), rejected = rejected.len(), "request finished"

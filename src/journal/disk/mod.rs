@@ -332,8 +332,8 @@ impl Disk {
         }
     }
 
-    pub(super) fn settle(&self, destination: &ResourceId, position: u64, outcome: Outcome) {
-        self.shared.state().settle(destination, position, outcome);
+    pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
+        self.shared.state().settle(destination, settled);
         self.shared.settled.notify_waiters();
     }
 

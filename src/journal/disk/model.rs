@@ -284,17 +284,19 @@ impl Model {
     }
 
     fn settle(&mut self, at: usize, which: &[Index]) {
+        let mut settled = Vec::new();
         for index in which {
             let queue = &mut self.queues[at];
             if queue.on_its_way.is_empty() {
-                return;
+                break;
             }
             let event = *queue.on_its_way.keys().nth(index.index(queue.on_its_way.len())).unwrap();
             let position = queue.on_its_way.remove(&event).unwrap();
             queue.owed.remove(&event);
             queue.settled_since_checkpoint.insert(event);
-            self.disk().settle(&id(NAMES[at]), position, Outcome::Delivered);
+            settled.push((position, Outcome::Delivered));
         }
+        self.disk().settle(&id(NAMES[at]), &settled);
     }
 
     fn crash(&mut self, crash: &Crash) -> Result<(), TestCaseError> {
@@ -483,7 +485,7 @@ async fn drain(disk: &Disk) -> Vec<u64> {
         let Ok(read) = tokio::time::timeout(Duration::from_millis(300), read).await else { break };
         for pending in read {
             events.push(pending.record.event_id.parse().unwrap());
-            disk.settle(&name, pending.position, Outcome::Delivered);
+            disk.settle(&name, &[(pending.position, Outcome::Delivered)]);
         }
     }
     events

@@ -481,19 +481,21 @@ impl State {
         Pending { position: item.position, record: Arc::clone(&item.record) }
     }
 
-    /// Ends a record's way to a destination.
-    pub(super) fn settle(&mut self, id: &ResourceId, position: u64, outcome: Outcome) {
+    /// Ends the ways of records to a destination. Those that are not on their way are passed over.
+    pub(super) fn settle(&mut self, id: &ResourceId, settled: &[(u64, Outcome)]) {
         let number = self.queue(id);
-        let queue = &mut self.queues[number];
-        let Some(item) = queue.unsettled.remove(&position) else { return };
-        match outcome {
-            Outcome::Delivered => queue.account.delivered += 1,
-            Outcome::DeadLettered => queue.account.dead_lettered += 1,
+        for &(position, outcome) in settled {
+            let queue = &mut self.queues[number];
+            let Some(item) = queue.unsettled.remove(&position) else { continue };
+            match outcome {
+                Outcome::Delivered => queue.account.delivered += 1,
+                Outcome::DeadLettered => queue.account.dead_lettered += 1,
+            }
+            queue.account.pending_records -= 1;
+            queue.account.pending_bytes -= item.bytes;
+            let at = self.segment_at(position);
+            self.segments[at].share(number).held -= 1;
         }
-        queue.account.pending_records -= 1;
-        queue.account.pending_bytes -= item.bytes;
-        let at = self.segment_at(position);
-        self.segments[at].share(number).held -= 1;
     }
 
     /// When the oldest pending record was appended. Exact but for records that wait unread: of

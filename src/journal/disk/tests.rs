@@ -84,9 +84,8 @@ impl Log {
     }
 
     fn settle(&self, name: &str, read: &[Pending]) {
-        for pending in read {
-            self.disk.settle(&id(name), pending.position, Outcome::Delivered);
-        }
+        let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
+        self.disk.settle(&id(name), &settled);
     }
 
     fn account(&self, name: &str) -> Account {
