@@ -1,7 +1,6 @@
 //! The daemon: opens everything in order, reloads, drains and stops. The only room that sees all
 //! others.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,9 +29,10 @@ use crate::{api, ingest};
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why the daemon did not start. Nothing is left running.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The journal's folder cannot be used.
+    #[error("`data_dir`: {directory} cannot be used: {cause}")]
     Journal {
         /// The folder.
         directory: PathBuf,
@@ -40,46 +40,22 @@ pub enum StartError {
         cause: io::Error,
     },
     /// A destination cannot be opened.
-    Destination(CannotOpen),
+    #[error(transparent)]
+    Destination(#[from] CannotOpen),
     /// What was made through the API cannot be used.
-    Control(Refusal),
+    #[error(transparent)]
+    Control(#[from] Refusal),
     /// Kafka cannot be consumed with these settings.
+    #[error("`ingest.kafka`: {0}")]
     Kafka(CannotConsume),
     /// An address cannot be listened on.
+    #[error("`{setting}`: {cause}")]
     Listen {
         /// The setting that names it.
         setting: &'static str,
         /// Which, and why.
         cause: CannotListen,
     },
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Journal { directory, cause } => {
-                write!(f, "`data_dir`: {} cannot be used: {cause}", directory.display())
-            }
-            StartError::Destination(cause) => cause.fmt(f),
-            StartError::Control(cause) => cause.fmt(f),
-            StartError::Kafka(cause) => write!(f, "`ingest.kafka`: {cause}"),
-            StartError::Listen { setting, cause } => write!(f, "`{setting}`: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<CannotOpen> for StartError {
-    fn from(cause: CannotOpen) -> StartError {
-        StartError::Destination(cause)
-    }
-}
-
-impl From<Refusal> for StartError {
-    fn from(cause: Refusal) -> StartError {
-        StartError::Control(cause)
-    }
 }
 
 /// A listener that is being served.

@@ -3,8 +3,6 @@
 //! A token is the KSUID of its resource's id, `_`, and 21 random base-62 characters, as ngrok's are.
 //! They hold 125 bits of chance, so a plain hash keeps them as well as a slow one would.
 
-use std::fmt;
-
 use rand::distr::{Alphanumeric, SampleString as _};
 use ring::digest::{SHA256, digest};
 use subtle::ConstantTimeEq as _;
@@ -21,15 +19,19 @@ const RANDOM: usize = 21;
 const KSUID: usize = 27;
 
 /// Why a key does not open the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadKey {
     /// It does not have the form of a key.
+    #[error("this is not an API key; `sluicegate api-key create` makes one")]
     Malformed,
     /// It is the id of a key.
+    #[error("this is an API key's id, not the key, which is shown once when it is made")]
     Id,
     /// It is a credential's token, which opens ingest.
+    #[error("this is a credential's token, which opens ingest; here an API key is needed")]
     Credential,
     /// It is none of ours, or was deleted, or its owner is not active.
+    #[error("the API key is wrong")]
     Wrong,
 }
 
@@ -45,23 +47,6 @@ impl BadKey {
         }
     }
 }
-
-impl fmt::Display for BadKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BadKey::Malformed => "this is not an API key; `sluicegate api-key create` makes one",
-            BadKey::Id => {
-                "this is an API key's id, not the key, which is shown once when it is made"
-            }
-            BadKey::Credential => {
-                "this is a credential's token, which opens ingest; here an API key is needed"
-            }
-            BadKey::Wrong => "the API key is wrong",
-        })
-    }
-}
-
-impl std::error::Error for BadKey {}
 
 /// Makes the token of a resource.
 pub(super) fn mint(id: &str) -> Secret {

@@ -183,38 +183,23 @@ pub struct Catalog {
 }
 
 /// Why a type cannot be added to the catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
     /// The name is taken by a built-in or earlier type.
+    #[error("event type `{0}` exists already")]
     Duplicate(String),
     /// The name is not a type name.
+    #[error(
+        "`{0}` is no event type name: lower-case letters, digits and `_`, then `.v` and a number, such as `order_placed.v0`"
+    )]
     Name(String),
     /// A field's path is not dotted identifiers.
+    #[error("`{0}` is no field path: identifiers joined by dots, such as `order.total`")]
     FieldName(String),
     /// A field is declared twice, or stands both as a field and as a group.
+    #[error("field `{0}` is declared twice, or both as a field and as a group")]
     FieldClash(String),
 }
-
-impl fmt::Display for CatalogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CatalogError::Duplicate(name) => write!(f, "event type `{name}` exists already"),
-            CatalogError::Name(name) => write!(
-                f,
-                "`{name}` is no event type name: lower-case letters, digits and `_`, then `.v` and a number, such as `order_placed.v0`"
-            ),
-            CatalogError::FieldName(name) => write!(
-                f,
-                "`{name}` is no field path: identifiers joined by dots, such as `order.total`"
-            ),
-            CatalogError::FieldClash(name) => {
-                write!(f, "field `{name}` is declared twice, or both as a field and as a group")
-            }
-        }
-    }
-}
-
-impl std::error::Error for CatalogError {}
 
 impl Catalog {
     /// The type of a name.

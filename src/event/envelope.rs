@@ -3,12 +3,10 @@
 //! Checks everything the service promises about an accepted event, and copies nothing that the
 //! sender gave. It does not know which event types exist; the catalog does.
 
-use std::borrow::Cow;
-use std::fmt;
-
 use super::id::ksuid;
 use super::scan::{JsonCursor, ScanError, string_value};
 use super::time::Timestamp;
+use std::borrow::Cow;
 
 /// Longest event id, in bytes after decoding: the longest Kinesis partition key that is sure to fit
 /// whatever the characters (PutRecords takes 256 characters).
@@ -34,15 +32,19 @@ pub struct Event<'e> {
 }
 
 /// Why a text is not an event. Its `Display` is for the sender.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     /// The text is not JSON.
+    #[error("not valid JSON: {} at byte {}", .0.what, .0.at)]
     Json(ScanError),
     /// The text is JSON but not an object.
+    #[error("an event must be a JSON object")]
     NotAnObject,
     /// A required key is missing.
+    #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A key's value has another JSON type than the envelope demands.
+    #[error("`{key}` must be {expected}")]
     WrongType {
         /// The key.
         key: &'static str,
@@ -50,8 +52,10 @@ pub enum EventError {
         expected: &'static str,
     },
     /// The timestamp is a string but not RFC 3339.
+    #[error("`event_timestamp` must be RFC 3339 such as 2025-09-04T10:11:14Z, got `{0}`")]
     Timestamp(String),
     /// The id is empty or longer than [`MAX_EVENT_ID`].
+    #[error("{}", id_length(*.0))]
     IdLength(usize),
 }
 
@@ -70,30 +74,12 @@ impl EventError {
     }
 }
 
-impl fmt::Display for EventError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EventError::Json(error) => {
-                write!(f, "not valid JSON: {} at byte {}", error.what, error.at)
-            }
-            EventError::NotAnObject => f.write_str("an event must be a JSON object"),
-            EventError::Missing(key) => write!(f, "`{key}` is missing"),
-            EventError::WrongType { key, expected } => write!(f, "`{key}` must be {expected}"),
-            EventError::Timestamp(text) => {
-                write!(
-                    f,
-                    "`event_timestamp` must be RFC 3339 such as 2025-09-04T10:11:14Z, got `{text}`"
-                )
-            }
-            EventError::IdLength(0) => f.write_str("`event_id` must not be empty"),
-            EventError::IdLength(length) => {
-                write!(f, "`event_id` has {length} bytes, at most {MAX_EVENT_ID} are allowed")
-            }
-        }
+fn id_length(length: usize) -> String {
+    match length {
+        0 => "`event_id` must not be empty".to_owned(),
+        _ => format!("`event_id` has {length} bytes, at most {MAX_EVENT_ID} are allowed"),
     }
 }
-
-impl std::error::Error for EventError {}
 
 impl From<ScanError> for EventError {
     fn from(error: ScanError) -> EventError {

@@ -80,25 +80,34 @@ impl fmt::Display for FilterError {
 impl std::error::Error for FilterError {}
 
 /// Why one evaluation has no result. The event then does not match.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
     /// A map has no such key.
+    #[error("no such key `{0}`")]
     NoSuchKey(Box<str>),
     /// A list has no such index.
+    #[error("no such index {0}")]
     NoSuchIndex(i64),
     /// Integer division or remainder by zero.
+    #[error("division by zero")]
     DivisionByZero,
     /// A result outside its type's range: the operation's name.
+    #[error("result of `{0}` is out of range")]
     Overflow(&'static str),
     /// An operation met values of types that it does not take: the operation and the types.
+    #[error("`{0}` cannot take {1}")]
     NoOverload(&'static str, Box<str>),
     /// A field holds JSON of another type than declared: its path and its declared type.
+    #[error("field `{0}` is not the {1} it is declared to be")]
     WrongJson(Arc<str>, Arc<str>),
     /// Text that cannot be converted to what was asked for.
+    #[error("{0}")]
     Invalid(Box<str>),
     /// A name that is not known when the filter runs; checked filters never meet it.
+    #[error("unknown name `{0}`")]
     UnknownName(Box<str>),
     /// A run-time limit was met: the limit, and of what.
+    #[error("over the limit of {0} {1}")]
     Limit(usize, &'static str),
 }
 
@@ -119,23 +128,3 @@ impl EvalError {
 fn shown(text: &str) -> Box<str> {
     text.chars().take(SHOWN).collect()
 }
-
-impl fmt::Display for EvalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EvalError::NoSuchKey(key) => write!(f, "no such key `{key}`"),
-            EvalError::NoSuchIndex(index) => write!(f, "no such index {index}"),
-            EvalError::DivisionByZero => f.write_str("division by zero"),
-            EvalError::Overflow(what) => write!(f, "result of `{what}` is out of range"),
-            EvalError::NoOverload(what, types) => write!(f, "`{what}` cannot take {types}"),
-            EvalError::WrongJson(path, declared) => {
-                write!(f, "field `{path}` is not the {declared} it is declared to be")
-            }
-            EvalError::Invalid(message) => f.write_str(message),
-            EvalError::UnknownName(name) => write!(f, "unknown name `{name}`"),
-            EvalError::Limit(limit, what) => write!(f, "over the limit of {limit} {what}"),
-        }
-    }
-}
-
-impl std::error::Error for EvalError {}

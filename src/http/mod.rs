@@ -9,7 +9,6 @@ mod connection;
 mod tls;
 mod token;
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -37,21 +36,14 @@ const GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An address that cannot be listened on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {cause}")]
 pub struct CannotListen {
     /// The address.
     pub address: SocketAddr,
     /// The system's reason.
     pub cause: io::Error,
 }
-
-impl fmt::Display for CannotListen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {}: {}", self.address, self.cause)
-    }
-}
-
-impl std::error::Error for CannotListen {}
 
 /// A bound socket. Its clones share it, so that one may serve after another; no connection is lost in
 /// between.

@@ -3,7 +3,6 @@
 //! It settles what a handshake must look like. Who may do what once it is done is not its matter:
 //! a client certificate opens the connection, the token opens the route.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -49,7 +48,8 @@ pub struct ClientCa {
 }
 
 /// A file that cannot be used for TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{setting}` ({file}) {problem}")]
 pub struct TlsError {
     /// The setting that names the file: `certificate`, `key` or `client_ca`.
     pub setting: &'static str,
@@ -58,14 +58,6 @@ pub struct TlsError {
     /// What is wrong with it, without its name.
     pub problem: String,
 }
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({}) {}", self.setting, self.file.display(), self.problem)
-    }
-}
-
-impl std::error::Error for TlsError {}
 
 /// What stood in the files when they were last read.
 #[derive(PartialEq, Eq)]

@@ -1,7 +1,5 @@
 //! Bearer tokens, compared so that the time taken tells nothing of how much of a guess was right.
 
-use std::fmt;
-
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use subtle::{Choice, ConstantTimeEq as _};
@@ -13,13 +11,16 @@ use crate::sinks::Secret;
 pub struct BearerTokens(Vec<Secret>);
 
 /// Why a request was not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unauthorized {
     /// There is no `Authorization` header.
+    #[error("a token is required: send the header `Authorization: Bearer TOKEN`")]
     Missing,
     /// The header is not of the bearer kind.
+    #[error("the `Authorization` header must be `Bearer TOKEN`")]
     Scheme,
     /// The token is none of ours.
+    #[error("the token is wrong")]
     Wrong,
 }
 
@@ -32,18 +33,6 @@ impl Unauthorized {
             Unauthorized::Scheme => "ERR_NGROK_201",
             Unauthorized::Wrong => "ERR_NGROK_203",
         }
-    }
-}
-
-impl fmt::Display for Unauthorized {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Unauthorized::Missing => {
-                "a token is required: send the header `Authorization: Bearer TOKEN`"
-            }
-            Unauthorized::Scheme => "the `Authorization` header must be `Bearer TOKEN`",
-            Unauthorized::Wrong => "the token is wrong",
-        })
     }
 }
 

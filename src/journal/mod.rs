@@ -87,7 +87,8 @@ pub struct Entry {
 }
 
 /// The journal does not take an append now; nothing of it was kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
 pub struct Full {
     /// Why.
     pub cause: Refusal,
@@ -96,13 +97,18 @@ pub struct Full {
 }
 
 /// Why an append is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Records that nobody may give up fill `max_bytes`.
+    #[error(
+        "the journal is full: records that wait for their destinations fill `journal.max_bytes`"
+    )]
     NoRoom,
     /// The disk does not take it, in the system's words.
+    #[error("the journal cannot write: {0}")]
     CannotWrite(String),
     /// The disk takes longer than anybody should wait. What it takes in the end is delivered.
+    #[error("the journal's disk has not answered for {} s", .0.as_secs())]
     Slow(Duration),
 }
 
@@ -113,22 +119,6 @@ impl Full {
         Full { cause, retry_after: Duration::from_secs(1) }
     }
 }
-
-impl fmt::Display for Full {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Refusal::NoRoom => f.write_str(
-                "the journal is full: records that wait for their destinations fill `journal.max_bytes`",
-            ),
-            Refusal::CannotWrite(reason) => write!(f, "the journal cannot write: {reason}"),
-            Refusal::Slow(patience) => {
-                write!(f, "the journal's disk has not answered for {} s", patience.as_secs())
-            }
-        }
-    }
-}
-
-impl std::error::Error for Full {}
 
 /// A record read from the journal and not settled yet.
 #[derive(Clone, Debug)]

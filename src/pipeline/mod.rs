@@ -43,21 +43,14 @@ pub use test_event::{TestOutcome, send_test_event};
 pub use trial::{Stages, Trial};
 
 /// A destination that could not be opened.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("destination `{destination}` cannot be opened: {cause}")]
 pub struct CannotOpen {
     /// Which one.
     pub destination: ResourceId,
     /// Why.
     pub cause: OpenError,
 }
-
-impl std::fmt::Display for CannotOpen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "destination `{}` cannot be opened: {}", self.destination, self.cause)
-    }
-}
-
-impl std::error::Error for CannotOpen {}
 
 /// All that happens to events, running.
 pub struct Pipeline {

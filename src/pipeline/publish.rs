@@ -1,33 +1,22 @@
 //! Events of the daemon's own: audit events go the way of all events, through dispatch and journal.
 
-use std::fmt;
-
 use super::Pipeline;
 use crate::event::{EventError, Timestamp, read_event};
 use crate::journal::Full;
 
 /// Why an event was not published.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The text is no event.
+    #[error(transparent)]
     NoEvent(EventError),
     /// The journal has no room now.
+    #[error(transparent)]
     Full(Full),
     /// The pipeline is closed.
+    #[error("the daemon is stopping")]
     Closed,
 }
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PublishError::NoEvent(error) => error.fmt(f),
-            PublishError::Full(full) => full.fmt(f),
-            PublishError::Closed => f.write_str("the daemon is stopping"),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}
 
 impl Pipeline {
     /// Matches one event against all subscriptions and keeps what matches, as for an event that came

@@ -149,11 +149,13 @@ impl Resources {
 }
 
 /// Why a resource cannot be. Codes are ngrok's where ngrok has that condition.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
     /// Not an id.
+    #[error("`{0}` is no id: 1 to {MAX_ID} letters, digits, `-`, `_` and `.` make one")]
     Id(String),
     /// The id is taken.
+    #[error("{kind} `{id}` exists already")]
     Duplicate {
         /// What kind of resource.
         kind: &'static str,
@@ -161,6 +163,7 @@ pub enum ResourceError {
         id: ResourceId,
     },
     /// More than the daemon takes.
+    #[error("more than {max} {kind}")]
     TooMany {
         /// Of what.
         kind: &'static str,
@@ -168,10 +171,13 @@ pub enum ResourceError {
         max: usize,
     },
     /// A subscription names a destination that is not there.
+    #[error("no destination `{0}`")]
     UnknownDestination(ResourceId),
     /// A subscription names a destination twice.
+    #[error("destination `{0}` is named twice")]
     RepeatedDestination(ResourceId),
     /// A source's event type is not in the catalog.
+    #[error("unknown event type `{name}`")]
     UnknownType {
         /// The name given.
         name: String,
@@ -179,8 +185,10 @@ pub enum ResourceError {
         nearest: Option<String>,
     },
     /// An event type stands twice in one subscription.
+    #[error("event type `{0}` stands twice in this subscription")]
     RepeatedType(String),
     /// A selected field is not a field of the type.
+    #[error("`{field}` is not a field of {event_type}")]
     UnknownField {
         /// The path given.
         field: String,
@@ -190,16 +198,22 @@ pub enum ResourceError {
         nearest: Option<String>,
     },
     /// A selected path is a group of fields.
+    #[error("`{0}` is a group of fields, not a field")]
     GroupField(String),
     /// A field is selected twice.
+    #[error("field `{0}` is selected twice")]
     RepeatedField(String),
     /// A field list without a field in it.
+    #[error("`fields` selects nothing")]
     NoFields,
     /// A subscription without sources or without destinations.
+    #[error("a subscription needs at least one {0}")]
     Empty(&'static str),
     /// The filter does not compile.
+    #[error(transparent)]
     Filter(FilterError),
     /// A batch setting is outside what the target's service takes.
+    #[error("`{setting}` must be {allowed}")]
     Batch {
         /// The setting.
         setting: &'static str,
@@ -246,39 +260,3 @@ impl ResourceError {
         }
     }
 }
-
-impl fmt::Display for ResourceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ResourceError::Id(id) => write!(
-                f,
-                "`{id}` is no id: 1 to {MAX_ID} letters, digits, `-`, `_` and `.` make one"
-            ),
-            ResourceError::Duplicate { kind, id } => write!(f, "{kind} `{id}` exists already"),
-            ResourceError::TooMany { kind, max } => write!(f, "more than {max} {kind}"),
-            ResourceError::UnknownDestination(id) => write!(f, "no destination `{id}`"),
-            ResourceError::RepeatedDestination(id) => {
-                write!(f, "destination `{id}` is named twice")
-            }
-            ResourceError::UnknownType { name, .. } => write!(f, "unknown event type `{name}`"),
-            ResourceError::RepeatedType(name) => {
-                write!(f, "event type `{name}` stands twice in this subscription")
-            }
-            ResourceError::UnknownField { field, event_type, .. } => {
-                write!(f, "`{field}` is not a field of {event_type}")
-            }
-            ResourceError::GroupField(field) => {
-                write!(f, "`{field}` is a group of fields, not a field")
-            }
-            ResourceError::RepeatedField(field) => write!(f, "field `{field}` is selected twice"),
-            ResourceError::NoFields => f.write_str("`fields` selects nothing"),
-            ResourceError::Empty(what) => write!(f, "a subscription needs at least one {what}"),
-            ResourceError::Filter(error) => error.fmt(f),
-            ResourceError::Batch { setting, allowed } => {
-                write!(f, "`{setting}` must be {allowed}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ResourceError {}

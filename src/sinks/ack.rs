@@ -1,6 +1,5 @@
 //! The verdict on one record, and what a fault means for the destination.
 
-use std::fmt;
 use std::time::Duration;
 
 /// What became of one record.
@@ -16,7 +15,8 @@ pub enum Ack {
 }
 
 /// Why a record did not go out, other than the record itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct Fault {
     /// What to do about it.
     pub kind: FaultKind,
@@ -57,11 +57,3 @@ impl Fault {
         Fault::new(FaultKind::Configuration, message)
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}

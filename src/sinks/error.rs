@@ -2,12 +2,13 @@
 //!
 //! Faults that show while delivering are in `ack.rs`.
 
-use std::fmt;
-
 /// Why settings do not make a target. Its `Display` is for the person who wrote them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// The text is no ARN, or one of its parts cannot be.
+    #[error(
+        "`{arn}` is not a usable ARN: {problem}; the form is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`"
+    )]
     Arn {
         /// The text as given.
         arn: String,
@@ -15,11 +16,15 @@ pub enum TargetError {
         problem: &'static str,
     },
     /// The partition, the ARN's second part, cannot be the name of one.
+    #[error(
+        "the partition of `{arn}` must be lower-case letters, digits and hyphens, such as `aws`, `aws-cn` or `aws-us-gov`"
+    )]
     ArnPartition {
         /// The text as given.
         arn: String,
     },
     /// The ARN's service is none of those that a target can be of.
+    #[error("the service of `{arn}` is none that events can go to, here it must be `{expected}`")]
     ArnService {
         /// The text as given.
         arn: String,
@@ -27,6 +32,7 @@ pub enum TargetError {
         expected: &'static str,
     },
     /// The ARN belongs to another kind of target.
+    #[error("`{arn}` belongs to another kind of target, here its service must be `{expected}`")]
     ArnOtherService {
         /// The text as given.
         arn: String,
@@ -34,6 +40,7 @@ pub enum TargetError {
         expected: &'static str,
     },
     /// The ARN names something else of the right service.
+    #[error("`{arn}` names another type of resource, it must end with `{expected}`")]
     ArnResource {
         /// The text as given.
         arn: String,
@@ -41,11 +48,13 @@ pub enum TargetError {
         expected: &'static str,
     },
     /// The role's ARN is not the ARN of an IAM role.
+    #[error("`{arn}` is not the ARN of an IAM role; the form is `arn:aws:iam::ACCOUNT:role/NAME`")]
     RoleArn {
         /// The text as given.
         arn: String,
     },
     /// A part of `auth` other than the role's ARN is wrong.
+    #[error("`{name}` {problem}")]
     Auth {
         /// The setting's name.
         name: &'static str,
@@ -53,6 +62,7 @@ pub enum TargetError {
         problem: String,
     },
     /// Another setting is wrong.
+    #[error("`{name}` {problem}")]
     Setting {
         /// The setting's name.
         name: &'static str,
@@ -79,67 +89,10 @@ impl TargetError {
     }
 }
 
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TargetError::Arn { arn, problem } => {
-                write!(
-                    f,
-                    "`{arn}` is not a usable ARN: {problem}; the form is \
-                     `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`"
-                )
-            }
-            TargetError::ArnPartition { arn } => {
-                write!(
-                    f,
-                    "the partition of `{arn}` must be lower-case letters, digits and hyphens, \
-                     such as `aws`, `aws-cn` or `aws-us-gov`"
-                )
-            }
-            TargetError::ArnService { arn, expected } => {
-                write!(
-                    f,
-                    "the service of `{arn}` is none that events can go to, here it must be \
-                     `{expected}`"
-                )
-            }
-            TargetError::ArnOtherService { arn, expected } => {
-                write!(
-                    f,
-                    "`{arn}` belongs to another kind of target, here its service must be \
-                     `{expected}`"
-                )
-            }
-            TargetError::ArnResource { arn, expected } => {
-                write!(f, "`{arn}` names another type of resource, it must end with `{expected}`")
-            }
-            TargetError::RoleArn { arn } => {
-                write!(
-                    f,
-                    "`{arn}` is not the ARN of an IAM role; the form is \
-                     `arn:aws:iam::ACCOUNT:role/NAME`"
-                )
-            }
-            TargetError::Auth { name, problem } | TargetError::Setting { name, problem } => {
-                write!(f, "`{name}` {problem}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TargetError {}
-
 /// Why a target could not be opened. Only what this machine can tell without asking a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct OpenError {
     /// What happened and what would help.
     pub message: String,
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for OpenError {}

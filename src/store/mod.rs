@@ -44,60 +44,33 @@ const MIGRATIONS: [&str; 1] = ["
 const PROOF: &str = "sluicegate";
 
 /// What cannot be done with the store.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file or its folder cannot be used.
+    #[error("{0} cannot be used: {1}")]
     File(PathBuf, io::Error),
     /// SQLite refuses.
-    Sqlite(rusqlite::Error),
+    #[error("the store {FILE} fails: {0}")]
+    Sqlite(#[from] rusqlite::Error),
     /// A later version of this program wrote the file.
+    #[error("the store {FILE} has version {0}, written by a later sluicegate; this one knows versions up to {known}", known = MIGRATIONS.len())]
     Newer(i64),
     /// The key is not a key.
+    #[error(transparent)]
     Key(BadMasterKey),
     /// The file was written with another key.
+    #[error(
+        "the store {FILE} was sealed with another key: set {MASTER_KEY_VARIABLE} to the one it was made with, or put its key file back"
+    )]
     WrongKey,
     /// A row does not open with the right key: somebody changed it.
+    #[error("the store {FILE} is damaged at {kind} `{id}`: the row was changed by others")]
     Damaged {
         /// The row's kind.
         kind: String,
         /// The row's id.
         id: String,
     },
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::File(path, error) => {
-                write!(f, "{} cannot be used: {error}", path.display())
-            }
-            StoreError::Sqlite(error) => write!(f, "the store {FILE} fails: {error}"),
-            StoreError::Newer(version) => write!(
-                f,
-                "the store {FILE} has version {version}, written by a later sluicegate; this one knows versions up to {}",
-                MIGRATIONS.len()
-            ),
-            StoreError::Key(bad) => bad.fmt(f),
-            StoreError::WrongKey => write!(
-                f,
-                "the store {FILE} was sealed with another key: set {MASTER_KEY_VARIABLE} to the one it was made with, or put its key file back"
-            ),
-            StoreError::Damaged { kind, id } => {
-                write!(
-                    f,
-                    "the store {FILE} is damaged at {kind} `{id}`: the row was changed by others"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite(error)
-    }
 }
 
 /// One resource as it is kept.

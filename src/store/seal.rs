@@ -22,20 +22,12 @@ const FILE: &str = "master.key";
 const KEY_BYTES: usize = 32;
 
 /// A text that is not a master key. It does not say which text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the master key ({MASTER_KEY_VARIABLE}, or {FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
+    2 * KEY_BYTES
+)]
 pub struct BadMasterKey;
-
-impl fmt::Display for BadMasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the master key ({MASTER_KEY_VARIABLE}, or {FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
-            2 * KEY_BYTES
-        )
-    }
-}
-
-impl std::error::Error for BadMasterKey {}
 
 /// The key that seals what is kept.
 pub struct MasterKey(LessSafeKey);

@@ -46,9 +46,10 @@ const OWNED: [(&str, &str); 8] = [
 ];
 
 /// Why a property of the client cannot be set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PropertyError {
     /// Only the daemon sets it.
+    #[error("`{name}` is not for settings: {instead}")]
     Owned {
         /// The property.
         name: String,
@@ -56,21 +57,9 @@ pub enum PropertyError {
         instead: &'static str,
     },
     /// The client does not know it, or not with this value; its own words. They may quote the value.
+    #[error("librdkafka says: {0}")]
     Refused(String),
 }
-
-impl std::fmt::Display for PropertyError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            PropertyError::Owned { name, instead } => {
-                write!(f, "`{name}` is not for settings: {instead}")
-            }
-            PropertyError::Refused(words) => write!(f, "librdkafka says: {words}"),
-        }
-    }
-}
-
-impl std::error::Error for PropertyError {}
 
 /// Checks one property by itself, without opening anything.
 ///

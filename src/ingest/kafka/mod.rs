@@ -58,16 +58,9 @@ pub struct KafkaSettings {
 }
 
 /// The client cannot be made with these settings.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the Kafka client cannot be made: {0}")]
 pub struct CannotConsume(String);
-
-impl std::fmt::Display for CannotConsume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the Kafka client cannot be made: {}", self.0)
-    }
-}
-
-impl std::error::Error for CannotConsume {}
 
 /// Kafka ingest, running.
 pub struct Kafka {
