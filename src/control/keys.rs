@@ -56,8 +56,7 @@ pub(super) fn mint(id: &str) -> Secret {
 
 /// The hash that is kept of a token.
 pub(super) fn hash(token: &Secret) -> String {
-    let hash = digest(&SHA256, token.expose().as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest(&SHA256, token.expose().as_bytes()))
 }
 
 /// The KSUID of a token's resource, if it has a token's form.

@@ -16,10 +16,7 @@ pub(super) type Letter = (Arc<Record>, String);
 pub(super) fn letter(place: &str, event: &[u8], rejection: &Rejection, now: Timestamp) -> Letter {
     let body = match str::from_utf8(event) {
         Ok(text) => json!(text),
-        Err(_) => {
-            let hex: String = event.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "hex": hex })
-        }
+        Err(_) => json!({ "hex": hex::encode(event) }),
     };
     let record = Record { event_id: place.into(), time: now, body: Bytes::from(body.to_string()) };
     (Arc::new(record), format!("{} ({})", rejection.message, rejection.code))

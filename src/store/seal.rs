@@ -44,15 +44,8 @@ impl MasterKey {
     /// # Errors
     /// When it is anything else.
     pub fn parse(text: &str) -> Result<MasterKey, BadMasterKey> {
-        let digits = text.trim().as_bytes();
-        let pairs = digits.chunks_exact(2).map(|pair| {
-            let digit = |at: usize| char::from(pair[at]).to_digit(16);
-            Some(u8::try_from(digit(0)? * 16 + digit(1)?).unwrap_or(u8::MAX))
-        });
-        let bytes: Vec<u8> = pairs.collect::<Option<_>>().ok_or(BadMasterKey)?;
-        if digits.len() != 2 * KEY_BYTES {
-            return Err(BadMasterKey);
-        }
+        let bytes = hex::decode(text.trim()).map_err(|_| BadMasterKey)?;
+        // An AES-256 key of another length is refused here.
         let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| BadMasterKey)?;
         Ok(MasterKey(LessSafeKey::new(key)))
     }
@@ -73,7 +66,7 @@ impl MasterKey {
         let path = folder.join(FILE);
         let failed = |error| StoreError::File(path.clone(), error);
         let fresh: [u8; KEY_BYTES] = rand::random();
-        let text: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = hex::encode(fresh);
         // Written beside and linked into place, so that nobody ever reads a half-written key.
         let draft = folder.join(format!("{FILE}.{}", std::process::id()));
         let mut file = OpenOptions::new()

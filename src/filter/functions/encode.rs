@@ -1,10 +1,20 @@
 //! Base64, the standard alphabet. Padding is written, and may be missing where it is read.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use super::super::error::EvalError;
 use super::super::value::{Text, Value};
 use super::{Budget, Outcome, refuse};
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Padding is right or missing; bits that a last digit has too many are nothing, as in cel-go.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 
 pub(in super::super) fn base64_encode<'a>(
     arguments: &[Value<'a>],
@@ -12,17 +22,7 @@ pub(in super::super) fn base64_encode<'a>(
 ) -> Outcome<'a> {
     let [Value::Bytes(bytes)] = arguments else { return refuse("base64.encode", arguments) };
     budget.build(bytes.len().div_ceil(3) * 4)?;
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let index = (bits >> (18 - 6 * digit)) & 63;
-            let present = digit <= chunk.len();
-            text.push(if present { char::from(ALPHABET[index as usize]) } else { '=' });
-        }
-    }
-    Ok(Value::String(Text::Shared(text.into())))
+    Ok(Value::String(Text::Shared(BASE64.encode(bytes).into())))
 }
 
 pub(in super::super) fn base64_decode<'a>(
@@ -38,24 +38,7 @@ pub(in super::super) fn base64_decode<'a>(
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    let padding = text.len() - digits.len();
-    let padded = padding == 0 || text.len().is_multiple_of(4) && padding <= 2;
-    if !padded || digits.len() % 4 == 1 {
-        return None;
-    }
-    let (mut bits, mut count, mut bytes) = (0u32, 0, Vec::with_capacity(text.len() / 4 * 3 + 2));
-    for byte in digits.bytes() {
-        let digit = ALPHABET.iter().position(|known| *known == byte)?;
-        bits = bits << 6 | u32::try_from(digit).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(bytes)
+    BASE64.decode(text).ok()
 }
 
 #[cfg(test)]
@@ -72,7 +55,11 @@ mod tests {
             ("", Some(b"")),
             ("a", None),
             ("aGVsbG8==", None),
+            ("aGVsbG9=", Some(b"hello")),
             ("a===", None),
+            ("====", None),
+            ("aGVsbG8=aGVs", None),
+            ("aGVs\nbG8=", None),
             ("aGVsb-8=", None),
             ("aGVs bG8=", None),
         ] {

@@ -112,9 +112,7 @@ fn write_clause(
 }
 
 fn write_hex(out: &mut String, bytes: &[u8], upper: bool) -> std::fmt::Result {
-    bytes.iter().try_for_each(|byte| {
-        if upper { write!(out, "{byte:02X}") } else { write!(out, "{byte:02x}") }
-    })
+    out.write_str(&if upper { hex::encode_upper(bytes) } else { hex::encode(bytes) })
 }
 
 /// Bytes as text; a run of bytes that are no UTF-8 becomes one replacement character.
