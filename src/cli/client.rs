@@ -3,23 +3,16 @@
 //! It knows no route but that of events.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use serde_json::Value;
 
 use super::Failure;
+use crate::https::{self, HttpsClient, read_roots, system_roots};
 use crate::sinks::Secret;
 
 /// How long a daemon may take over one answer, if nothing else is said.
@@ -39,10 +32,8 @@ pub(super) struct Client {
     base: String,
     key: Option<Secret>,
     patience: Duration,
-    pool: Http,
+    pool: HttpsClient,
 }
-
-type Http = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 impl Client {
     /// A client for a base such as `http://127.0.0.1:4181`. With `https` the daemon's certificate
@@ -52,12 +43,13 @@ impl Client {
         // Reading the machine's roots takes a while, and plain addresses do not need them.
         let roots =
             if base.starts_with("https:") { system_roots() } else { RootCertStore::empty() };
-        Client { base, key: None, patience: TIMEOUT, pool: pool(roots) }
+        Client { base, key: None, patience: TIMEOUT, pool: https::client(roots) }
     }
 
     /// Trusts the CAs in a file (PEM) and no others.
     pub(super) fn trusting(mut self, ca: &Path) -> Result<Client, Failure> {
-        self.pool = pool(read_roots(ca)?);
+        let no = |problem| Failure::work(format!("{}: {problem}", ca.display()));
+        self.pool = https::client(read_roots(ca).map_err(no)?);
         Ok(self)
     }
 
@@ -126,40 +118,6 @@ impl Client {
             .await
             .map_err(|_| no(format!("no answer within {} s", self.patience.as_secs())))?
     }
-}
-
-#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
-fn pool(roots: RootCertStore) -> Http {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let builder = HttpsConnectorBuilder::new().with_tls_config(config);
-    Pool::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().build())
-}
-
-/// The CAs that this machine trusts; none where it has no list of them, which then shows as a
-/// certificate that is not trusted.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
-}
-
-fn read_roots(file: &Path) -> Result<RootCertStore, Failure> {
-    let no = |reason: String| Failure::work(format!("{}: {reason}", file.display()));
-    let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|error| no(error.to_string()))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| no(error.to_string()))?;
-        roots.add(certificate).map_err(|error| no(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(no("holds no certificate in PEM form".to_owned()));
-    }
-    Ok(roots)
 }
 
 /// The innermost cause, which is the one that says what happened.

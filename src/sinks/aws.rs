@@ -20,10 +20,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::Mutex;
 
 use super::auth::Auth;
+use crate::https::CONNECT_TIMEOUT;
 
-/// Time to open a connection: one lost SYN (sent again after 1 s, then 2 s) is forgiven. The AWS
-/// SDKs' own number.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 /// Time for one request, from connecting to the whole answer: 5 MiB at 5 Mbit/s, or a service that
 /// is slow, but not a batch that hangs. A retry after it may deliver twice.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -14,12 +14,6 @@ use axum::http::{Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::ack::{Ack, Fault, FaultKind};
 use super::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT, causes};
@@ -27,9 +21,8 @@ use super::error::TargetError;
 use super::file::lines;
 use super::parts::{Outcome, Parts};
 use crate::event::Record;
+use crate::https::{self, HttpsClient};
 
-/// Time to open a connection, the same as for AWS.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(3_100);
 /// Time from connecting to the head of the answer. A retry after it may deliver twice.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the answer's body, which decides nothing.
@@ -41,38 +34,11 @@ const MAX_ANSWER: usize = 16 * 1024;
 const MAX_TEXT: usize = 200;
 /// Longest URL: what proxies on the way are sure to take.
 const MAX_URL: usize = 2_048;
-/// Idle connections that are kept for one host: one for each destination that shares it, within
-/// reason.
-const MAX_IDLE: usize = 8;
 
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
-type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// Shared by all callbacks, so that they share connections and the parsed root certificates.
-static HTTP: LazyLock<Http> = LazyLock::new(|| {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls());
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(MAX_IDLE)
-        .build(builder.https_or_http().enable_http1().wrap_connector(tcp))
-});
-
-/// Trusts whom this machine trusts. Where it has no list of them, https callbacks fail by saying that
-/// the certificate is not trusted, and plain ones work.
-#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
-fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring speaks TLS")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
+static HTTP: LazyLock<HttpsClient> = LazyLock::new(|| https::client(https::system_roots()));
 
 /// Hosts, other than this machine, that callbacks may reach without TLS; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
