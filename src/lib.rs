@@ -3,7 +3,7 @@
 //! The map, in reading order. A room imports only from rooms before it, and only through that
 //! room's `mod.rs`; a test in `tests/it` fails on an import that points backwards.
 //!
-//! - [`report`]: how mistakes are shown: place, caret, nearest name
+//! - [`report`]: how mistakes are shown (place, caret, nearest name), and text from outside (escaped)
 //! - [`lock`]: how a lock is taken whose holder panicked
 //! - [`https`]: our own HTTPS client, for callbacks and for the command line
 //! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics

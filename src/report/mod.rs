@@ -1,10 +1,15 @@
 //! How mistakes are shown to the person who must mend them: place, caret and nearest name.
 //!
-//! Used by the filter language and the settings file alike. It formats; it neither detects mistakes
+//! Used by the filter language and the settings file alike; and the one place that says how text from
+//! outside is shown on terminals and in text logs ([`escaped`]). It formats; it neither detects mistakes
 //! nor prints anything itself.
 
+mod hidden;
+
+use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::fmt::Write as _;
+
+pub use hidden::{escaped, name_of_hidden};
 
 /// A half-open range of byte offsets in a source text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,21 +47,41 @@ pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
 ///   |         ^^^^^^^^^^^
 /// ```
 ///
-/// A span over several lines is marked up to the end of its first line.
+/// A span over several lines is marked up to the end of its first line. What cannot be seen in the
+/// line, or is taken for a plain space, is shown as an escape (`\u{a0}`), and a tab as four spaces: so
+/// the carets stand right, and nothing in a stranger's text moves the terminal. Each other character
+/// counts as one column, which wide ones (Chinese, Japanese, emoji) are not.
 #[must_use]
 pub fn caret(source: &str, span: Span) -> String {
-    let (line, column) = line_column(source, span.start);
-    let text = source.lines().nth(line - 1).unwrap_or("");
-    let covered = source.get(span.start..span.end).unwrap_or("");
-    let width = covered.lines().next().unwrap_or("").chars().count().max(1);
-    let number = line.to_string();
-    let margin = " ".repeat(number.len());
-    let indent: String =
-        text.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{margin} |\n{number} | {text}\n{margin} | {indent}{}", "^".repeat(width));
-    out
+    let start = source.floor_char_boundary(span.start);
+    let end = source.floor_char_boundary(span.end).max(start);
+    let (number, _) = line_column(source, start);
+    let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+    let text = source[line_start..].lines().next().unwrap_or("");
+    // The line break itself is no part of the text, but a span may start or end there.
+    let place = |offset: usize| (offset - line_start).min(text.len());
+    let (before, covered) = (&text[..place(start)], &text[place(start)..place(end)]);
+    let indent = " ".repeat(source_line(before).chars().count());
+    let carets = "^".repeat(source_line(covered).chars().count().max(1));
+    let text = source_line(text);
+    let margin = " ".repeat(number.to_string().len());
+    format!("{margin} |\n{number} | {text}\n{margin} | {indent}{carets}")
+}
+
+/// A part of a source line as [`caret`] shows it.
+fn source_line(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\t' => out.push_str("    "),
+            char if name_of_hidden(char).is_some() => out.extend(hidden::escape(char)),
+            char => out.push(char),
+        }
+    }
+    Cow::Owned(out)
 }
 
 /// The candidate most like `name`, if any is close enough to be what was meant; of two that are
@@ -95,6 +120,23 @@ mod tests {
     fn carets_stand_under_the_span() {
         let shown = caret("a\nb + cc", Span { start: 6, end: 8 });
         assert_eq!(shown, "  |\n2 | b + cc\n  |     ^^");
+    }
+
+    #[test]
+    fn carets_stand_under_the_span_whatever_cannot_be_seen_before_it() {
+        let after = |text: &str| caret(&format!("{text}x"), Span { start: text.len(), end: 99 });
+        assert_eq!(after("\t"), "  |\n1 |     x\n  |     ^");
+        assert_eq!(after("a\u{200b}"), "  |\n1 | a\\u{200b}x\n  |          ^");
+        assert_eq!(after("\u{1b}[2J\r"), "  |\n1 | \\u{1b}[2J\\rx\n  |            ^");
+        assert_eq!(after("one\r\né\u{a0}"), "  |\n2 | é\\u{a0}x\n  |        ^");
+    }
+
+    #[test]
+    fn a_span_at_the_end_of_a_line_has_its_caret_there() {
+        assert_eq!(caret("ab\r\ncd", Span { start: 2, end: 4 }), "  |\n1 | ab\n  |   ^");
+        assert_eq!(caret("ab\ncd", Span { start: 1, end: 5 }), "  |\n1 | ab\n  |  ^");
+        assert_eq!(caret("", Span { start: 0, end: 0 }), "  |\n1 | \n  | ^");
+        assert_eq!(caret("é", Span { start: 1, end: 2 }), "  |\n1 | é\n  | ^");
     }
 
     #[test]
