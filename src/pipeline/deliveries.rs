@@ -3,7 +3,7 @@
 //! It starts tasks, hands them new settings and ends those of destinations that are gone and empty.
 //! What a task does with its records is told in `delivery`; it opens no connection.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use super::DestinationStatus;
 use super::delivery::{Delivery, Orders, Outlet};
 use super::health::Health;
 use crate::journal::{Account, Journal};
+use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
 use crate::sinks::Sink;
 
@@ -38,7 +39,7 @@ impl Deliveries {
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 
     /// The open sink of a destination in force.

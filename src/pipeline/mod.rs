@@ -195,7 +195,7 @@ impl Pipeline {
     }
 
     fn subscriptions(&self) -> MutexGuard<'_, Vec<ResourceId>> {
-        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.subscriptions)
     }
 
     /// The subscriptions in force, or `None` once the pipeline is closed. While the guard lives they
