@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluicegate::event::{Record, Timestamp};
-use sluicegate::journal::{Durability, Entry, Journal, JournalSettings, Outcome};
+use sluicegate::journal::{Durability, Entry, Generation, Journal, JournalSettings, Outcome};
 use sluicegate::resources::{Overflow, ResourceId};
 
 /// Bytes of a record's body.
@@ -95,7 +95,7 @@ async fn append(folder: &Path, senders: usize, records: usize) -> (f64, f64) {
         tasks.push(tokio::spawn(async move {
             let mut appended = 0;
             while began.elapsed() < EACH {
-                journal.append(body.clone(), Vec::new()).await.unwrap();
+                journal.append(Generation::default(), body.clone(), Vec::new()).await.unwrap();
                 appended += body.len();
             }
             appended
@@ -117,7 +117,7 @@ async fn backlog(folder: &Path) {
     let journal = Journal::open(&settings(folder.path())).unwrap();
     let body: Vec<Entry> = (0..1_000).map(|_| entry(&destinations)).collect();
     while journal.status().bytes < BACKLOG {
-        journal.append(body.clone(), Vec::new()).await.unwrap();
+        journal.append(Generation::default(), body.clone(), Vec::new()).await.unwrap();
     }
     drop(journal);
     let bytes = BACKLOG as f64 / 1e6;
@@ -132,10 +132,10 @@ async fn backlog(folder: &Path) {
     let (began, mut left) = (Instant::now(), journal.pending_records());
     let records = left;
     while left > 0 {
-        for pending in cursor.read(500, 5 << 20).await {
-            cursor.settle(pending.position, Outcome::Delivered);
-            left -= 1;
-        }
+        let read = cursor.read(500, 5 << 20).await;
+        let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
+        cursor.settle(&settled);
+        left -= read.len() as u64;
     }
     let took = began.elapsed().as_secs_f64();
     println!(

@@ -16,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 pub const INGEST_ACCEPTED: &str = "sluicegate_ingest_accepted_events_total";
 /// Events rejected.
 pub const INGEST_REJECTED: &str = "sluicegate_ingest_rejected_events_total";
+/// Bodies and events refused at any entrance; label `code`.
+pub const INGEST_REFUSED: &str = "sluicegate_ingest_refused_total";
 /// Messages of Kafka kept.
 pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
 /// Messages between the stored offset and the end of a partition; labels `topic`, `partition`.
@@ -116,6 +118,7 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!(INGEST_ACCEPTED, "events accepted");
     describe_counter!(INGEST_REJECTED, "events rejected");
+    describe_counter!(INGEST_REFUSED, "bodies and events refused, by code");
     describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");

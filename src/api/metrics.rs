@@ -15,6 +15,9 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
     }
     counter!(telemetry::INGEST_ACCEPTED).absolute(status.accepted);
     counter!(telemetry::INGEST_REJECTED).absolute(status.rejected);
+    for (code, count) in &status.refused {
+        counter!(telemetry::INGEST_REFUSED, "code" => *code).absolute(*count);
+    }
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
     counter!(telemetry::JOURNAL_DAMAGED).absolute(status.journal.damaged);
     gauge!(telemetry::JOURNAL_ERROR).set(f64::from(u8::from(status.journal.error.is_some())));

@@ -1,6 +1,6 @@
 //! `/status`: the pipeline's reading as JSON.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::control::{Access, AccessCounts, Scope};
 use crate::ingest::KafkaReading;
@@ -21,7 +21,13 @@ pub(super) fn to_json(status: &Status, access: &Access, kafka: Option<&KafkaRead
         })
         .collect();
     let destinations: Vec<Value> = status.destinations.iter().map(destination).collect();
-    let mut ingest = json!({"accepted": status.accepted, "rejected": status.rejected});
+    let refused: Map<String, Value> =
+        status.refused.iter().map(|(code, count)| ((*code).to_owned(), json!(count))).collect();
+    let mut ingest = json!({
+        "accepted": status.accepted,
+        "rejected": status.rejected,
+        "refused": refused,
+    });
     if let Some(reading) = kafka {
         ingest["kafka"] = of_kafka(reading);
     }

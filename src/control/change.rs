@@ -19,7 +19,7 @@ use super::world::{World, row_of};
 use super::{Asked, Control, Outbox};
 use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
-use crate::pipeline::{CannotOpen, PublishError, send_test_event};
+use crate::pipeline::{CannotOpen, NotTaken, PublishError, send_test_event};
 use crate::resources::Resources;
 use crate::sinks::{Ack, Secret};
 use crate::store::{Change, Store, StoreError};
@@ -425,8 +425,10 @@ impl Control {
                     Err(PublishError::NoEvent(error)) => {
                         warn!(%error, "an audit event is not valid and is left out");
                     }
-                    Err(PublishError::Full(full)) => return Err(unavailable(full.to_string())),
-                    Err(PublishError::Closed) => return Ok(()),
+                    Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(()),
+                    Err(PublishError::NotTaken(cause)) => {
+                        return Err(unavailable(cause.to_string()));
+                    }
                 }
                 outbox.published = event.number;
             }

@@ -7,10 +7,9 @@
 //!
 //! `kind` is the table of kinds and fields; `request` reads bodies by it and `object` writes
 //! answers by it; `rules` holds what one resource asks of others; `world` is everything at one
-//! moment; `access`, `acl` and `keys` decide who may come in.
+//! moment; `access` and `keys` decide who may come in.
 
 mod access;
-mod acl;
 mod audit;
 mod change;
 mod keys;
@@ -33,14 +32,13 @@ use std::sync::{Arc, RwLock};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use crate::event::Catalog;
+use crate::event::{Acl, Catalog};
 use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
 use crate::store::{Change, Identity, MasterKey, Store, StoreError};
 
 pub use access::{Access, AccessCounts, Scope};
-pub use acl::Acl;
 pub use audit::Caller;
 pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
@@ -219,7 +217,7 @@ impl Control {
         if !keys::opens(token, credential) || bot.is_some_and(|bot| !bot.flag("active")) {
             return Err(BadKey::Wrong);
         }
-        Ok(Some(Acl::of(credential)))
+        Ok(Some(Acl::new(&credential.texts("acl").collect::<Vec<_>>())))
     }
 
     /// One resource.

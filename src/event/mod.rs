@@ -1,20 +1,24 @@
-//! What happened: events as they come in, the catalog of their types, and the one pass that finds
-//! fields in their bytes.
+//! What happened: events as they come in, how they stand in a body, the catalog of their types, and
+//! the one pass that finds fields in their bytes.
 //!
 //! Knows JSON and the catalog; knows nothing of filters, subscriptions or I/O.
 
+mod acl;
 mod builtin;
 mod catalog;
 mod envelope;
 mod extract;
+mod frame;
 mod id;
 mod record;
 mod scan;
 mod time;
 
+pub use acl::Acl;
 pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
 pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};
+pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
 pub use id::{ksuid, ksuid_after};
 pub use record::Record;
 pub use scan::{JsonCursor, MAX_DEPTH, ScanError, next_special, string_value, unescape};

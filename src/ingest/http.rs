@@ -20,11 +20,10 @@ use tracing::debug;
 
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
-use super::frame::{Framed, Framing, MAX_EVENTS, Rejection, Rules, TooMany};
-use crate::control::{Acl, Control, Scope};
-use crate::event::Timestamp;
+use crate::control::{Control, Scope};
+use crate::event::{Acl, Framing, MAX_EVENTS, Rejection, TooMany};
 use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
 
 /// How long a sender may take over one body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,6 +75,7 @@ async fn take_body(State(ingest): State<Arc<Ingest>>, request: Request) -> Respo
         Ok(taken) => taken.into_response(),
         Err(refusal) => {
             debug!(status = refusal.status.as_u16(), message = %refusal.message, "refused a body");
+            ingest.pipeline.count_refused(refusal.code);
             refusal.into_response()
         }
     }
@@ -99,7 +99,7 @@ impl Ingest {
         let _reserved = self.reserve(&head.headers, encoding).await?;
         let body = self.read(body).await?;
         let body = self.decode(body, encoding).await?;
-        self.keep(&body, framing, acl.as_ref()).await
+        self.keep(body, framing, acl).await
     }
 
     /// Lets a request in by its address and its token, and tells what its token may send; whatever
@@ -171,55 +171,40 @@ impl Ingest {
             return Ok(body);
         }
         let max = self.settings.max_decompressed;
-        let decoded = tokio::task::spawn_blocking(move || encoding.decode(&body, max)).await;
-        match decoded {
-            Ok(Ok(decoded)) => Ok(Bytes::from(decoded)),
-            Ok(Err(DecompressError::TooLarge)) => Err(ErrorAnswer::new(
+        // However small: what it becomes is not known before.
+        match self.pipeline.workers().run(true, move || encoding.decode(&body, max)).await {
+            Ok(decoded) => Ok(Bytes::from(decoded)),
+            Err(DecompressError::TooLarge) => Err(ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "ERR_SLUICEGATE_1102",
                 format!("the decompressed body has more than {max} bytes"),
             )),
-            Ok(Err(DecompressError::Corrupt(error))) => Err(ErrorAnswer::new(
+            Err(DecompressError::Corrupt(error)) => Err(ErrorAnswer::new(
                 StatusCode::BAD_REQUEST,
                 "ERR_NGROK_212",
                 format!("the body is not what `Content-Encoding` says: {error}"),
             )),
-            Err(error) => Err(ErrorAnswer::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "ERR_NGROK_10000",
-                format!("decompression ended early: {error}"),
-            )),
         }
     }
 
-    /// Checks, dispatches and keeps the events of a body, and makes the answer.
+    /// Takes the events of a body in, and makes the answer.
     async fn keep(
         &self,
-        body: &[u8],
+        body: Bytes,
         framing: Framing,
-        acl: Option<&Acl>,
+        acl: Option<Acl>,
     ) -> Result<Response, ErrorAnswer> {
-        let framed = Framed::split(body, framing).map_err(|TooMany| {
+        let framed = self.pipeline.frame(body, framing).await.map_err(|TooMany| {
             ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "ERR_SLUICEGATE_1105",
                 format!("the body has more than {MAX_EVENTS} events"),
             )
         })?;
-        let guard = self.pipeline.dispatcher().await;
-        let dispatcher = guard.as_ref().ok_or_else(stopping)?;
-        let max_event = self.settings.max_event;
-        let rules = Rules { dispatcher, max_event, now: Timestamp::now(), acl };
-        let (events, rejected) = framed.events(&rules);
-        let dispatched = dispatcher.dispatch(&events);
-        self.pipeline.keep(dispatched, events.len(), rejected.len()).await.map_err(|full| {
-            let retry_after = Some(full.retry_after.as_secs().max(1));
-            let message = format!("{full}: nothing of this body was kept, send it again later");
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            ErrorAnswer { status, code: "ERR_SLUICEGATE_1106", message, retry_after }
-        })?;
-        self.pipeline.note(&events);
-        Ok(answer(events.len(), &rejected, framed.is_empty()))
+        let is_empty = framed.is_empty();
+        let sender = Sender::new(self.settings.max_event, acl);
+        let taken = self.pipeline.take(&Arc::new(framed), &Arc::new(sender)).await;
+        taken.map(|taken| answer(&taken, is_empty)).map_err(not_taken)
     }
 
     fn body_too_large(&self) -> ErrorAnswer {
@@ -233,6 +218,19 @@ impl Ingest {
 
 fn unauthorized(refused: Unauthorized) -> ErrorAnswer {
     ErrorAnswer::new(StatusCode::UNAUTHORIZED, refused.code(), refused.to_string())
+}
+
+fn not_taken(cause: NotTaken) -> ErrorAnswer {
+    let (code, retry_after) = match &cause {
+        NotTaken::Closed => return stopping(),
+        NotTaken::Full(full) => ("ERR_SLUICEGATE_1106", full.retry_after.as_secs().max(1)),
+        NotTaken::Changing => ("ERR_SLUICEGATE_1113", 1),
+    };
+    let message = format!("{cause}: nothing of this body was kept, send it again later");
+    ErrorAnswer {
+        retry_after: Some(retry_after),
+        ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message)
+    }
 }
 
 fn stopping() -> ErrorAnswer {
@@ -272,17 +270,16 @@ fn framing(headers: &HeaderMap) -> Result<Framing, ErrorAnswer> {
     ))
 }
 
-fn answer(accepted: usize, rejected: &[Rejection], empty: bool) -> Response {
-    let rejected: Vec<_> = rejected
-        .iter()
-        .map(|it| json!({"index": it.index, "error_code": it.code, "msg": it.message}))
-        .collect();
-    let mut body = json!({"accepted": accepted, "rejected": rejected});
-    if empty {
+fn answer(taken: &Taken, is_empty: bool) -> Response {
+    let refused =
+        |it: &Rejection| json!({"index": it.place.index, "error_code": it.code, "msg": it.message});
+    let refused: Vec<_> = taken.refused.iter().map(refused).collect();
+    let mut body = json!({"accepted": taken.accepted, "rejected": refused});
+    if is_empty {
         body["error_code"] = "ERR_SLUICEGATE_1108".into();
         body["msg"] = "the body holds no event".into();
     }
-    let status = if accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let status = if taken.accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     (status, axum::Json(body)).into_response()
 }
 

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::frame::Rejection;
-use crate::event::{Record, Timestamp};
+use crate::event::{Record, Rejection, Timestamp};
 
 /// A rejected event as the journal takes it: a record whose id tells its place, and why.
 pub(super) type Letter = (Arc<Record>, String);

@@ -4,10 +4,10 @@
 //! There are HTTP, Kafka and standard input. What becomes of an accepted event is the pipeline's matter.
 
 mod decompress;
-mod frame;
 mod http;
 mod kafka;
 mod letter;
+mod lines;
 mod stdin;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,6 +19,7 @@ pub use kafka::{
     CannotConsume, Kafka, KafkaBoard, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
     PropertyError, ask_kafka, check_kafka_property,
 };
+pub use lines::{Lines, read_lines};
 pub use stdin::Stdin;
 
 /// The settings of HTTP ingest. Sizes are in bytes.

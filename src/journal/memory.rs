@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::settlement::Hold;
-use super::{Account, Entry, Full, Offer, Outcome, Pending, RECORD_OVERHEAD, Refusal, Settlement};
+use super::{
+    Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, RECORD_OVERHEAD,
+    Refusal, Settlement,
+};
 use crate::event::Record;
 use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
@@ -25,6 +28,8 @@ pub(super) struct Memory {
 
 #[derive(Default)]
 struct State {
+    /// The earliest that is still taken.
+    generation: Generation,
     /// Bytes of all records that some queue holds.
     bytes: usize,
     /// Bytes of those that some queue may not give up.
@@ -81,12 +86,24 @@ impl Memory {
         lock(&self.state)
     }
 
-    pub(super) fn append(&self, entries: Vec<Entry>, offers: &[Offer]) -> Result<Settlement, Full> {
+    pub(super) fn begin(&self, generation: Generation) {
+        self.state().generation = generation;
+    }
+
+    pub(super) fn append(
+        &self,
+        generation: Generation,
+        entries: Vec<Entry>,
+        offers: &[Offer],
+    ) -> Result<Settlement, AppendError> {
         let needed: usize = entries.iter().map(|entry| cost(&entry.record)).sum();
         let since = Instant::now();
         let mut state = self.state();
+        if generation < state.generation {
+            return Err(AppendError::Outdated);
+        }
         if !state.make_room(needed, self.max_bytes) {
-            return Err(Full::new(Refusal::NoRoom));
+            return Err(Full::new(Refusal::NoRoom).into());
         }
         for offer in offers {
             state.queue(&offer.destination).account.offer(offer);
@@ -326,9 +343,9 @@ mod tests {
         Memory::new(records * cost(&entry(1_000, &[]).record))
     }
 
-    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<Settlement, Full> {
+    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<Settlement, AppendError> {
         let offers = all_matched(&entries);
-        memory.append(entries, &offers)
+        memory.append(Generation::default(), entries, &offers)
     }
 
     #[tokio::test]

@@ -86,6 +86,33 @@ pub struct Entry {
     pub destinations: Arc<[ResourceId]>,
 }
 
+/// The number of a set of subscriptions: an append says by which one it was dispatched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// The one after it.
+    #[must_use]
+    pub fn next(self) -> Generation {
+        Generation(self.0 + 1)
+    }
+}
+
+/// Why an append was not taken; nothing of it was kept or counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppendError {
+    /// It was dispatched by subscriptions that are no longer in force.
+    Outdated,
+    /// The journal does not take it now.
+    Full(Full),
+}
+
+impl From<Full> for AppendError {
+    fn from(full: Full) -> AppendError {
+        AppendError::Full(full)
+    }
+}
+
 /// The journal does not take an append now; nothing of it was kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
@@ -208,15 +235,29 @@ impl Journal {
     /// it is counted at once and saved within a second.
     ///
     /// # Errors
-    /// [`Full`] when there is no room, or the disk takes nothing; then nothing was kept or counted.
+    /// When a later generation has begun, when there is no room, or when the disk takes nothing; then
+    /// nothing was kept or counted.
     pub async fn append(
         &self,
+        generation: Generation,
         entries: Vec<Entry>,
         offers: Vec<Offer>,
-    ) -> Result<Settlement, Full> {
+    ) -> Result<Settlement, AppendError> {
         match &*self.store {
-            Store::Disk(disk) => disk.append(entries, offers).await.map(|()| Settlement::default()),
-            Store::Memory(memory) => memory.append(entries, &offers),
+            Store::Disk(disk) => {
+                disk.append(generation, entries, offers).await.map(|()| Settlement::default())
+            }
+            Store::Memory(memory) => memory.append(generation, entries, &offers),
+        }
+    }
+
+    /// Takes appends of this generation and of later ones only, from now on. Returns when those of
+    /// earlier ones that were under way are on disk or have failed, so that nothing of them comes
+    /// any more; or after half a minute if the disk hangs.
+    pub async fn begin(&self, generation: Generation) {
+        match &*self.store {
+            Store::Disk(disk) => disk.begin(generation).await,
+            Store::Memory(memory) => memory.begin(generation),
         }
     }
 

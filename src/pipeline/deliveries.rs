@@ -57,8 +57,8 @@ impl Deliveries {
         same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
     }
 
-    /// Delivers to these from now on, and to no others but for what those still have. Nothing may
-    /// be appended meanwhile for a destination that is not among them.
+    /// Delivers to these from now on, and to no others but for what those still have and what still
+    /// comes for them until [`Deliveries::end_removed`].
     pub(super) fn deliver_to(&self, outlets: Vec<Outlet>) {
         let mut all = self.running();
         let mut before = std::mem::take(&mut *all);
@@ -75,8 +75,6 @@ impl Deliveries {
                 None => self.spawn(destination, orders),
             });
         }
-        // What is empty ends here, with its orders; nothing more comes in.
-        before.retain(|running| self.account(running).pending_records > 0);
         for mut running in before {
             if !running.removed {
                 info!(destination = %running.destination.id, "removed; what it has is still delivered");
@@ -84,6 +82,13 @@ impl Deliveries {
             running.removed = true;
             all.push(running);
         }
+    }
+
+    /// Ends the delivery to removed destinations that nothing waits for. Nothing may be appended for
+    /// them any more.
+    pub(super) fn end_removed(&self) {
+        let waits = |running: &Running| self.account(running).pending_records > 0;
+        self.running().retain(|running| !running.removed || waits(running));
     }
 
     fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {

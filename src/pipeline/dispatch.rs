@@ -1,7 +1,8 @@
-//! Dispatch: events in, records out, in one synchronous call.
+//! Dispatch: events with their slots in, records out, in one synchronous call.
 //!
-//! Route, extract, filter, project, in that order and nowhere else. A dispatcher is immutable: a
-//! change of the subscriptions makes a new one, so that an event sees one set of them, whole.
+//! Route, filter, project, in that order and nowhere else; what the slots are to hold is said here, and
+//! filled when an event is checked. A dispatcher is immutable: a change of the subscriptions makes a
+//! new one, so that an event sees one set of them, whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,6 +80,12 @@ impl Dispatcher {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Sources of all subscriptions together: no event meets more of them.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.routes.values().map(|of_type| of_type.routes.len()).sum()
     }
 
     /// The slots that events of a type are to be read into, if any subscription takes them.
@@ -175,14 +182,17 @@ impl Route {
 /// The records of one call, and what to count once they are kept.
 #[derive(Debug)]
 pub struct Dispatched {
-    /// What goes into the journal.
-    pub entries: Vec<Entry>,
-    /// What goes into the ledger with them.
-    pub offers: Vec<Offer>,
+    entries: Vec<Entry>,
+    offers: Vec<Offer>,
     tallies: Vec<(Arc<SubscriptionStats>, Tally)>,
 }
 
 impl Dispatched {
+    /// What goes into the journal, and what goes into the ledger with it.
+    pub(super) fn take_records(&mut self) -> (Vec<Entry>, Vec<Offer>) {
+        (std::mem::take(&mut self.entries), std::mem::take(&mut self.offers))
+    }
+
     /// Counts what was seen and matched. To be called when the journal has taken the entries; a
     /// refused body counts nowhere, since its sender comes again.
     pub fn count(self) {

@@ -1,8 +1,8 @@
 //! The life of an event between ingest and the services: dispatch, journal, delivery.
 //!
-//! The stages, in order: route → extract → filter → project → append (here the sender gets its
-//! answer) → read → batch → deliver → settle. Dispatch is one synchronous call; delivery is one task
-//! a destination. It knows neither how events come in nor how a service is spoken to.
+//! The stages, in order: intake (check and extract → dispatch → append; here the sender gets its
+//! answer), then read → batch → deliver → settle. There is one door in, and delivery is one task a
+//! destination. It knows neither how bodies come in nor how a service is spoken to.
 
 mod backoff;
 mod batcher;
@@ -10,6 +10,8 @@ mod deliveries;
 mod delivery;
 mod dispatch;
 mod health;
+mod in_force;
+mod intake;
 mod projection;
 mod publish;
 mod recent;
@@ -17,30 +19,34 @@ mod redrive;
 mod stats;
 mod test_event;
 mod trial;
+mod workers;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{RwLock, RwLockReadGuard};
 use tracing::warn;
 
-use crate::event::{Event, Record, Slots, Timestamp};
-use crate::journal::{self, Account, Full, Journal, Settlement};
+use crate::event::Record;
+use crate::journal::{self, Account, Journal};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
 use deliveries::Deliveries;
 use delivery::Outlet;
-pub use dispatch::{Dispatched, Dispatcher};
+use dispatch::Dispatcher;
 pub use health::{Condition, State};
+use in_force::InForce;
+pub use intake::{NotTaken, Sender, Taken};
 pub use publish::PublishError;
 use recent::Recent;
 pub use redrive::{redrive, redrive_patiently};
-pub use stats::{Stats, SubscriptionCounts};
+use stats::Stats;
+pub use stats::SubscriptionCounts;
 pub use test_event::{TestOutcome, send_test_event};
 pub use trial::{Stages, Trial};
+pub use workers::Workers;
 
 /// A destination that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +63,11 @@ pub struct Pipeline {
     journal: Journal,
     log_output: LogOutput,
     stats: Stats,
-    recent: Recent,
-    /// Held for reading while a body's events are dispatched and appended, for writing while the
-    /// subscriptions change: so no record is ever appended for a destination that has gone. `None`
-    /// once the pipeline is closed.
-    dispatcher: RwLock<Option<Dispatcher>>,
+    recent: Arc<Recent>,
+    workers: Workers,
+    in_force: InForce,
+    /// Held while the set in force is replaced, so that this happens one after the other.
+    changing: tokio::sync::Mutex<()>,
     deliveries: Deliveries,
     /// Those in force, for the status page.
     subscriptions: Mutex<Vec<ResourceId>>,
@@ -71,7 +77,7 @@ pub struct Pipeline {
 pub struct Prepared {
     outlets: Vec<Outlet>,
     subscriptions: Vec<ResourceId>,
-    dispatcher: Dispatcher,
+    dispatcher: Arc<Dispatcher>,
 }
 
 /// What one reading of the pipeline says.
@@ -81,6 +87,8 @@ pub struct Status {
     pub accepted: u64,
     /// Events rejected since then.
     pub rejected: u64,
+    /// Bodies and events refused since then, by code.
+    pub refused: Vec<(&'static str, u64)>,
     /// The subscriptions in force.
     pub subscriptions: Vec<(ResourceId, SubscriptionCounts)>,
     /// The destinations, removed ones that still have records included.
@@ -116,12 +124,14 @@ impl Pipeline {
     ) -> Result<Pipeline, CannotOpen> {
         let stats = Stats::default();
         let pipeline = Pipeline {
-            dispatcher: RwLock::new(None),
             deliveries: Deliveries::new(journal.clone()),
             journal,
             log_output,
             stats,
-            recent: Recent::default(),
+            recent: Arc::default(),
+            workers: Workers::default(),
+            in_force: InForce::default(),
+            changing: tokio::sync::Mutex::default(),
             subscriptions: Mutex::default(),
         };
         pipeline.apply(resources).await?;
@@ -165,19 +175,32 @@ impl Pipeline {
             outlets.push(Outlet { destination: Arc::clone(destination), sink });
         }
         let subscriptions = resources.subscriptions().iter().map(|it| it.id.clone()).collect();
-        let dispatcher = Dispatcher::new(resources, &self.stats);
+        let dispatcher = Arc::new(Dispatcher::new(resources, &self.stats));
         Ok(Prepared { outlets, subscriptions, dispatcher })
     }
 
     /// Puts what was made ready into force, as a whole. Nothing may have been put into force since
     /// it was made ready.
+    ///
+    /// When it returns, nothing is appended any more that the earlier set matched; no body waits
+    /// meanwhile.
     pub async fn put_in_force(&self, prepared: Prepared) {
         let Prepared { outlets, subscriptions, dispatcher } = prepared;
-        let mut current = self.dispatcher.write().await;
+        let _one_at_a_time = self.changing.lock().await;
         self.stats.keep_only(&subscriptions);
         self.deliveries.deliver_to(outlets);
         *self.subscriptions() = subscriptions;
-        *current = Some(dispatcher);
+        self.replace_dispatcher(Some(dispatcher)).await;
+        self.deliveries.end_removed();
+    }
+
+    /// Changes what bodies are dispatched by: first the set, so that whoever is refused by the journal
+    /// finds it, then the journal.
+    async fn replace_dispatcher(&self, dispatcher: Option<Arc<Dispatcher>>) {
+        let (generation, before) = self.in_force.replace(dispatcher);
+        self.journal.begin(generation).await;
+        // Thousands of compiled filters take a while to drop.
+        self.workers.run(before.is_some(), move || drop(before)).await;
     }
 
     /// Opens a target as a destination of this pipeline would.
@@ -198,30 +221,15 @@ impl Pipeline {
         lock(&self.subscriptions)
     }
 
-    /// The subscriptions in force, or `None` once the pipeline is closed. While the guard lives they
-    /// do not change; it is to be held from the dispatch of a body's events until
-    /// [`Pipeline::keep`] has returned.
-    pub async fn dispatcher(&self) -> RwLockReadGuard<'_, Option<Dispatcher>> {
-        self.dispatcher.read().await
+    /// Threads for long work on bodies.
+    #[must_use]
+    pub fn workers(&self) -> &Workers {
+        &self.workers
     }
 
-    /// Keeps what was dispatched from one body, for all destinations, and counts its events. The
-    /// settlement tells when the process's death loses nothing of it any more.
-    ///
-    /// # Errors
-    /// [`Full`] when the journal has no room; then nothing of the body was kept or counted.
-    pub async fn keep(
-        &self,
-        mut dispatched: Dispatched,
-        accepted: usize,
-        rejected: usize,
-    ) -> Result<Settlement, Full> {
-        let entries = std::mem::take(&mut dispatched.entries);
-        let offers = std::mem::take(&mut dispatched.offers);
-        let settlement = self.journal.append(entries, offers).await?;
-        dispatched.count();
-        self.stats.count_ingest(accepted, rejected);
-        Ok(settlement)
+    /// Counts a body that was refused as a whole, by its code.
+    pub fn count_refused(&self, code: &'static str) {
+        self.stats.count_refused(code);
     }
 
     /// Puts events that were rejected and whose sender gets no answer among the dead letters, each
@@ -237,11 +245,6 @@ impl Pipeline {
         self.journal.reject(entrance, events).await
     }
 
-    /// Keeps some of the events that came in for [`Pipeline::recent_events`].
-    pub fn note(&self, events: &[(Event<'_>, Slots<'_>)]) {
-        self.recent.note(events, Timestamp::now());
-    }
-
     /// The last events of a type that came in, at most `max`, the oldest first, as texts. A sample:
     /// in a flood most events are not among them.
     #[must_use]
@@ -253,7 +256,10 @@ impl Pipeline {
     /// Takes nothing in any more, and delivers everything pending without lingering, for at most
     /// `limit`; tells how many records were left.
     pub async fn drain(&self, limit: Duration) -> u64 {
-        *self.dispatcher.write().await = None;
+        {
+            let _one_at_a_time = self.changing.lock().await;
+            self.replace_dispatcher(None).await;
+        }
         self.deliveries.hurry();
         let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
         self.journal.checkpoint().await;
@@ -275,6 +281,7 @@ impl Pipeline {
         let subscriptions = self.subscriptions().iter().map(of_subscription).collect();
         let destinations = self.deliveries.status();
         let journal = self.journal.status();
-        Status { accepted, rejected, subscriptions, destinations, journal }
+        let refused = self.stats.refused();
+        Status { accepted, rejected, refused, subscriptions, destinations, journal }
     }
 }

@@ -1,39 +1,37 @@
-//! Events of the daemon's own: audit events go the way of all events, through dispatch and journal.
+//! Events of the daemon's own: audit events come in through the door of all events.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::Pipeline;
-use crate::event::{EventError, Timestamp, read_event};
-use crate::journal::Full;
+use super::intake::{NotTaken, Sender};
+use crate::event::{Framed, Framing};
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// The text is no event.
+    /// The text is no event, for this reason.
+    #[error("{0}")]
+    NoEvent(String),
+    /// It was not taken.
     #[error(transparent)]
-    NoEvent(EventError),
-    /// The journal has no room now.
-    #[error(transparent)]
-    Full(Full),
-    /// The pipeline is closed.
-    #[error("the daemon is stopping")]
-    Closed,
+    NotTaken(NotTaken),
 }
 
 impl Pipeline {
-    /// Matches one event against all subscriptions and keeps what matches, as for an event that came
-    /// in; only the count of those does not see it.
+    /// Takes in one event as if it had been sent; only the count of those does not see it.
     ///
     /// # Errors
     /// When the text is no event, or it could not be kept.
     pub async fn publish(&self, text: &str) -> Result<(), PublishError> {
-        let guard = self.dispatcher().await;
-        let dispatcher = guard.as_ref().ok_or(PublishError::Closed)?;
-        let plan_of = |name: &str| dispatcher.plan_of(name);
-        let event = read_event(text, Timestamp::now(), rand::random, plan_of)
-            .map_err(PublishError::NoEvent)?;
-        let events = [event];
-        let dispatched = dispatcher.dispatch(&events);
-        self.keep(dispatched, 0, 0).await.map_err(PublishError::Full)?;
-        self.note(&events);
-        Ok(())
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let framed = Framed::of(bytes, Framing::Json).unwrap_or_default();
+        let taken = self.take(&Arc::new(framed), &Arc::new(Sender::own())).await;
+        let taken = taken.map_err(PublishError::NotTaken)?;
+        match taken.refused.into_iter().next() {
+            Some(refused) => Err(PublishError::NoEvent(refused.message)),
+            None => Ok(()),
+        }
     }
 }

@@ -34,25 +34,39 @@ struct Kept {
 }
 
 impl Recent {
-    /// Keeps the last events of a body, unless another sender is doing so or the second has had
-    /// enough.
-    pub(super) fn note(&self, events: &[(Event<'_>, Slots<'_>)], now: Timestamp) {
-        let Ok(mut kept) = self.kept.try_lock() else { return };
-        if kept.second != now.seconds {
-            (kept.second, kept.taken) = (now.seconds, 0);
-        }
-        let room = (PER_SECOND - kept.taken).min(events.len());
-        kept.taken += room;
-        if room == 0 {
-            return;
-        }
+    /// The texts of the last events of a body that are to be kept; none while another body's are
+    /// chosen, or once the second has had enough.
+    pub(super) fn sample(
+        &self,
+        events: &[(Event<'_>, Slots<'_>)],
+        now: Timestamp,
+    ) -> Vec<Arc<str>> {
+        let room = {
+            let Ok(mut kept) = self.kept.try_lock() else { return Vec::new() };
+            if kept.second != now.seconds {
+                (kept.second, kept.taken) = (now.seconds, 0);
+            }
+            let room = (PER_SECOND - kept.taken).min(events.len());
+            kept.taken += room;
+            room
+        };
         let whole = Projection::compile(None, &mut SlotPlan::default());
-        for (event, _) in &events[events.len() - room..] {
+        let text = |(event, _): &(Event<'_>, Slots<'_>)| {
             let mut text = Vec::with_capacity(event.object.len() + 256);
             whole.write(event, &[], &mut text);
-            if let Ok(text) = String::from_utf8(text) {
-                kept.push(text.into());
-            }
+            String::from_utf8(text).ok().map(Arc::from)
+        };
+        events[events.len() - room..].iter().filter_map(text).collect()
+    }
+
+    /// Keeps what was chosen from a body that was taken.
+    pub(super) fn keep(&self, sample: Vec<Arc<str>>) {
+        if sample.is_empty() {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        for text in sample {
+            kept.push(text);
         }
     }
 
@@ -85,12 +99,13 @@ mod tests {
     #[test]
     fn the_last_events_are_kept_within_bounds() {
         let recent = Recent::default();
+        let note = |events: &[_], now| recent.keep(recent.sample(events, now));
         let texts: Vec<String> = (0..2_000)
             .map(|n| format!(r#"{{"event_type":"t{}","object":{{"n":{n}}}}}"#, n % 2))
             .collect();
         let read = |text| read_event(text, Timestamp::MIN, || 0, |_| None).unwrap();
         for (at, text) in texts.iter().enumerate() {
-            recent.note(&[read(text)], Timestamp { seconds: at as i64, nanos: 0 });
+            note(&[read(text)], Timestamp { seconds: at as i64, nanos: 0 });
         }
         assert_eq!(recent.read(usize::MAX, |_| true).len(), MAX_EVENTS);
         let last = recent.read(2, |text| text.contains(r#""event_type":"t1""#));
@@ -99,14 +114,14 @@ mod tests {
         let later = Timestamp { seconds: 9_999, nanos: 0 };
         let filling = "x".repeat(MAX_BYTES - 200);
         let large = format!(r#"{{"event_type":"t","object":{{"a":"{filling}"}}}}"#);
-        recent.note(&[read(&large)], later);
+        note(&[read(&large)], later);
         assert!(recent.read(usize::MAX, |_| true).len() < 5);
         let flood: Vec<_> = texts.iter().map(|it| read(it.as_str())).collect();
-        recent.note(&flood, later);
+        note(&flood, later);
         let last = recent.read(1, |_| true);
         assert!(last[0].ends_with(r#""object":{"n":1999}}"#), "the last of a body are taken");
         let kept = recent.read(usize::MAX, |_| true).len();
-        recent.note(&flood, later);
+        note(&flood, later);
         assert_eq!(recent.read(usize::MAX, |_| true).len(), kept, "the second has had enough");
     }
 }

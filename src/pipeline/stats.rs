@@ -1,9 +1,10 @@
 //! Counters of ingest and subscriptions. They live as long as the process and survive reloads.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::event::Rejection;
 use crate::lock::lock;
 use crate::resources::ResourceId;
 
@@ -12,6 +13,7 @@ use crate::resources::ResourceId;
 pub struct Stats {
     accepted: AtomicU64,
     rejected: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
     subscriptions: Mutex<HashMap<ResourceId, Arc<SubscriptionStats>>>,
 }
 
@@ -34,9 +36,27 @@ impl Stats {
         (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
     }
 
-    pub(super) fn count_ingest(&self, accepted: usize, rejected: usize) {
+    /// What was refused since the process began, by code.
+    #[must_use]
+    pub fn refused(&self) -> Vec<(&'static str, u64)> {
+        let refused = lock(&self.refused);
+        refused.iter().map(|(code, count)| (*code, *count)).collect()
+    }
+
+    pub(super) fn count_ingest(&self, accepted: usize, rejected: &[Rejection]) {
         self.accepted.fetch_add(accepted as u64, Ordering::Relaxed);
-        self.rejected.fetch_add(rejected as u64, Ordering::Relaxed);
+        self.rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+        if !rejected.is_empty() {
+            let mut refused = lock(&self.refused);
+            for rejection in rejected {
+                *refused.entry(rejection.code).or_default() += 1;
+            }
+        }
+    }
+
+    pub(super) fn count_refused(&self, code: &'static str) {
+        let mut refused = lock(&self.refused);
+        *refused.entry(code).or_default() += 1;
     }
 }
 

@@ -60,9 +60,9 @@ impl Trial {
     #[must_use]
     pub fn matches(&self, event: &(Event<'_>, Slots<'_>)) -> Option<Bytes> {
         let mut dispatched = self.dispatcher.dispatch(std::slice::from_ref(event));
-        let entry = dispatched.entries.pop();
+        let (mut entries, _) = dispatched.take_records();
         dispatched.count();
-        entry.map(|entry| entry.record.body.clone())
+        entries.pop().map(|entry| entry.record.body.clone())
     }
 
     /// What was seen, matched and failed so far.

@@ -120,6 +120,6 @@ fn sources_and_trials_have_their_own_places() {
 fn options_may_stand_anywhere() {
     let words = ["sluicegate", "api", "ip-policies", "list", "--api", "http://h", "-o", "json"];
     let Line::Api(api) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
-    assert_eq!(api.options.api.as_deref(), Some("http://h"));
+    assert_eq!(api.options.access.given(), Some("http://h"));
     assert_eq!(api.options.output, OutputFormat::Json);
 }

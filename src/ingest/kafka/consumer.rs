@@ -17,12 +17,11 @@ use super::KafkaSettings;
 use super::board::{KafkaProblem, KafkaState};
 use super::client::properties;
 use super::context::Context;
-use super::letters::{letter, split};
-use super::taken::{Batch, Message};
+use super::letters::{frame, letter};
+use super::taken::{Batch, Kept, Message};
 use crate::event::Timestamp;
-use crate::ingest::frame::Rules;
 use crate::journal::{AT_KAFKA, Settlement};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{NotTaken, Pipeline, Sender};
 
 /// How long one poll waits: how soon an order is obeyed, and how late a mark may move.
 const POLL: Duration = Duration::from_millis(100);
@@ -52,7 +51,7 @@ pub(super) struct Consumer {
     client: BaseConsumer<Context>,
     pipeline: Arc<Pipeline>,
     runtime: Handle,
-    max_event: usize,
+    sender: Arc<Sender>,
     orders: Arc<AtomicU8>,
     paused: bool,
 }
@@ -68,8 +67,9 @@ impl Consumer {
         let client: BaseConsumer<Context> = properties(settings).create_with_context(context)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         client.subscribe(&topics)?;
-        let (runtime, max_event) = (Handle::current(), settings.max_event);
-        Ok(Consumer { client, pipeline, runtime, max_event, orders, paused: false })
+        let sender = Arc::new(Sender::new(settings.max_event, None));
+        let runtime = Handle::current();
+        Ok(Consumer { client, pipeline, runtime, sender, orders, paused: false })
     }
 
     /// Runs until ordered to leave; dropping the client commits and leaves the group.
@@ -178,43 +178,37 @@ impl Consumer {
         context.taken().hold_up(batch);
     }
 
-    /// Checks, dispatches and keeps the events of a batch, then puts the bad ones among the dead
-    /// letters. What was kept is not kept again when only the latter failed.
+    /// Takes the events of a batch in, then puts the bad ones among the dead letters. What was kept is
+    /// not kept again when only the latter failed.
     async fn try_keep(&self, batch: &mut Batch) -> Result<Settlement, Refusal> {
-        let now = Timestamp::now();
-        let guard = self.pipeline.dispatcher().await;
-        let dispatcher = guard.as_ref().ok_or(Refusal::Closed)?;
-        let rules = Rules { dispatcher, max_event: self.max_event, now, acl: None };
-        let framed: Vec<_> = batch.messages.iter().map(|it| (it, split(it, now))).collect();
-        let (mut events, mut letters) = (Vec::new(), Vec::new());
-        for (message, framed) in &framed {
-            match framed {
-                Ok(framed) => {
-                    let (good, rejected) = framed.events(&rules);
-                    events.extend(good);
-                    for rejection in &rejected {
-                        let event = framed.bytes(rejection.index);
-                        letters.push(letter(message, event, rejection, now));
-                    }
-                }
-                Err(letter) => letters.push(letter.clone()),
-            }
-        }
-        let settlement = match batch.kept.take() {
-            Some(settlement) => settlement,
-            None => {
-                let dispatched = dispatcher.dispatch(&events);
-                let kept = self.pipeline.keep(dispatched, events.len(), letters.len()).await;
-                kept.map_err(|full| Refusal::Full(full.retry_after))?
-            }
+        let Kept { settlement, letters } = match batch.kept.take() {
+            Some(kept) => kept,
+            None => self.take(&batch.messages).await?,
         };
         let Some((_, reason)) = letters.first().cloned() else { return Ok(settlement) };
         let rejected = letters.len();
-        if let Err(cause) = self.pipeline.reject(AT_KAFKA, letters).await {
-            batch.kept = Some(settlement);
+        if let Err(cause) = self.pipeline.reject(AT_KAFKA, letters.clone()).await {
+            batch.kept = Some(Kept { settlement, letters });
             return Err(Refusal::Letters(cause));
         }
         warn!(rejected, first = %reason, "events from Kafka became dead letters");
         Ok(settlement)
+    }
+
+    async fn take(&self, messages: &[Message]) -> Result<Kept, Refusal> {
+        let now = Timestamp::now();
+        let (framed, mut letters) = frame(messages, now);
+        let framed = Arc::new(framed);
+        let taken =
+            self.pipeline.take(&framed, &self.sender).await.map_err(|cause| match cause {
+                NotTaken::Full(full) => Refusal::Full(full.retry_after),
+                NotTaken::Changing => Refusal::Full(POLL),
+                NotTaken::Closed => Refusal::Closed,
+            })?;
+        let refused = taken.refused.iter();
+        letters.extend(refused.map(|refused| {
+            letter(&messages[refused.place.body], framed.event(refused.place), refused, now)
+        }));
+        Ok(Kept { settlement: taken.settlement, letters })
     }
 }

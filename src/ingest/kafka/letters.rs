@@ -1,22 +1,31 @@
 //! Messages as events: which of them are good, and a letter for each one that is not.
 
+use bytes::Bytes;
+
 use super::taken::Message;
-use crate::event::{JsonCursor, Timestamp};
-use crate::ingest::frame::{Framed, Framing, MAX_EVENTS, Rejection, TooMany};
+use crate::event::{Framed, Framing, JsonCursor, MAX_EVENTS, Place, Rejection, Timestamp, TooMany};
 use crate::ingest::letter::{self, Letter};
 
-/// Splits a message's payload; one with too many events gives the letter for all of it.
-pub(super) fn split<'m>(message: &'m Message, now: Timestamp) -> Result<Framed<'m>, Letter> {
-    Framed::split(&message.payload, framing(&message.payload)).map_err(|TooMany| {
-        let text = format!("the message has more than {MAX_EVENTS} events");
-        let rejection = Rejection { index: 0, code: "ERR_SLUICEGATE_1105", message: text };
-        letter(message, &message.payload, &rejection, now)
-    })
+/// Frames the payloads of messages together, so that the number of an event's body is that of its
+/// message; one with too many events gives the letter for all of it.
+pub(super) fn frame(messages: &[Message], now: Timestamp) -> (Framed, Vec<Letter>) {
+    let (mut framed, mut letters) = (Framed::default(), Vec::new());
+    for message in messages {
+        let payload = Bytes::copy_from_slice(&message.payload);
+        if let Err(TooMany) = framed.add(payload, framing(&message.payload)) {
+            let place = Place::default();
+            let text = format!("the message has more than {MAX_EVENTS} events");
+            let rejection = Rejection { place, code: "ERR_SLUICEGATE_1105", message: text };
+            letters.push(letter(message, &message.payload, &rejection, now));
+        }
+    }
+    (framed, letters)
 }
 
 /// One event a line, or, if the whole payload is one JSON value, that value.
 fn framing(payload: &[u8]) -> Framing {
     let payload = payload.trim_ascii();
+    let payload = payload.strip_prefix("\u{feff}".as_bytes()).unwrap_or(payload);
     if !payload.starts_with(b"[") && !payload.contains(&b'\n') {
         return Framing::Ndjson;
     }
@@ -36,7 +45,7 @@ pub(super) fn letter(
     now: Timestamp,
 ) -> Letter {
     let Message { topic, partition, offset, .. } = message;
-    let place = format!("{topic}/{partition}/{offset}/{}", rejection.index);
+    let place = format!("{topic}/{partition}/{offset}/{}", rejection.place.index);
     letter::letter(&place, event, rejection, now)
 }
 
@@ -53,6 +62,7 @@ mod tests {
             ("[{\"a\":1},{\"a\":2}]", Framing::Json),
             ("[{\"a\":1}\n", Framing::Ndjson),
             ("", Framing::Ndjson),
+            ("\u{feff}[1,\n2]", Framing::Json),
         ] {
             assert_eq!(framing(payload.as_bytes()), framing_of_it, "{payload}");
         }
@@ -63,7 +73,8 @@ mod tests {
     fn a_letter_tells_the_place_and_the_reason_and_keeps_every_byte() {
         let message =
             Message { topic: "events".to_owned(), partition: 3, offset: 42, payload: Vec::new() };
-        let rejection = Rejection { index: 1, code: "E", message: "no JSON".to_owned() };
+        let place = Place { index: 1, ..Place::default() };
+        let rejection = Rejection { place, code: "E", message: "no JSON".to_owned() };
         let (record, reason) = letter(&message, b"say \"hi\"", &rejection, Timestamp::MIN);
         assert_eq!((&*record.event_id, &*reason), ("events/3/42/1", "no JSON (E)"));
         assert_eq!(&*record.body, br#""say \"hi\"""#);

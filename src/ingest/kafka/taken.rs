@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::marks::{Marks, Partition};
+use crate::ingest::letter::Letter;
 use crate::journal::Settlement;
 
 /// Most messages kept by one append.
@@ -28,10 +29,17 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub messages: Vec<Message>,
-    /// What the journal said, if only the dead letters of the batch are still to be written.
-    pub kept: Option<Settlement>,
+    /// What was kept of it, if only its dead letters are still to be written.
+    pub kept: Option<Kept>,
     /// Not to be tried before this.
     pub due: Instant,
+}
+
+/// What became of a batch's good events, and the letters for its bad ones.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub settlement: Settlement,
+    pub letters: Vec<Letter>,
 }
 
 /// All that was taken in and is not settled.

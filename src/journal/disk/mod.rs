@@ -60,7 +60,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task;
 use tracing::info;
 
-use super::{Account, Entry, Full, Offer, Outcome, Pending, Refusal};
+use super::{Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, Refusal};
 use crate::event::Timestamp;
 use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
@@ -124,6 +124,8 @@ struct Shared {
     retention: Duration,
     state: Mutex<State>,
     settled: Notify,
+    /// Notified when appends that were under way have ended.
+    ended: Notify,
     ends: AtomicBool,
     /// The text of the last checkpoint; held while one is made.
     last_checkpoint: Mutex<String>,
@@ -175,6 +177,7 @@ impl Disk {
             retention: options.retention,
             state: Mutex::new(state),
             settled: Notify::new(),
+            ended: Notify::new(),
             ends: AtomicBool::new(false),
             last_checkpoint: Mutex::default(),
         });
@@ -192,17 +195,29 @@ impl Disk {
         })
     }
 
-    pub(super) async fn append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Full> {
+    pub(super) async fn append(
+        &self,
+        generation: Generation,
+        entries: Vec<Entry>,
+        offers: Vec<Offer>,
+    ) -> Result<(), AppendError> {
         if entries.is_empty() {
-            self.shared.state().offer(&offers);
+            let mut state = self.shared.state();
+            state.admit(generation)?;
+            state.offer(&offers);
             return Ok(());
         }
-        let appending = self.try_append(entries, offers);
+        let appending = self.try_append(generation, entries, offers);
         let appended = tokio::time::timeout(APPEND_PATIENCE, appending).await;
-        appended.unwrap_or(Err(Refusal::Slow(APPEND_PATIENCE))).map_err(Full::new)
+        appended.unwrap_or_else(|_| Err(Full::new(Refusal::Slow(APPEND_PATIENCE)).into()))
     }
 
-    async fn try_append(&self, entries: Vec<Entry>, offers: Vec<Offer>) -> Result<(), Refusal> {
+    async fn try_append(
+        &self,
+        generation: Generation,
+        entries: Vec<Entry>,
+        offers: Vec<Offer>,
+    ) -> Result<(), AppendError> {
         let tally = frame::tally(&offers);
         let needed: usize = entries.iter().chain(&tally).map(frame::length).sum();
         let units = needed.min(QUEUED_BYTES).div_ceil(QUEUE_UNIT).max(1);
@@ -211,29 +226,32 @@ impl Disk {
         let permit = permit.map_err(|_| writer_has_ended())?;
         let (answer, answered) = oneshot::channel();
         let appended = now_ms();
-        self.reserve(needed as u64)?;
+        self.reserve(generation, needed as u64)?;
+        // Nothing waits from here to the hand-over, so that what is reserved always becomes a job.
         let mut bytes = Vec::with_capacity(needed);
         for entry in entries.iter().chain(&tally) {
             frame::encode(entry, appended, &mut bytes);
         }
         let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
-        let job = Job { bytes, entries, offers, appended, answer, _permit: permit };
+        let job = Job { generation, bytes, entries, offers, appended, answer, _permit: permit };
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !sent {
             let mut state = self.shared.state();
-            state.reserved -= needed as u64;
+            state.release(generation, needed as u64);
             state.set_problem(
                 JournalProblem::Appending,
                 Some(format!("the journal's {WRITER_ENDED}")),
             );
-            return Err(writer_has_ended());
+            return Err(writer_has_ended().into());
         }
-        answered.await.map_err(|_| writer_has_ended())?.map_err(Refusal::CannotWrite)
+        let kept = answered.await.map_err(|_| writer_has_ended())?;
+        kept.map_err(|reason| Full::new(Refusal::CannotWrite(reason)).into())
     }
 
     /// Makes room for an append, or wakes the keeper that may.
-    fn reserve(&self, needed: u64) -> Result<(), Refusal> {
+    fn reserve(&self, generation: Generation, needed: u64) -> Result<(), AppendError> {
         let mut state = self.shared.state();
+        state.admit(generation)?;
         let dropped =
             |state: &State| -> u64 { state.queues.iter().map(|queue| queue.account.dropped).sum() };
         let before = dropped(&state);
@@ -245,10 +263,29 @@ impl Disk {
             }
         }
         if !fits {
-            return Err(Refusal::NoRoom);
+            return Err(Full::new(Refusal::NoRoom).into());
         }
-        state.reserved += needed;
+        state.reserve(generation, needed);
         Ok(())
+    }
+
+    /// Refuses appends of earlier generations from now on, and waits for those that are under way.
+    pub(super) async fn begin(&self, generation: Generation) {
+        self.shared.state().generation = generation;
+        let earlier_have_ended = async {
+            loop {
+                let ended = self.shared.ended.notified();
+                tokio::pin!(ended);
+                // Enabled before the state is read, so that no end in between goes unnoticed.
+                ended.as_mut().enable();
+                if !self.shared.state().is_under_way_before(generation) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        // A disk that hangs must not hold up whoever changes the subscriptions for ever.
+        let _hangs = tokio::time::timeout(APPEND_PATIENCE, earlier_have_ended).await;
     }
 
     /// Makes a destination's queue ready for a new reader.
@@ -476,8 +513,8 @@ impl Shared {
 
 const WRITER_ENDED: &str = "writer has ended, which is a bug: restart the daemon";
 
-fn writer_has_ended() -> Refusal {
-    Refusal::CannotWrite(format!("its {WRITER_ENDED}"))
+fn writer_has_ended() -> Full {
+    Full::new(Refusal::CannotWrite(format!("its {WRITER_ENDED}")))
 }
 
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

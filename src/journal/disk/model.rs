@@ -30,6 +30,12 @@ enum Action {
         to: u8,
         turned_down: u64,
     },
+    /// The same by a set of subscriptions that was replaced.
+    AppendOutdated {
+        size: usize,
+    },
+    /// The subscriptions change.
+    Begin,
     /// The same on a disk that fails.
     AppendInVain {
         size: usize,
@@ -78,6 +84,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         8 => (sizes(), 1..8u8, 0..3u64)
             .prop_map(|(sizes, to, turned_down)| Action::Append { sizes, to, turned_down }),
+        1 => (0..900usize).prop_map(|size| Action::AppendOutdated { size }),
+        1 => Just(Action::Begin),
         1 => (0..900usize, fault).prop_map(|(size, fault)| Action::AppendInVain { size, fault }),
         6 => (0..3usize, 1..6usize).prop_map(|(at, records)| Action::Read { at, records }),
         6 => (0..3usize, proptest::collection::vec(any::<Index>(), 0..4))
@@ -121,6 +129,7 @@ struct Model {
     disk: Option<Disk>,
     queues: [Queue; 3],
     events: u64,
+    generation: Generation,
 }
 
 impl Model {
@@ -135,6 +144,7 @@ impl Model {
             disk: None,
             queues: Default::default(),
             events: 0,
+            generation: Generation::default(),
         };
         model.open();
         model
@@ -173,14 +183,26 @@ impl Model {
     fn run(&mut self, action: Action) -> Result<(), TestCaseError> {
         match action {
             Action::Append { sizes, to, turned_down } => self.append(&sizes, to, turned_down)?,
+            Action::AppendOutdated { size } => {
+                let outdated = self.generation;
+                self.begin();
+                for sizes in [&[size][..], &[]] {
+                    let (entries, offers, ..) = self.body(sizes, 7, 1);
+                    let appending = self.disk().append(outdated, entries, offers);
+                    let appended = self.runtime.block_on(appending);
+                    prop_assert_eq!(appended, Err(AppendError::Outdated));
+                }
+            }
+            Action::Begin => self.begin(),
             Action::AppendInVain { size, fault } => {
-                let (entries, ..) = self.entries(&[size], 7);
+                let (entries, offers, ..) = self.body(&[size], 7, 0);
                 // A fault that leaves room for all of it is none.
                 let fits = matches!(fault, Fault::FullAfter(limit) if limit > size);
                 if !fits {
                     self.faults.set(fault);
-                    let appended = self.runtime.block_on(append(self.disk(), entries));
-                    prop_assert!(appended.is_err());
+                    let appending = self.disk().append(self.generation, entries, offers);
+                    let appended = self.runtime.block_on(appending);
+                    prop_assert!(matches!(appended, Err(AppendError::Full(_))), "{:?}", appended);
                     self.faults.set(Fault::None);
                     self.notice_drops();
                 }
@@ -205,7 +227,19 @@ impl Model {
         self.check_books()
     }
 
-    fn append(&mut self, sizes: &[usize], to: u8, turned_down: u64) -> Result<(), TestCaseError> {
+    fn begin(&mut self) {
+        self.generation = self.generation.next();
+        self.runtime.block_on(self.disk().begin(self.generation));
+    }
+
+    /// Records of these sizes for these destinations with what is offered to them, the events, and the
+    /// destinations' numbers.
+    fn body(
+        &mut self,
+        sizes: &[usize],
+        to: u8,
+        turned_down: u64,
+    ) -> (Vec<Entry>, Vec<Offer>, Vec<u64>, Vec<usize>) {
         let (entries, events, to) = self.entries(sizes, to);
         let accepted = entries.len() as u64 + turned_down;
         let offer = |at: &usize| {
@@ -213,7 +247,13 @@ impl Model {
             Offer { destination, accepted, filtered_out: turned_down }
         };
         let offers = to.iter().map(offer).collect();
-        match self.runtime.block_on(self.disk().append(entries, offers)) {
+        (entries, offers, events, to)
+    }
+
+    fn append(&mut self, sizes: &[usize], to: u8, turned_down: u64) -> Result<(), TestCaseError> {
+        let (entries, offers, events, to) = self.body(sizes, to, turned_down);
+        let accepted = entries.len() as u64 + turned_down;
+        match self.runtime.block_on(self.disk().append(self.generation, entries, offers)) {
             Ok(()) => {
                 let well = self.disk().status().error.is_none();
                 prop_assert!(well || events.is_empty());
@@ -226,7 +266,10 @@ impl Model {
                     queue.not_saved += if events.is_empty() { turned_down } else { 0 };
                 }
             }
-            Err(full) => prop_assert!(full.cause == Refusal::NoRoom && self.max_bytes < 1 << 20),
+            Err(error) => {
+                prop_assert_eq!(error, AppendError::Full(Full::new(Refusal::NoRoom)));
+                prop_assert!(self.max_bytes < 1 << 20);
+            }
         }
         self.notice_drops();
         Ok(())

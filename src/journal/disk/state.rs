@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::queue::{Queue, Unsettled};
 use super::recent::{Item, Recent};
 use super::segment::HEADER;
-use crate::journal::{Account, Offer, Outcome, Pending};
+use crate::journal::{Account, AppendError, Generation, Offer, Outcome, Pending};
 use crate::resources::{Overflow, ResourceId};
 
 #[derive(Debug)]
@@ -26,8 +26,12 @@ pub(super) struct State {
     pub recent: Recent,
     /// The position after the last frame that is safely on disk.
     pub head: u64,
-    /// Bytes of appends that were admitted and are not on disk yet.
-    pub reserved: u64,
+    /// Appends of earlier generations are refused.
+    pub generation: Generation,
+    /// Appends that were admitted and have not ended, by generation.
+    under_way: BTreeMap<Generation, usize>,
+    /// Bytes of these.
+    reserved: u64,
     /// The next append is to begin a segment, so that the last one can be given up.
     pub seal: bool,
     /// What keeps the journal from working, if anything does.
@@ -161,6 +165,8 @@ impl State {
             segments: VecDeque::new(),
             recent: Recent::new(cache_bytes, head),
             head,
+            generation: Generation::default(),
+            under_way: BTreeMap::new(),
             reserved: 0,
             seal: false,
             problems: BTreeMap::new(),
@@ -214,6 +220,33 @@ impl State {
     fn settled(&self) -> impl Iterator<Item = &Segment> {
         let all_but_last = self.segments.len().saturating_sub(1);
         self.segments.range(..all_but_last).filter(|segment| !segment.is_pending())
+    }
+
+    /// Lets an append in unless its generation is over.
+    pub(super) fn admit(&self, generation: Generation) -> Result<(), AppendError> {
+        if generation < self.generation { Err(AppendError::Outdated) } else { Ok(()) }
+    }
+
+    /// Counts an append that was admitted, with room for its bytes.
+    pub(super) fn reserve(&mut self, generation: Generation, bytes: u64) {
+        self.reserved += bytes;
+        *self.under_way.entry(generation).or_default() += 1;
+    }
+
+    /// Counts an append that has ended, however.
+    pub(super) fn release(&mut self, generation: Generation, bytes: u64) {
+        self.reserved -= bytes;
+        if let Some(count) = self.under_way.get_mut(&generation) {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&generation);
+            }
+        }
+    }
+
+    /// Whether appends of generations before this one may still come.
+    pub(super) fn is_under_way_before(&self, generation: Generation) -> bool {
+        self.under_way.range(..generation).next().is_some()
     }
 
     /// Counts what was offered to destinations.

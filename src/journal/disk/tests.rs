@@ -26,9 +26,9 @@ pub(super) fn entry(event: u64, size: usize, destinations: &[&str]) -> Entry {
 }
 
 /// Appends a body whose every event matched.
-pub(super) async fn append(disk: &Disk, entries: Vec<Entry>) -> Result<(), Full> {
+pub(super) async fn append(disk: &Disk, entries: Vec<Entry>) -> Result<(), AppendError> {
     let offers = all_matched(&entries);
-    disk.append(entries, offers).await
+    disk.append(Generation::default(), entries, offers).await
 }
 
 /// Small numbers, and a keeper that does nothing by itself.

@@ -14,7 +14,7 @@ use super::recent::Item;
 use super::segment::{Active, HEADER};
 use super::state::{JournalProblem, Segment};
 use super::{Options, Shared, now_ms};
-use crate::journal::{Entry, Offer};
+use crate::journal::{Entry, Generation, Offer};
 
 /// How long a group waits for senders that were in the last one. They come again within tens of
 /// microseconds if they come at all; a sync takes about a millisecond.
@@ -30,6 +30,7 @@ const GROUP_MOST: usize = 4 << 20;
 /// One sender's append.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub generation: Generation,
     /// The frames of all entries, one after the other, and perhaps a tally behind them.
     pub bytes: Vec<u8>,
     /// The entries, each with the length of its frame.
@@ -76,12 +77,13 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Vec<Job>) {
-        let bytes: u64 = group.iter().map(|job| job.bytes.len() as u64).sum();
         let written = self.append(&group);
         let mut answers = Vec::with_capacity(group.len());
         {
             let mut state = self.shared.state();
-            state.reserved -= bytes;
+            for job in &group {
+                state.release(job.generation, job.bytes.len() as u64);
+            }
             state.disk_full =
                 written.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
             match &written {
@@ -113,6 +115,7 @@ impl Writer {
                 }
             }
         }
+        self.shared.ended.notify_waiters();
         for answer in answers {
             // A sender that has gone does not wait for its answer.
             let result = written.as_ref().map(|_| ()).map_err(io::Error::to_string);

@@ -1,13 +1,14 @@
-//! What a credential may send: rules `bind:NAME`, read as event types and hosts.
+//! What a sender may send: rules `bind:NAME`, read as event types and hosts. Whose rules they are is
+//! not known here.
 //!
 //! A name with an underscore is an event type, since no host name has one and every event type
 //! does. Rules of either sort limit what they speak of, and leave the other free.
 
-use crate::event::{Event, Root, Slot, SlotPlan, Slots, string_value};
+use super::envelope::Event;
+use super::extract::{Root, Slot, SlotPlan, Slots};
+use super::scan::string_value;
 
-use super::object::Object;
-
-/// What a credential may send.
+/// What a sender may send.
 #[derive(Debug, Default)]
 pub struct Acl {
     types: Vec<String>,
@@ -16,9 +17,9 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// The rules of a credential. None at all, or a `*` among them, allow everything.
-    pub(super) fn of(credential: &Object) -> Acl {
-        let rules: Vec<&str> = credential.texts("acl").collect();
+    /// Rules of the form `bind:NAME`. None at all, or a `*` among them, allow everything.
+    #[must_use]
+    pub fn new(rules: &[&str]) -> Acl {
         if rules.contains(&"*") {
             return Acl::default();
         }
@@ -72,26 +73,16 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
-    use crate::control::kind::Kind;
-    use crate::control::object::Managed;
     use crate::event::Timestamp;
 
     fn allows(rules: &[&str], event_type: &str, host: &str) -> bool {
-        let body = Map::from_iter([("acl".to_owned(), json!(rules))]);
-        let credential = Object {
-            kind: Kind::Credential,
-            id: String::new(),
-            created_at: Timestamp::MIN,
-            body,
-            managed: Managed::ByApi,
-        };
         let object = json!({"conn": {"server_name": host}});
         let text = json!({"event_type": event_type, "object": object}).to_string();
         let event = Event::parse(&text, Timestamp::MIN, || 0).unwrap();
-        Acl::of(&credential).allows(&event)
+        Acl::new(rules).allows(&event)
     }
 
     #[test]
