@@ -2,53 +2,21 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::control::{Class, Refusal};
+use crate::http::ErrorAnswer;
 
 /// The header that names the operation, in every answer.
 const OPERATION_ID: HeaderName = HeaderName::from_static("ngrok-operation-id");
 
-/// An error on its way to the client.
-#[derive(Debug)]
-pub(super) struct ApiError {
-    pub(super) status: StatusCode,
-    pub(super) code: Option<&'static str>,
-    pub(super) message: String,
-    /// When trying again may help, in whole seconds.
-    pub(super) retry_after: Option<u64>,
-    /// The path, where it has no route.
-    pub(super) path: Option<String>,
+/// No such route, or no such method on it: the two are one at ngrok.
+pub(super) fn no_route(path: &str) -> ErrorAnswer {
+    ErrorAnswer::uncoded(StatusCode::NOT_FOUND, "Not Found").detail("path", path)
 }
 
-impl ApiError {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> ApiError {
-        let message = message.into();
-        ApiError { status, code: Some(code), message, retry_after: None, path: None }
-    }
-
-    pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError::new(StatusCode::BAD_REQUEST, code, message)
-    }
-
-    /// No such route, or no such method on it: the two are one at ngrok.
-    pub(super) fn no_route(path: &str) -> ApiError {
-        ApiError {
-            status: StatusCode::NOT_FOUND,
-            code: None,
-            message: "Not Found".to_owned(),
-            retry_after: None,
-            path: Some(path.to_owned()),
-        }
-    }
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> ApiError {
+impl From<Refusal> for ErrorAnswer {
+    fn from(refusal: Refusal) -> ErrorAnswer {
         let status = match refusal.class {
             Class::Invalid => StatusCode::BAD_REQUEST,
             Class::Forbidden => StatusCode::FORBIDDEN,
@@ -56,8 +24,7 @@ impl From<Refusal> for ApiError {
             Class::Conflict => StatusCode::CONFLICT,
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        let Refusal { code, message, .. } = refusal;
-        ApiError { status, code, message, retry_after: None, path: None }
+        ErrorAnswer { code: refusal.code, ..ErrorAnswer::uncoded(status, refusal.message) }
     }
 }
 
@@ -81,36 +48,16 @@ impl Answer {
     }
 }
 
-/// Writes an answer. All values of an error's `details` are strings: ngrok's Go client decodes
-/// nothing else.
-pub(super) fn respond(outcome: Result<Answer, ApiError>, operation_id: &str) -> Response {
-    let (status, body, retry_after) = match outcome {
-        Ok(Answer { status, body }) => (status, body, None),
-        Err(error) => {
-            let details = match &error.path {
-                Some(path) => json!({"path": path}),
-                None => json!({"operation_id": operation_id}),
-            };
-            let mut body = json!({
-                "status_code": error.status.as_u16(),
-                "msg": error.message,
-                "details": details,
-            });
-            if let Some(code) = error.code {
-                body["error_code"] = json!(code);
-            }
-            (error.status, Some(body), error.retry_after)
-        }
+/// Writes an answer, with the name of its operation among an error's details.
+pub(super) fn respond(outcome: Result<Answer, ErrorAnswer>, operation_id: &str) -> Response {
+    let mut response = match outcome {
+        Ok(Answer { status, body: Some(body) }) => (status, axum::Json(body)).into_response(),
+        Ok(Answer { status, body: None }) => status.into_response(),
+        // A path without a route is no operation.
+        Err(error) if !error.details.is_empty() => error.into_response(),
+        Err(error) => error.detail("operation_id", operation_id).into_response(),
     };
-    let mut response = match body {
-        Some(body) => (status, axum::Json(body)).into_response(),
-        None => status.into_response(),
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     named(response, operation_id)
 }
 

@@ -9,11 +9,11 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 
 use super::Api;
-use super::answer::{self, Answer, ApiError};
+use super::answer::{self, Answer};
 use super::routes::{self, Place};
 use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
-use crate::http::ClientAddress;
+use crate::http::{ClientAddress, ErrorAnswer};
 
 /// Answers one request.
 pub(super) async fn answer(api: &Api, request: Request) -> Response {
@@ -29,14 +29,14 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
     }
     let outcome = match place.filter(|it| it.methods().contains(&parts.method.as_str())) {
         Some(place) => serve(api, place, &parts, body).await,
-        None => Err(ApiError::no_route(parts.uri.path())),
+        None => Err(answer::no_route(parts.uri.path())),
     };
     let mut response = answer::respond(outcome, &operation_id);
     answer::allow_origin(&parts.headers, &mut response);
     response
 }
 
-async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Answer, ApiError> {
+async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Answer, ErrorAnswer> {
     let base = base(api, parts);
     if place == Place::OpenApi {
         return Ok(Answer::ok(openapi::describe(&base)));
@@ -48,34 +48,31 @@ async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Ans
 }
 
 /// Who asks, if the address may and the key opens.
-pub(super) async fn identify(api: &Api, parts: &Parts) -> Result<Caller, ApiError> {
+pub(super) async fn identify(api: &Api, parts: &Parts) -> Result<Caller, ErrorAnswer> {
     check_address(api, parts)?;
-    let key = request::bearer(&parts.headers)?;
+    let key = request::key(&parts.headers)?;
     let caller = api.control.authenticate(key).await;
-    caller.map_err(|bad| ApiError::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))
+    caller.map_err(|bad| ErrorAnswer::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))
 }
 
 /// Takes one of the requests that the rate limit allows.
-fn take_place(api: &Api) -> Result<(), ApiError> {
-    api.window.take(Instant::now()).map_err(|wait| ApiError {
-        retry_after: Some(wait.as_secs() + 1),
-        ..ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "ERR_NGROK_226",
-            format!("this API takes {}: try again later", api.window.words()),
-        )
+fn take_place(api: &Api) -> Result<(), ErrorAnswer> {
+    api.window.take(Instant::now()).map_err(|wait| {
+        let message = format!("this API takes {}: try again later", api.window.words());
+        ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "ERR_NGROK_226", message)
+            .retry_after(wait.as_secs() + 1)
     })
 }
 
 /// Refuses addresses that the restriction of the type `api` does not allow.
-pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ApiError> {
+pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ErrorAnswer> {
     match parts.extensions.get() {
         Some(&ClientAddress(address))
             if !api.control.access().admits(Scope::Api, address)
                 && api.settings.enforce_ip_restrictions =>
         {
             let message = format!("an IP restriction does not allow the address {address}");
-            Err(ApiError::new(StatusCode::FORBIDDEN, "ERR_NGROK_220", message))
+            Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_NGROK_220", message))
         }
         _ => Ok(()),
     }

@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
-use super::answer::ApiError;
 use crate::control::PageAsked;
+use crate::http::{ErrorAnswer, Unauthorized, bearer_token};
 
 /// Largest body. The largest resource there is, a subscription of all event types with the longest
 /// filters, has less.
@@ -19,32 +19,29 @@ pub const MAX_BODY: usize = 1 << 20;
 /// Most resources of a page, and how many if nothing is said (ngrok's).
 pub(super) const MAX_LIMIT: usize = 100;
 
-/// The token of the `Authorization` header.
-pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
-    let forbidden = |code, message: &str| ApiError::new(StatusCode::FORBIDDEN, code, message);
-    let header = headers.get(header::AUTHORIZATION).ok_or_else(|| {
-        forbidden(
-            "ERR_NGROK_200",
-            "an API key is required: send the header `Authorization: Bearer KEY`",
-        )
-    })?;
-    let (scheme, token) = header.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        let message = "the `Authorization` header must be `Bearer KEY`";
-        return Err(forbidden("ERR_NGROK_201", message));
-    }
-    Ok(token.trim())
+/// The API key that a request brings. ngrok answers 403 where HTTP has 401.
+pub(super) fn key(headers: &HeaderMap) -> Result<&str, ErrorAnswer> {
+    bearer_token(headers).map_err(|refused| {
+        let message = match refused {
+            Unauthorized::Missing => {
+                "an API key is required: send the header `Authorization: Bearer KEY`"
+            }
+            Unauthorized::Scheme => "the `Authorization` header must be `Bearer KEY`",
+            Unauthorized::Wrong => "the API key is wrong",
+        };
+        ErrorAnswer::new(StatusCode::FORBIDDEN, refused.code(), message)
+    })
 }
 
 /// Refuses another version of the API than the one there is.
-pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ErrorAnswer> {
     match headers.get("ngrok-version").map(HeaderValue::as_bytes) {
         Some(b"2") => Ok(()),
-        Some(_) => Err(ApiError::bad_request(
+        Some(_) => Err(ErrorAnswer::bad_request(
             "ERR_NGROK_217",
             "this version of the API is not known: send the header `ngrok-version: 2`",
         )),
-        None => Err(ApiError::bad_request(
+        None => Err(ErrorAnswer::bad_request(
             "ERR_NGROK_218",
             "the header `ngrok-version` is missing: send `ngrok-version: 2`",
         )),
@@ -52,14 +49,20 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// The parameters of a query, of which only these may be there, each once.
-pub(super) fn query(parts: &Parts, known: &[&str]) -> Result<BTreeMap<String, String>, ApiError> {
+pub(super) fn query(
+    parts: &Parts,
+    known: &[&str],
+) -> Result<BTreeMap<String, String>, ErrorAnswer> {
     let mut parameters = BTreeMap::new();
     let text = parts.uri.query().unwrap_or_default();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let decoded = decode(name).zip(decode(value));
         let (name, value) = decoded.ok_or_else(|| {
-            ApiError::bad_request("ERR_NGROK_230", format!("`{pair}` of the query cannot be read"))
+            ErrorAnswer::bad_request(
+                "ERR_NGROK_230",
+                format!("`{pair}` of the query cannot be read"),
+            )
         })?;
         if !known.contains(&name.as_str()) {
             let supported = match known {
@@ -67,11 +70,11 @@ pub(super) fn query(parts: &Parts, known: &[&str]) -> Result<BTreeMap<String, St
                 _ => format!("supported are `{}`", known.join("`, `")),
             };
             let message = format!("unknown query parameter `{name}`; {supported}");
-            return Err(ApiError::bad_request("ERR_NGROK_231", message));
+            return Err(ErrorAnswer::bad_request("ERR_NGROK_231", message));
         }
         if parameters.contains_key(&name) {
             let message = format!("query parameter `{name}` is given twice");
-            return Err(ApiError::bad_request("ERR_NGROK_232", message));
+            return Err(ErrorAnswer::bad_request("ERR_NGROK_232", message));
         }
         parameters.insert(name, value);
     }
@@ -79,18 +82,18 @@ pub(super) fn query(parts: &Parts, known: &[&str]) -> Result<BTreeMap<String, St
 }
 
 /// Which page of a list a query asks for.
-pub(super) fn page(mut parameters: BTreeMap<String, String>) -> Result<PageAsked, ApiError> {
+pub(super) fn page(mut parameters: BTreeMap<String, String>) -> Result<PageAsked, ErrorAnswer> {
     let limit = match parameters.remove("limit").filter(|text| !text.is_empty()) {
         None => MAX_LIMIT,
         Some(text) => {
             let number: i64 = text.parse().map_err(|_| {
-                ApiError::bad_request("ERR_NGROK_244", format!("`limit` is no number: `{text}`"))
+                ErrorAnswer::bad_request("ERR_NGROK_244", format!("`limit` is no number: `{text}`"))
             })?;
             match usize::try_from(number) {
                 Ok(limit @ 1..=MAX_LIMIT) => limit,
                 _ => {
                     let message = format!("`limit` must be 1 to {MAX_LIMIT}, not {number}");
-                    return Err(ApiError::bad_request("ERR_NGROK_233", message));
+                    return Err(ErrorAnswer::bad_request("ERR_NGROK_233", message));
                 }
             }
         }
@@ -100,12 +103,12 @@ pub(super) fn page(mut parameters: BTreeMap<String, String>) -> Result<PageAsked
 }
 
 /// The body of a request that has one: a JSON object; nothing at all is an empty one.
-pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>, ApiError> {
+pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>, ErrorAnswer> {
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             let message = format!("the body has more than {MAX_BODY} bytes");
-            return Err(ApiError::new(
+            return Err(ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "ERR_SLUICEGATE_1101",
                 message,
@@ -113,7 +116,7 @@ pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Valu
         }
         Err(error) => {
             let message = format!("the body could not be read: {error}");
-            return Err(ApiError::bad_request("ERR_NGROK_212", message));
+            return Err(ErrorAnswer::bad_request("ERR_NGROK_212", message));
         }
     };
     if body.is_empty() {
@@ -121,15 +124,15 @@ pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Valu
     }
     let content_type = parts.headers.get(header::CONTENT_TYPE).ok_or_else(|| {
         let message = "the header `Content-Type` is missing: send `application/json`";
-        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_216", message)
+        ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_216", message)
     })?;
     let media_type = content_type.to_str().unwrap_or("?").split(';').next().unwrap_or_default();
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         let message =
             format!("content type `{media_type}` is not supported: send `application/json`");
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_210", message));
+        return Err(ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_210", message));
     }
-    let wrong = |message: String| ApiError::bad_request("ERR_NGROK_213", message);
+    let wrong = |message: String| ErrorAnswer::bad_request("ERR_NGROK_213", message);
     match serde_json::from_slice(&body) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(wrong("the body must be a JSON object".to_owned())),
@@ -138,10 +141,12 @@ pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Valu
 }
 
 /// Refuses a body where the method has none.
-pub(super) async fn no_body(body: Body) -> Result<(), ApiError> {
+pub(super) async fn no_body(body: Body) -> Result<(), ErrorAnswer> {
     match Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes) {
         Ok(bytes) if bytes.is_empty() => Ok(()),
-        _ => Err(ApiError::bad_request("ERR_NGROK_211", "a request with this method has no body")),
+        _ => {
+            Err(ErrorAnswer::bad_request("ERR_NGROK_211", "a request with this method has no body"))
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, ApiError};
+use super::answer::Answer;
 use super::request::{self, encode};
 use super::{status, try_filter};
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked};
 use crate::event::Timestamp;
+use crate::http::ErrorAnswer;
 use crate::sinks::Ack;
 
 /// A kind as one route shows it.
@@ -149,7 +150,7 @@ pub(super) async fn serve(
     place: Place,
     (parts, body): (&Parts, Body),
     asked: Asked,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer, ErrorAnswer> {
     let parameters = request::query(parts, place.parameters(&parts.method))?;
     match parts.method.as_str() {
         "GET" | "HEAD" => {
@@ -177,7 +178,7 @@ async fn read(
     place: Place,
     parameters: BTreeMap<String, String>,
     asked: &Asked,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer, ErrorAnswer> {
     let base = asked.base.as_str();
     Ok(Answer::ok(match place {
         Place::Root => root(base),
@@ -215,7 +216,7 @@ async fn post(
     place: Place,
     input: Map<String, Value>,
     asked: Asked,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer, ErrorAnswer> {
     let base = asked.base.clone();
     Ok(match place {
         Place::Collection(route) => {
@@ -226,7 +227,7 @@ async fn post(
         Place::TestEvent(id) => {
             if let Some(name) = input.keys().next() {
                 let message = format!("unknown parameter `{name}`; none are supported here");
-                return Err(ApiError::bad_request("ERR_NGROK_214", message));
+                return Err(ErrorAnswer::bad_request("ERR_NGROK_214", message));
             }
             test_event(control, &id).await?
         }
@@ -240,7 +241,7 @@ async fn patch(
     place: Place,
     input: Map<String, Value>,
     asked: Asked,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer, ErrorAnswer> {
     let base = asked.base.clone();
     Ok(match place {
         Place::Item(route, id) => {
@@ -254,7 +255,7 @@ async fn patch(
     })
 }
 
-async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<Answer, ApiError> {
+async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<Answer, ErrorAnswer> {
     match place {
         Place::Item(route, id) => control.delete(route.kind, route.id_within(&id), asked).await?,
         Place::Source(id, event_type) => control.delete_source(&id, event_type, asked).await?,
@@ -270,7 +271,7 @@ fn unreached(place: &Place) -> Answer {
     Answer::no_content()
 }
 
-async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ApiError> {
+async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ErrorAnswer> {
     let outcome = control.send_test_event(id).await?;
     let reason = match outcome.ack {
         Ack::Delivered => return Ok(Answer::ok(json!({"event_id": outcome.event_id}))),
@@ -278,7 +279,7 @@ async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ApiError
         Ack::Rejected(reason) => reason,
     };
     let message = format!("the test event was not delivered: {reason}");
-    Err(ApiError::bad_request("ERR_SLUICEGATE_1306", message))
+    Err(ErrorAnswer::bad_request("ERR_SLUICEGATE_1306", message))
 }
 
 fn root(base: &str) -> Value {
@@ -289,7 +290,7 @@ fn root(base: &str) -> Value {
 }
 
 /// Who asks, in ngrok's form; what it says of plans and agents has no meaning here.
-async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ApiError> {
+async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ErrorAnswer> {
     let identity = control.identity();
     let key = match &asked.caller.key_id {
         Some(id) => Value::Object(control.get(Kind::ApiKey, id, &asked.base).await?),

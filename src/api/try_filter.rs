@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::answer::ApiError;
 use crate::control::{Control, Refusal};
 use crate::event::{SlotPlan, Slots, Timestamp, read_event};
+use crate::http::ErrorAnswer;
 use crate::resources::Source;
 
 /// Most events that one request may try a filter on.
@@ -25,11 +25,14 @@ struct Term {
 }
 
 /// Tries a filter.
-pub(super) fn run(control: &Arc<Control>, input: &Map<String, Value>) -> Result<Value, ApiError> {
+pub(super) fn run(
+    control: &Arc<Control>,
+    input: &Map<String, Value>,
+) -> Result<Value, ErrorAnswer> {
     const KNOWN: [&str; 4] = ["type", "filter", "events", "last"];
     if let Some(name) = input.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         let message = format!("unknown parameter `{name}`; supported are `{}`", KNOWN.join("`, `"));
-        return Err(ApiError::bad_request("ERR_NGROK_214", message));
+        return Err(ErrorAnswer::bad_request("ERR_NGROK_214", message));
     }
     let text = |name: &str| match input.get(name) {
         None | Some(Value::Null) => Ok(""),
@@ -60,11 +63,11 @@ pub(super) fn run(control: &Arc<Control>, input: &Map<String, Value>) -> Result<
     Ok(count(&source, &events))
 }
 
-fn wrong(message: String) -> ApiError {
-    ApiError::bad_request("ERR_NGROK_215", message)
+fn wrong(message: String) -> ErrorAnswer {
+    ErrorAnswer::bad_request("ERR_NGROK_215", message)
 }
 
-fn first(errors: Vec<crate::resources::ResourceError>) -> ApiError {
+fn first(errors: Vec<crate::resources::ResourceError>) -> ErrorAnswer {
     match errors.into_iter().next() {
         Some(error) => Refusal::from(error).into(),
         None => wrong("the filter cannot be tried".to_owned()),

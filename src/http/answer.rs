@@ -1,42 +1,77 @@
-//! The body of every answer that refuses: ngrok's shape, one for ingest and API.
+//! The answer that refuses: one type and one body, ngrok's, for ingest and for the control API.
+//!
+//! What it says is for whoever refuses; refused events inside a body that was taken are listed by
+//! ingest in an answer of its own.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 /// An error as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorAnswer {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The stable code that a program may branch on.
-    pub code: &'static str,
+    /// The stable code that a program may branch on; none where ngrok gives none.
+    pub code: Option<&'static str>,
     /// What happened and what would help, for a person.
     pub message: String,
     /// When trying again may help, in whole seconds.
     pub retry_after: Option<u64>,
+    /// What more is known, by name. All values are strings: ngrok's Go client decodes nothing else.
+    pub details: Vec<(&'static str, String)>,
 }
 
 impl ErrorAnswer {
     /// An error without advice on when to come again.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> ErrorAnswer {
-        ErrorAnswer { status, code, message: message.into(), retry_after: None }
+        ErrorAnswer { code: Some(code), ..ErrorAnswer::uncoded(status, message) }
+    }
+
+    /// An error that has no code.
+    #[must_use]
+    pub fn uncoded(status: StatusCode, message: impl Into<String>) -> ErrorAnswer {
+        let message = message.into();
+        ErrorAnswer { status, code: None, message, retry_after: None, details: Vec::new() }
+    }
+
+    /// A request that is wrong in itself: 400.
+    #[must_use]
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> ErrorAnswer {
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The same with the advice to try again after some seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> ErrorAnswer {
+        ErrorAnswer { retry_after: Some(seconds), ..self }
+    }
+
+    /// The same with one more thing that is known.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> ErrorAnswer {
+        self.details.push((name, value.into()));
+        self
     }
 }
 
 impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
-        let body = json!({
-            "error_code": self.code,
+        let details = self.details.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        let mut body = json!({
             "status_code": self.status.as_u16(),
             "msg": self.message,
-            "details": {},
+            "details": details.collect::<Map<String, Value>>(),
         });
+        if let Some(code) = self.code {
+            body["error_code"] = code.into();
+        }
         let mut response = (self.status, axum::Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        // Asked for by RFC 9110 of a 401; ngrok's API answers 403, which has no such header.
         if self.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);

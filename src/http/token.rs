@@ -65,6 +65,7 @@ impl BearerTokens {
         }
         let token = bearer_token(headers)?;
         // Every token is compared, whichever is right; only a token's length can show.
+        let token = token.as_bytes();
         let known = self
             .0
             .iter()
@@ -76,14 +77,14 @@ impl BearerTokens {
 /// The token that a request brings.
 ///
 /// # Errors
-/// When it brings none.
-pub fn bearer_token(headers: &HeaderMap) -> Result<&[u8], Unauthorized> {
+/// When it brings none, or one that cannot be ours since it is no text.
+pub fn bearer_token(headers: &HeaderMap) -> Result<&str, Unauthorized> {
     let header = headers.get(AUTHORIZATION).ok_or(Unauthorized::Missing)?.as_bytes();
     let (scheme, token) = header.split_at_checked(7).ok_or(Unauthorized::Scheme)?;
     if !scheme.eq_ignore_ascii_case(b"bearer ") {
         return Err(Unauthorized::Scheme);
     }
-    Ok(token.trim_ascii())
+    str::from_utf8(token.trim_ascii()).map_err(|_| Unauthorized::Wrong)
 }
 
 #[cfg(test)]
@@ -115,5 +116,8 @@ mod tests {
         assert_eq!(check(&["one"], Some("Bearer")), Err(Unauthorized::Scheme));
         assert_eq!(check(&["one"], Some("Bearer on")), Err(Unauthorized::Wrong));
         assert_eq!(check(&["one"], Some("Bearer ")), Err(Unauthorized::Wrong));
+        let no_text = HeaderValue::from_bytes(b"Bearer \xff").unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, no_text)]);
+        assert_eq!(bearer_token(&headers), Err(Unauthorized::Wrong));
     }
 }

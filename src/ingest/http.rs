@@ -112,7 +112,7 @@ impl Ingest {
             return Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_SLUICEGATE_1112", message));
         }
         let of_settings = self.settings.bearer_tokens.check(&head.headers);
-        let token = bearer_token(&head.headers).ok().and_then(|it| std::str::from_utf8(it).ok());
+        let token = bearer_token(&head.headers).ok();
         let credential = match token {
             Some(token) if of_settings.is_err() || self.settings.bearer_tokens.is_empty() => {
                 self.control.credential(token)
@@ -227,21 +227,16 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
         NotTaken::Changing => ("ERR_SLUICEGATE_1113", 1),
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
-    ErrorAnswer {
-        retry_after: Some(retry_after),
-        ..ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message)
-    }
+    ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
 }
 
 fn stopping() -> ErrorAnswer {
-    ErrorAnswer {
-        retry_after: Some(1),
-        ..ErrorAnswer::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ERR_SLUICEGATE_1107",
-            "the daemon is stopping; nothing of this body was kept",
-        )
-    }
+    ErrorAnswer::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "ERR_SLUICEGATE_1107",
+        "the daemon is stopping; nothing of this body was kept",
+    )
+    .retry_after(1)
 }
 
 /// Reads `Content-Type`.
