@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::control::{Control, Refusal};
-use crate::event::{SlotPlan, Slots, Timestamp, read_event};
 use crate::http::ErrorAnswer;
-use crate::resources::Source;
+use crate::pipeline::Trial;
+use crate::resources::{ResourceError, Source};
 
 /// Most events that one request may try a filter on.
 const MAX_EVENTS: usize = 1_000;
@@ -60,31 +60,28 @@ pub(super) fn run(
             return Err(wrong(message));
         }
     };
-    Ok(count(&source, &events))
+    let trial = Trial::explaining(source).map_err(Refusal::from)?;
+    Ok(count(&trial, &events))
 }
 
 fn wrong(message: String) -> ErrorAnswer {
     ErrorAnswer::bad_request("ERR_NGROK_215", message)
 }
 
-fn first(errors: Vec<crate::resources::ResourceError>) -> ErrorAnswer {
+fn first(errors: Vec<ResourceError>) -> ErrorAnswer {
     match errors.into_iter().next() {
         Some(error) => Refusal::from(error).into(),
         None => wrong("the filter cannot be tried".to_owned()),
     }
 }
 
-fn count(source: &Source, events: &[Arc<str>]) -> Value {
-    let mut plan = SlotPlan::default();
-    let program = source.filter.as_ref().map(|filter| filter.compile(&mut plan));
-    let explainer = source.filter.as_ref().map(|filter| filter.explainer(&mut plan));
-    let (mut seen, mut matched, mut errors, mut last_error) = (0u64, 0u64, 0u64, None);
+fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
     let mut rejected = Vec::new();
     let mut examples = Vec::new();
     let mut terms: Vec<Term> = Vec::new();
     for (index, text) in events.iter().enumerate() {
-        let (event, _) = match read_event(text, Timestamp::now(), rand::random, |_| Some(&plan)) {
-            Ok(event) => event,
+        let read = match trial.read(text) {
+            Ok(read) => read,
             Err(error) => {
                 rejected.push(
                     json!({"index": index, "error_code": error.code(), "msg": error.to_string()}),
@@ -92,32 +89,18 @@ fn count(source: &Source, events: &[Arc<str>]) -> Value {
                 continue;
             }
         };
-        if event.event_type != source.event_type.name {
+        if !trial.takes(&read.0) {
             continue;
         }
-        let mut slots = Slots::new();
-        plan.extract(&event, &mut slots);
-        plan.extract_envelope(&event, &mut slots);
-        seen += 1;
-        match program.as_ref().map_or(Ok(true), |program| program.matches(&slots)) {
-            Ok(true) => {
-                matched += 1;
-                if examples.len() < MAX_SHOWN {
-                    examples.push(serde_json::from_str::<Value>(text).unwrap_or(Value::Null));
-                }
-            }
-            Ok(false) => {}
-            Err(error) => {
-                errors += 1;
-                last_error = Some(error.to_string());
-            }
+        if trial.matches(&read).is_some() && examples.len() < MAX_SHOWN {
+            examples.push(serde_json::from_str::<Value>(text).unwrap_or(Value::Null));
         }
-        if let Some(decision) = explainer.as_ref().map(|explainer| explainer.decide(&slots)) {
-            let at =
-                terms.iter().position(|term| term.text == decision.text).unwrap_or_else(|| {
-                    terms.push(Term { text: decision.text.to_owned(), ..Term::default() });
-                    terms.len() - 1
-                });
+        if let Some(decision) = trial.explain(&read.0) {
+            let known = terms.iter().position(|term| term.text == decision.text);
+            let at = known.unwrap_or_else(|| {
+                terms.push(Term { text: decision.text.to_owned(), ..Term::default() });
+                terms.len() - 1
+            });
             match decision.value {
                 Ok(true) => terms[at].yes += 1,
                 Ok(false) => terms[at].no += 1,
@@ -129,11 +112,12 @@ fn count(source: &Source, events: &[Arc<str>]) -> Value {
         .iter()
         .map(|it| json!({"term": it.text, "true": it.yes, "false": it.no, "errors": it.errors}))
         .collect();
+    let counts = trial.counts();
     json!({
-        "seen": seen,
-        "matched": matched,
-        "errors": errors,
-        "last_error": last_error,
+        "seen": counts.seen,
+        "matched": counts.matched,
+        "errors": counts.filter_errors,
+        "last_error": counts.last_filter_error,
         "terms": terms,
         "rejected": rejected,
         "examples": examples,

@@ -1,5 +1,5 @@
-//! One source tried on events without a journal or destinations, as a whole or stage by stage: for
-//! the command line.
+//! One source tried on events without a journal or destinations, as a whole or stage by stage: the
+//! one way for `filter eval`, `filter test`, `filter bench`, `replay` and `POST /filters/try`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::dispatch::Dispatcher;
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
 use crate::event::{Event, EventError, Slot, SlotPlan, Slots, Timestamp, read_event};
-use crate::filter::{EvalError, Program};
+use crate::filter::{Decision, EvalError, Explainer, Program};
 use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscription};
 
 /// A source by itself. It goes through the very dispatch that the daemon uses.
@@ -17,6 +17,7 @@ use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscriptio
 pub struct Trial {
     dispatcher: Dispatcher,
     stats: Arc<SubscriptionStats>,
+    explainer: Option<(SlotPlan, Explainer)>,
 }
 
 impl Trial {
@@ -26,6 +27,20 @@ impl Trial {
     /// None that the source's own check has not told already.
     pub fn new(source: Source) -> Result<Trial, ResourceError> {
         Trial::of(vec![source])
+    }
+
+    /// Compiles a source, and takes its filter apart, so that [`Trial::explain`] can say why. The
+    /// verdict is still that of dispatch.
+    ///
+    /// # Errors
+    /// None that the source's own check has not told already.
+    pub fn explaining(source: Source) -> Result<Trial, ResourceError> {
+        let explainer = source.filter.as_ref().map(|filter| {
+            let mut plan = SlotPlan::default();
+            let explainer = filter.explainer(&mut plan);
+            (plan, explainer)
+        });
+        Ok(Trial { explainer, ..Trial::new(source)? })
     }
 
     /// Compiles sources of different types.
@@ -44,7 +59,7 @@ impl Trial {
         resources.add_subscription(subscription)?;
         let stats = Stats::default();
         let dispatcher = Dispatcher::new(&resources, &stats);
-        Ok(Trial { dispatcher, stats: stats.subscription(&id) })
+        Ok(Trial { dispatcher, stats: stats.subscription(&id), explainer: None })
     }
 
     /// Reads one event as ingest does. Events of other types have no slots.
@@ -54,6 +69,22 @@ impl Trial {
     pub fn read<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), EventError> {
         let plan_of = |name: &str| self.dispatcher.plan_of(name);
         read_event(text, Timestamp::now(), rand::random, plan_of)
+    }
+
+    /// Whether an event is of a type that is tried.
+    #[must_use]
+    pub fn takes(&self, event: &Event<'_>) -> bool {
+        self.dispatcher.plan_of(&event.event_type).is_some()
+    }
+
+    /// Which part of the filter decides an event that [`Trial::takes`]. None without a filter, and of
+    /// a trial that was not made by [`Trial::explaining`].
+    #[must_use]
+    pub fn explain(&self, event: &Event<'_>) -> Option<Decision<'_>> {
+        let (plan, explainer) = self.explainer.as_ref()?;
+        let mut slots = Slots::new();
+        plan.extract(event, &mut slots);
+        Some(explainer.decide(&slots))
     }
 
     /// What would be delivered for an event, if it matches. Events of other types do not.
