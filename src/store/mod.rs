@@ -19,6 +19,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use crate::event::{Timestamp, ksuid};
 use crate::lock::lock;
 
+use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 
 /// The file's name inside the data folder.
@@ -40,8 +41,9 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL);
 "];
 
-/// The text that is sealed beside the data, to tell a wrong key from damage.
-const PROOF: &str = "sluicegate";
+/// What is sealed beside the data, to tell a wrong key from damage: its kind, its id and its text.
+const PROOF: (&str, &str) = ("meta", "proof");
+const PROOF_TEXT: &str = "sluicegate";
 
 /// What cannot be done with the store.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,11 @@ pub enum StoreError {
         "the store {FILE} was sealed with another key: set {MASTER_KEY_VARIABLE} to the one it was made with, or put its key file back"
     )]
     WrongKey,
+    /// The file was written with a key that is nowhere now.
+    #[error(
+        "the store {FILE} is sealed, and its key is not here: put {KEY_FILE} back into {0}, or set {MASTER_KEY_VARIABLE} to the key; no new one was made, since it could not open what is there"
+    )]
+    NoKey(PathBuf),
     /// A row does not open with the right key: somebody changed it.
     #[error("the store {FILE} is damaged at {kind} `{id}`: the row was changed by others")]
     Damaged {
@@ -140,16 +147,21 @@ impl Store {
     /// When a file cannot be used, is of a later version, or was sealed with another key.
     pub fn open(data_dir: &Path, key: Option<MasterKey>) -> Result<Store, StoreError> {
         fs::create_dir_all(data_dir).map_err(|error| StoreError::File(data_dir.into(), error))?;
-        let key = match key {
-            Some(key) => key,
-            None => MasterKey::of_folder(data_dir)?,
-        };
         let path = data_dir.join(FILE);
         // SQLite gives its other files the rights of this one.
         let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         made.map_err(|error| StoreError::File(path.clone(), error))?;
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        // The key comes before anything is written: a new one beside rows that it does not open
+        // would hide that the old one is missing.
+        let key = match sealed(&connection)? {
+            Some(sealed) => sealed.opened_by(key, data_dir)?,
+            None => match key {
+                Some(key) => key,
+                None => MasterKey::of_folder(data_dir)?,
+            },
+        };
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", true)?;
@@ -176,24 +188,9 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > MIGRATIONS.len() as i64 {
-            return Err(StoreError::Newer(version));
-        }
-        if version == 0 {
-            return Ok(None);
-        }
-        let proof = "SELECT value FROM meta WHERE name = 'proof'";
-        let proof: Option<Vec<u8>> =
-            connection.query_row(proof, [], |row| row.get(0)).optional()?;
-        let Some(proof) = proof else { return Ok(None) };
-        let key = match key {
-            Some(key) => key,
-            None => MasterKey::of_existing_file(data_dir)?.ok_or(StoreError::WrongKey)?,
-        };
-        let store = Store { connection: Mutex::new(connection), key };
-        store.check_proof(&proof)?;
-        Ok(Some(store))
+        let Some(sealed) = sealed(&connection)? else { return Ok(None) };
+        let key = sealed.opened_by(key, data_dir)?;
+        Ok(Some(Store { connection: Mutex::new(connection), key }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -211,16 +208,11 @@ impl Store {
         Ok(connection.query_row(value, [name], |row| row.get(0))?)
     }
 
+    /// Keeps something sealed from the first start on, so that another key is told at once. Checked
+    /// again here, since another process may have been the first.
     fn prove_key(&self) -> Result<(), StoreError> {
-        let sealed = self.meta("proof", || self.key.seal("meta", "proof", PROOF))?;
-        self.check_proof(&sealed)
-    }
-
-    fn check_proof(&self, sealed: &[u8]) -> Result<(), StoreError> {
-        match self.key.open("meta", "proof", sealed) {
-            Some(proof) if proof == PROOF => Ok(()),
-            _ => Err(StoreError::WrongKey),
-        }
+        let sealed = self.meta(PROOF.1, || self.key.seal(PROOF.0, PROOF.1, PROOF_TEXT))?;
+        self.key.open(PROOF.0, PROOF.1, &sealed).map(drop).ok_or(StoreError::WrongKey)
     }
 
     /// Who this installation is.
@@ -323,6 +315,46 @@ impl Store {
     }
 }
 
+/// Something of the store that is sealed, to try a key on.
+struct Sealed {
+    kind: String,
+    id: String,
+    body: Vec<u8>,
+}
+
+/// The proof, or any row where somebody took the proof away; none where nothing was kept yet.
+fn sealed(connection: &Connection) -> Result<Option<Sealed>, StoreError> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > MIGRATIONS.len() as i64 {
+        return Err(StoreError::Newer(version));
+    }
+    if version == 0 {
+        return Ok(None);
+    }
+    let first = "
+        SELECT kind, id, body FROM (
+            SELECT 0 AS place, ?1 AS kind, name AS id, value AS body FROM meta WHERE name = ?2
+            UNION ALL SELECT 1, kind, id, body FROM objects
+        ) ORDER BY place LIMIT 1";
+    let row = connection.query_row(first, PROOF, |row| {
+        Ok(Sealed { kind: row.get(0)?, id: row.get(1)?, body: row.get(2)? })
+    });
+    Ok(row.optional()?)
+}
+
+impl Sealed {
+    /// The key that is given or lies in the folder, if it opens this.
+    fn opened_by(&self, key: Option<MasterKey>, folder: &Path) -> Result<MasterKey, StoreError> {
+        let key = match key {
+            Some(key) => key,
+            None => MasterKey::of_existing_file(folder)?
+                .ok_or_else(|| StoreError::NoKey(folder.to_owned()))?,
+        };
+        key.open(&self.kind, &self.id, &self.body).ok_or(StoreError::WrongKey)?;
+        Ok(key)
+    }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -408,6 +440,36 @@ mod tests {
     }
 
     #[test]
+    fn no_key_is_made_beside_what_it_could_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_file = dir.path().join(KEY_FILE);
+        let store = Store::open(dir.path(), None).unwrap();
+        store.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
+        let kept = fs::read_to_string(&key_file).unwrap();
+        let refused = |store: Result<Store, StoreError>| store.unwrap_err().to_string();
+        for proof_too in [false, true] {
+            if proof_too {
+                store.lock().execute("DELETE FROM meta WHERE name = 'proof'", []).unwrap();
+            }
+            fs::remove_file(&key_file).unwrap();
+            let text = refused(Store::open(dir.path(), None));
+            assert!(
+                text.contains("put master.key back into") && text.contains("no new one"),
+                "{text}"
+            );
+            assert!(!key_file.exists());
+            let text = refused(Store::open(dir.path(), Some(key('b'))));
+            assert!(text.contains("sealed with another key"), "{text}");
+            fs::write(&key_file, &kept).unwrap();
+        }
+        let proofs = "SELECT count(*) FROM meta WHERE name = 'proof'";
+        let proofs: i64 = store.lock().query_row(proofs, [], |row| row.get(0)).unwrap();
+        assert_eq!(proofs, 0, "a wrong key has proved nothing");
+        let again = Store::open(dir.path(), None).unwrap();
+        assert_eq!(again.load(None).unwrap(), [row("k", "i", "{}")]);
+    }
+
+    #[test]
     fn opening_what_is_there_makes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let files = || fs::read_dir(dir.path()).unwrap().count();
@@ -422,7 +484,7 @@ mod tests {
         let rows = existing(Some(key('a'))).unwrap().unwrap().load(None).unwrap();
         assert_eq!(rows, [row("k", "i", "{}")], "beside a running daemon");
         assert!(matches!(existing(Some(key('b'))), Err(StoreError::WrongKey)));
-        assert!(matches!(existing(None), Err(StoreError::WrongKey)));
+        assert!(matches!(existing(None), Err(StoreError::NoKey(_))));
         drop(running);
         assert!(existing(Some(key('a'))).unwrap().is_some());
         assert_eq!(files(), 1, "no key file, and nothing of SQLite's is left");

@@ -16,7 +16,7 @@ use super::StoreError;
 pub const MASTER_KEY_VARIABLE: &str = "SLUICEGATE_MASTER_KEY";
 
 /// The key file's name inside the data folder.
-const FILE: &str = "master.key";
+pub(super) const KEY_FILE: &str = "master.key";
 
 /// Octets of a key; its text has two hexadecimal digits for each.
 const KEY_BYTES: usize = 32;
@@ -24,7 +24,7 @@ const KEY_BYTES: usize = 32;
 /// A text that is not a master key. It does not say which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the master key ({MASTER_KEY_VARIABLE}, or {FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
+    "the master key ({MASTER_KEY_VARIABLE}, or {KEY_FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
     2 * KEY_BYTES
 )]
 pub struct BadMasterKey;
@@ -63,31 +63,30 @@ impl MasterKey {
 
     /// The key of a folder's key file, which is made if it is not there, readable by its owner only.
     pub(super) fn of_folder(folder: &Path) -> Result<MasterKey, StoreError> {
-        let path = folder.join(FILE);
+        // First, so that a disk that takes nothing more still lets a daemon start that has its key.
+        if let Some(key) = MasterKey::of_existing_file(folder)? {
+            return Ok(key);
+        }
+        let path = folder.join(KEY_FILE);
         let failed = |error| StoreError::File(path.clone(), error);
-        let fresh: [u8; KEY_BYTES] = rand::random();
-        let text = hex::encode(fresh);
-        // Written beside and linked into place, so that nobody ever reads a half-written key.
-        let draft = folder.join(format!("{FILE}.{}", std::process::id()));
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&draft)
-            .map_err(failed)?;
-        let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
-        let linked = written.and_then(|()| match fs::hard_link(&draft, &path) {
+        // Written beside and linked into place, so that nobody ever reads a half-written key. A link
+        // does not replace the key that another process has made meanwhile, as a renaming would.
+        let draft = folder.join(format!("{KEY_FILE}.{}", std::process::id()));
+        let linked = write_key(&draft).and_then(|()| match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked,
         });
-        fs::remove_file(&draft).and(linked).map_err(failed)?;
-        MasterKey::of_existing_file(folder)?.ok_or(StoreError::WrongKey)
+        // What failed first is what the operator has to know; a draft that was not even made cannot
+        // be removed.
+        let removed = fs::remove_file(&draft);
+        linked.and(removed).map_err(failed)?;
+        MasterKey::of_existing_file(folder)?
+            .ok_or_else(|| failed(io::Error::from(io::ErrorKind::NotFound)))
     }
 
     /// The key of a folder's key file, if there is one.
     pub(super) fn of_existing_file(folder: &Path) -> Result<Option<MasterKey>, StoreError> {
-        let path = folder.join(FILE);
+        let path = folder.join(KEY_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => MasterKey::parse(&text).map(Some).map_err(StoreError::Key),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -118,6 +117,15 @@ impl MasterKey {
         let open = self.0.open_in_place(nonce, place, &mut body).ok()?;
         String::from_utf8(open.to_vec()).ok()
     }
+}
+
+/// Writes a fresh key to a file of its owner's own.
+fn write_key(draft: &Path) -> io::Result<()> {
+    let fresh: [u8; KEY_BYTES] = rand::random();
+    let mut file =
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(draft)?;
+    writeln!(file, "{}", hex::encode(fresh))?;
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -156,5 +164,25 @@ mod tests {
         let again = MasterKey::of_folder(dir.path()).unwrap();
         assert_eq!(again.open("k", "i", &sealed).as_deref(), Some("text"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_new_file_still_gives_its_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let draft = dir.path().join(format!("{KEY_FILE}.{}", std::process::id()));
+        // No draft can be written where a folder has its name.
+        fs::create_dir(&draft).unwrap();
+        assert!(matches!(MasterKey::of_folder(dir.path()), Err(StoreError::File(..))));
+        assert!(!dir.path().join(KEY_FILE).exists());
+        fs::write(dir.path().join(KEY_FILE), "5a".repeat(32)).unwrap();
+        assert!(MasterKey::of_folder(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_put_in_place_leaves_no_draft() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join(KEY_FILE)).unwrap();
+        assert!(matches!(MasterKey::of_folder(dir.path()), Err(StoreError::File(..))));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
