@@ -80,6 +80,8 @@ impl<'d> Section<'d> {
     /// A setting that must be there.
     pub fn required(&mut self, key: &'static str) -> Setting<'d> {
         let setting = self.optional(key);
+        #[cfg(test)]
+        tests::note(&setting.path, true);
         if setting.node.is_none() {
             let message = format!("`{}` is missing", setting.path);
             self.push(if self.path.is_empty() {
@@ -93,7 +95,7 @@ impl<'d> Section<'d> {
 
     /// A setting that may be left out.
     pub fn optional(&mut self, key: &'static str) -> Setting<'d> {
-        self.asked.push(key);
+        self.ask(key);
         let entry = self.entry(key);
         Setting {
             context: self.context,
@@ -111,7 +113,7 @@ impl<'d> Section<'d> {
         for &(name, read) in members {
             match self.entry(name) {
                 Some((key, _)) => found.push((key.span, name, self.required(name).section(read))),
-                None => self.asked.push(name),
+                None => self.ask(name),
             }
         }
         found.sort_by_key(|(place, _, _)| place.start);
@@ -155,6 +157,12 @@ impl<'d> Section<'d> {
     #[must_use]
     pub fn place_of(&self, key: &str) -> Span {
         self.entry(key).map_or(self.place, |(_, node)| node.span)
+    }
+
+    fn ask(&mut self, key: &'static str) {
+        self.asked.push(key);
+        #[cfg(test)]
+        tests::note(&join(&self.path, key), false);
     }
 
     fn entry(&self, key: &str) -> Option<&'d (Key, Node)> {
@@ -569,3 +577,6 @@ fn either<'n>(names: impl Iterator<Item = &'n str>, word: &str) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

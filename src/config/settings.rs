@@ -301,6 +301,7 @@ mod tests {
 
     use super::*;
     use crate::config::Format;
+    use crate::config::decode::tests::asked;
 
     /// Documents that together have every setting the schema names, each with some value.
     fn samples(schema: &Value, whole: &Value) -> Vec<Value> {
@@ -341,8 +342,29 @@ mod tests {
         (0..rounds).map(round).collect()
     }
 
+    /// Every setting that the schema names, and whether it must be there. Of a section that has one
+    /// of its members, none must.
+    fn named(schema: &Value, whole: &Value, path: &str, into: &mut BTreeMap<String, bool>) {
+        if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/$defs/")) {
+            return named(&whole["$defs"][name], whole, path, into);
+        }
+        for choice in schema["oneOf"].as_array().into_iter().flatten() {
+            named(choice, whole, path, into);
+        }
+        if schema["type"] == "array" {
+            named(&schema["items"], whole, &format!("{path}[]"), into);
+        }
+        let required = schema["required"].as_array();
+        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            named(inner, whole, &path, into);
+            let must = required.is_some_and(|names| names.iter().any(|it| it == name));
+            into.insert(path, must || schema["maxProperties"] == 1);
+        }
+    }
+
     #[test]
-    fn every_setting_of_the_schema_is_known() {
+    fn the_schema_names_what_the_decoder_asks_for_and_nothing_else() {
         let schema: Value = serde_json::from_str(SCHEMA).unwrap();
         let documents = samples(&schema, &schema);
         assert!(documents.len() >= 5, "each kind of target needs one of its own");
@@ -354,5 +376,8 @@ mod tests {
             assert!(!said.contains("unknown setting"), "{said}");
             assert!(text.contains("\"drain_limit\"") && text.contains("\"linger\""), "{text}");
         }
+        let mut in_schema = BTreeMap::new();
+        named(&schema, &schema, "", &mut in_schema);
+        assert_eq!(in_schema, asked());
     }
 }

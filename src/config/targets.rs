@@ -105,7 +105,7 @@ fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
 fn read_debug(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Target> {
     let log = section.optional("log").bool();
     let callback_url = section.optional("callback_url").string().map(|text| text.value);
-    let target = DebugTarget::new(log.unwrap_or(callback_url.is_none()), callback_url, plain);
+    let target = DebugTarget::new(log, callback_url, plain);
     placed(section, None, target).map(Target::Debug)
 }
 

@@ -3,12 +3,13 @@
 //! Every kind stands in an answer, all null but one, and no secret is shown. In requests a secret
 //! that is left out or null stays what it was, so that an answer can be sent back.
 
+use hyper::Uri;
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
 use crate::sinks::{
-    Auth, CloudwatchLogsTarget, DebugTarget, FirehoseTarget, KinesisTarget, PlainHttpHosts, Secret,
-    Target,
+    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
+    PlainHttpHosts, Secret, Target,
 };
 
 /// The kinds that a request may name, in the order of ngrok's answers.
@@ -137,8 +138,8 @@ fn debug(
 ) -> Result<Target, Refusal> {
     let target = Members::new("target.debug", value, &["log", "callback_url"])?;
     let log = match target.get("log") {
-        None => false,
-        Some(Value::Bool(log)) => *log,
+        None => None,
+        Some(Value::Bool(log)) => Some(*log),
         Some(_) => return Err(Refusal::wrong_type("target.debug.log", "true or false")),
     };
     let kept = match before {
@@ -204,35 +205,88 @@ fn auth_of(target: &Target) -> Option<&Auth> {
     }
 }
 
+/// Whether secrets are written with the rest.
+#[derive(Clone, Copy)]
+enum Secrets {
+    Kept,
+    Hidden,
+}
+
+impl Secrets {
+    /// The only way from a secret to JSON.
+    fn write(self, secret: &Secret) -> Value {
+        match self {
+            Secrets::Kept => secret.expose().into(),
+            Secrets::Hidden => Value::Null,
+        }
+    }
+}
+
 /// A target as the store keeps it, secrets included.
 pub(super) fn write(target: &Target) -> Value {
-    let mut all: Map<String, Value> =
-        KINDS.iter().chain(&NOT_HERE).map(|&kind| (kind.to_owned(), Value::Null)).collect();
+    written(target, Secrets::Kept)
+}
+
+/// A target of the store as answers and events show it: with null for every secret, and asterisks
+/// for a callback's query.
+///
+/// It is read and written anew, so that what is hidden is told by the types of its settings. Of a
+/// row that cannot be read, nothing is known to be no secret, and nothing is shown.
+pub(super) fn shown(kept: &Value) -> Value {
+    match read_kept(kept) {
+        Ok(target) => written(&target, Secrets::Hidden),
+        Err(_) => Value::Object(nothing()),
+    }
+}
+
+/// Reads a target that was accepted before, be it from the settings file.
+fn read_kept(kept: &Value) -> Result<Target, Refusal> {
+    if let Some(path) = kept["file"]["path"].as_str() {
+        return Ok(Target::File(FileTarget::new(path)?));
+    }
+    let url = kept["debug"]["callback_url"].as_str().and_then(|url| url.parse::<Uri>().ok());
+    let host = url.as_ref().and_then(Uri::host).and_then(PlainHttpHosts::host);
+    read(kept, None, &PlainHttpHosts::new(host.into_iter().collect()))
+}
+
+/// Every kind, and none of them.
+fn nothing() -> Map<String, Value> {
+    KINDS.iter().chain(&NOT_HERE).map(|&kind| (kind.to_owned(), Value::Null)).collect()
+}
+
+fn written(target: &Target, secrets: Secrets) -> Value {
     let settings = match target {
         Target::Kinesis(it) => json!({
-            "auth": write_auth(it.auth()),
+            "auth": write_auth(it.auth(), secrets),
             "stream_arn": it.stream_arn(),
             "endpoint_url": it.endpoint_url(),
         }),
         Target::Firehose(it) => json!({
-            "auth": write_auth(it.auth()),
+            "auth": write_auth(it.auth(), secrets),
             "delivery_stream_arn": it.delivery_stream_arn(),
             "endpoint_url": it.endpoint_url(),
         }),
         Target::CloudwatchLogs(it) => json!({
-            "auth": write_auth(it.auth()),
+            "auth": write_auth(it.auth(), secrets),
             "log_group_arn": it.log_group_arn(),
             "log_stream": it.log_stream(),
             "endpoint_url": it.endpoint_url(),
         }),
-        Target::Debug(it) => json!({"log": it.log(), "callback_url": it.callback_url()}),
+        Target::Debug(it) => {
+            let callback_url = it.callback_url().map(|url| match secrets {
+                Secrets::Kept => url.to_owned(),
+                Secrets::Hidden => without_query(url),
+            });
+            json!({"log": it.log(), "callback_url": callback_url})
+        }
         Target::File(it) => json!({"path": it.path()}),
     };
+    let mut all = nothing();
     all.insert(target.kind().to_owned(), settings);
     Value::Object(all)
 }
 
-fn write_auth(auth: &Auth) -> Value {
+fn write_auth(auth: &Auth, secrets: Secrets) -> Value {
     match auth {
         Auth::DefaultChain => Value::Null,
         Auth::Role { role_arn, external_id } => json!({
@@ -243,7 +297,7 @@ fn write_auth(auth: &Auth) -> Value {
             "role": null,
             "creds": {
                 "aws_access_key_id": aws_access_key_id,
-                "aws_secret_access_key": aws_secret_access_key.expose(),
+                "aws_secret_access_key": secrets.write(aws_secret_access_key),
             },
         }),
     }
@@ -255,21 +309,6 @@ fn without_query(url: &str) -> String {
         Some((place, _)) => format!("{place}?***"),
         None => url.to_owned(),
     }
-}
-
-/// A target of the store as answers and events show it: with null for every secret, and asterisks
-/// for a callback's query.
-pub(super) fn shown(kept: &Value) -> Value {
-    let mut shown = kept.clone();
-    for target in shown.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(secret) = target.pointer_mut("/auth/creds/aws_secret_access_key") {
-            *secret = Value::Null;
-        }
-        if let Some(Value::String(url)) = target.get_mut("callback_url") {
-            *url = without_query(url);
-        }
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -306,6 +345,34 @@ mod tests {
         assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
         let other = json!({"debug": {"callback_url": "https://example.net/in"}});
         assert_ne!(read(&other, Some(&target), &plain).unwrap(), target);
+    }
+
+    #[test]
+    fn what_cannot_be_read_and_what_stands_in_the_settings_file_shows_no_secret() {
+        let broken = json!({"kinesis": {"stream_arn": "no arn", "auth": {"creds": {
+            "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "wJalrXUtnFEMI",
+        }}}});
+        assert_eq!(shown(&broken), Value::Object(nothing()));
+        let file = write(&Target::File(FileTarget::new("/var/log/events").unwrap()));
+        assert_eq!(shown(&file), file);
+        let plain = PlainHttpHosts::new(vec!["hooks.example".into()]);
+        let allowed = json!({"debug": {"callback_url": "http://hooks.example:8080/in?t=1"}});
+        let answer = shown(&write(&read(&allowed, None, &plain).unwrap()));
+        assert_eq!(answer["debug"]["callback_url"], "http://hooks.example:8080/in?***");
+    }
+
+    #[test]
+    fn a_debug_target_logs_unless_it_has_a_callback_or_is_told_not_to() {
+        let log = |asked: Value| {
+            let plain = PlainHttpHosts::default();
+            let target = read(&json!({"debug": asked}), None, &plain).unwrap();
+            write(&target)["debug"]["log"].clone()
+        };
+        assert_eq!(log(json!({})), true);
+        assert_eq!(log(json!({"log": null})), true);
+        assert_eq!(log(json!({"callback_url": "https://example.net/"})), false);
+        assert_eq!(log(json!({"log": false})), false);
+        assert_eq!(log(json!({"log": true, "callback_url": "https://example.net/"})), true);
     }
 
     #[test]

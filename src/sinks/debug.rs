@@ -40,16 +40,17 @@ pub struct DebugTarget {
 
 impl DebugTarget {
     /// With `log` a line an event is written; with `callback_url` each batch is posted there, and
-    /// only what is taken is written. Without either, events are taken and thrown away.
+    /// only what is taken is written. Where nothing is said of `log`, it holds unless there is a
+    /// callback; where it is refused without one, events are taken and thrown away.
     ///
     /// Callbacks use https, or http to this machine and to the hosts that `plain` lists.
     pub fn new(
-        log: bool,
+        log: Option<bool>,
         callback_url: Option<&str>,
         plain: &PlainHttpHosts,
     ) -> Result<DebugTarget, TargetError> {
         let callback = callback_url.map(|url| Callback::new(url, plain)).transpose()?;
-        Ok(DebugTarget { log, callback })
+        Ok(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
     }
 
     /// Whether a line an event is written.
@@ -172,7 +173,7 @@ mod tests {
     use crate::sinks::FaultKind;
 
     fn settings(log: bool) -> DebugTarget {
-        DebugTarget::new(log, None, &PlainHttpHosts::default()).unwrap()
+        DebugTarget::new(Some(log), None, &PlainHttpHosts::default()).unwrap()
     }
 
     fn records(count: usize) -> Vec<Arc<Record>> {

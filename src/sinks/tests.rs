@@ -24,7 +24,7 @@ fn targets() -> [Target; 5] {
             CloudwatchLogsTarget::new(&arn("logs:us-east-1:1:log-group:a"), None, own(), None)
                 .unwrap(),
         ),
-        Target::Debug(DebugTarget::new(true, None, &PlainHttpHosts::default()).unwrap()),
+        Target::Debug(DebugTarget::new(Some(true), None, &PlainHttpHosts::default()).unwrap()),
         Target::File(FileTarget::new("events").unwrap()),
     ]
 }
