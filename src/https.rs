@@ -1,5 +1,5 @@
-//! The one HTTPS client of our own, for callbacks and for the command line: whom it trusts, how it
-//! connects, what it keeps open. The AWS SDK has a client of its own.
+//! The one HTTPS client of our own, for the command line: whom it trusts, how it connects, what it
+//! keeps open. Targets are reached by the AWS SDK's client, which knows proxies.
 //!
 //! It makes no request, and sets no limit on the time of an answer: that is for whoever asks.
 

@@ -5,7 +5,7 @@
 //!
 //! - [`report`]: how mistakes are shown (place, caret, nearest name), and text from outside (escaped)
 //! - [`lock`]: how a lock is taken whose holder panicked
-//! - [`https`]: our own HTTPS client, for callbacks and for the command line
+//! - [`https`]: our own HTTPS client, for the command line
 //! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed

@@ -94,5 +94,6 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "dead_lettered": status.account.dead_lettered,
         "dropped": status.account.dropped,
         "last_error": status.condition.last_error,
+        "credentials": status.credentials,
     })
 }

@@ -1,4 +1,5 @@
-//! `sluicegate check`: every mistake of a settings file; with `--online`, what the services say.
+//! `sluicegate check`: every mistake of a settings file, and which way requests go where the
+//! environment names a proxy; with `--online`, what the services say.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use super::{Failure, Outcome, block_on, with_saved};
 use crate::config::Config;
 use crate::ingest::ask_kafka;
 use crate::resources::Destination;
-use crate::sinks::LogOutput;
+use crate::sinks::{DEFAULT_TIMEOUT, LogOutput};
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -35,6 +36,11 @@ impl Check {
             count(resources.subscriptions().len(), "subscription"),
         )?;
         if !self.online {
+            for destination in resources.destinations() {
+                if let Some(way) = block_on(destination.target.way())? {
+                    writeln!(out, "  {}: {way}", destination.id)?;
+                }
+            }
             return Ok(());
         }
         let config = with_saved(config)?;
@@ -46,6 +52,9 @@ impl Check {
         }
         for destination in config.resources.destinations() {
             let id = &destination.id;
+            if let Some(way) = block_on(destination.target.way())? {
+                writeln!(out, "  {id}: {way}")?;
+            }
             match block_on(probe(destination))? {
                 Ok(answer) => writeln!(out, "  {id}: ok, {answer}")?,
                 Err(reason) => {
@@ -62,7 +71,11 @@ impl Check {
 }
 
 async fn probe(destination: &Destination) -> Result<String, String> {
-    let sink = destination.target.open(LogOutput::Stdout).await.map_err(|it| it.to_string())?;
+    let sink = destination
+        .target
+        .open(LogOutput::Stdout, DEFAULT_TIMEOUT)
+        .await
+        .map_err(|it| it.to_string())?;
     sink.probe().await.map_err(|fault| fault.message)
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
-use crate::sinks::{Ack, LogOutput};
+use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput};
 
 /// Letters sent in one go, so that memory stays small however many there are.
 const REDRIVE_AT_ONCE: usize = 1_000;
@@ -269,7 +269,7 @@ impl Change {
         }
         let records: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.record)).collect();
         let acks = block_on(async {
-            let sink = destination.target.open(LogOutput::Stdout).await;
+            let sink = destination.target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await;
             Ok::<_, String>(
                 redrive(destination, &sink.map_err(|error| error.to_string())?, &records).await,
             )

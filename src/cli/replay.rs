@@ -18,7 +18,7 @@ use crate::event::Timestamp;
 use crate::journal::{Durability, LogReader, Retained};
 use crate::pipeline::{Trial, redrive_patiently};
 use crate::resources::{Destination, Source};
-use crate::sinks::{Ack, LogOutput, Sink};
+use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput, Sink};
 
 /// Records sent in one go, so that memory stays small however many there are.
 const AT_ONCE: usize = 1_000;
@@ -139,7 +139,13 @@ impl Replay {
         let mut tally = Tally::default();
         let sink = match self.dry_run {
             true => None,
-            false => Some(destination.target.open(LogOutput::Stdout).await.map_err(Failure::work)?),
+            false => Some(
+                destination
+                    .target
+                    .open(LogOutput::Stdout, DEFAULT_TIMEOUT)
+                    .await
+                    .map_err(Failure::work)?,
+            ),
         };
         let at_once = self.rate.map_or(AT_ONCE, |rate| AT_ONCE.min(rate as usize));
         let began = Instant::now();

@@ -119,6 +119,7 @@ impl Deliveries {
                 kind: running.destination.target.kind(),
                 removed: running.removed,
                 condition: running.health.read(),
+                credentials: running.orders.borrow().outlet.sink.credentials(),
                 account: self.account(running),
             })
             .collect()

@@ -31,7 +31,7 @@ use crate::event::Record;
 use crate::journal::{self, Account, Journal};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
-use crate::sinks::{LogOutput, OpenError, Sink, Target};
+use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 
 use deliveries::Deliveries;
 use delivery::Outlet;
@@ -108,6 +108,8 @@ pub struct DestinationStatus {
     pub removed: bool,
     /// How its service takes records.
     pub condition: Condition,
+    /// Where its AWS credentials came from; none before its first request.
+    pub credentials: Option<String>,
     /// What came, what became of it, what waits.
     pub account: Account,
 }
@@ -208,7 +210,7 @@ impl Pipeline {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(&self, target: &Target) -> Result<Sink, OpenError> {
-        target.open(self.log_output.clone()).await
+        target.open(self.log_output.clone(), DEFAULT_TIMEOUT).await
     }
 
     /// The open sink of a destination in force.

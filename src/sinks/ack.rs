@@ -24,8 +24,8 @@ pub struct Fault {
     pub message: String,
     /// How long the service asks to be left alone.
     pub retry_after: Option<Duration>,
-    /// Whether the request as a whole had no answer: it took too long, or the connection broke. A
-    /// smaller one may get through.
+    /// Whether the request as a whole had no answer: it took too long, the connection broke, or what
+    /// came is not recognisably the service's. A smaller one may get through.
     pub unanswered: bool,
 }
 
@@ -50,6 +50,11 @@ impl Fault {
     /// A fault that is likely to pass by itself.
     pub(super) fn transient(message: impl Into<String>) -> Fault {
         Fault::new(FaultKind::Transient, message)
+    }
+
+    /// A fault of a whole request that had no answer, or none that is recognisably the service's.
+    pub(super) fn unanswered(message: impl Into<String>) -> Fault {
+        Fault { unanswered: true, ..Fault::transient(message) }
     }
 
     /// A fault that somebody has to change something about.

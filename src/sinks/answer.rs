@@ -5,14 +5,20 @@
 //! are compared as text, since services give codes that their models do not name, such as
 //! `ThrottlingException`.
 
-use std::error::Error;
+mod body;
 
+use std::error::Error;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::{ErrorMetadata, ProvideErrorMetadata};
 
 use super::ack::{Ack, Fault, FaultKind};
+use super::aws::Strange;
 use super::parts::Outcome;
+use super::transport::NoAnswer;
 
 /// Longest text of a service that is shown: enough for IAM's longest sentence.
 const MAX_TEXT: usize = 1_000;
@@ -39,6 +45,10 @@ pub(super) struct Refusal {
     pub(super) text: String,
     /// The HTTP status of the whole answer, if it was the whole request that failed.
     pub(super) status: Option<u16>,
+    /// How long the service asks to be left alone.
+    pub(super) retry_after: Option<Duration>,
+    /// Whether it is not recognisably the service's.
+    pub(super) unanswered: bool,
 }
 
 /// Why a call gave no result.
@@ -48,7 +58,51 @@ pub(super) enum CallError {
     Refused(Refusal),
     /// There was no answer, or none that can be read.
     Unanswered(Fault),
+    /// Nothing was sent, for want of credentials.
+    NoCredentials(Fault),
 }
+
+impl CallError {
+    /// Whether other credentials may be the cure.
+    pub(super) fn concerns_identity(&self) -> bool {
+        match self {
+            CallError::NoCredentials(_) => true,
+            CallError::Unanswered(_) => false,
+            CallError::Refused(refusal) => {
+                let by_status =
+                    refusal.code.is_empty() && matches!(refusal.status, Some(401 | 403));
+                by_status || IDENTITY_CODES.contains(&refusal.code.as_str())
+            }
+        }
+    }
+}
+
+/// Codes for credentials that are wrong, unknown, expired or not allowed. Times that are off may be
+/// those of a session.
+const IDENTITY_CODES: [&str; 22] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "InvalidSignatureException",
+    "InvalidToken",
+    "InvalidTokenException",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "NotAuthorized",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnauthorizedOperation",
+    "UnrecognizedClient",
+    "UnrecognizedClientException",
+];
 
 /// What is being called, for the operator's sake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,10 +148,14 @@ pub(super) fn class_of(refusal: &Refusal) -> Class {
         | "ExpiredToken"
         | "ExpiredTokenException"
         | "IncompleteSignature"
+        | "IncompleteSignatureException"
         | "InvalidAccessKeyId"
         | "InvalidClientTokenId"
         | "InvalidKMSResourceException"
+        | "InvalidSignature"
         | "InvalidSignatureException"
+        | "InvalidToken"
+        | "InvalidTokenException"
         | "KMSAccessDeniedException"
         | "KMSDisabledException"
         | "KMSInvalidStateException"
@@ -112,6 +170,9 @@ pub(super) fn class_of(refusal: &Refusal) -> Class {
         | "RequestTimeTooSkewed"
         | "ResourceNotFoundException"
         | "SignatureDoesNotMatch"
+        | "TokenRefreshRequired"
+        | "UnauthorizedOperation"
+        | "UnrecognizedClient"
         | "UnrecognizedClientException" => CONFIGURATION,
         "InvalidArgumentException"
         | "InvalidParameterException"
@@ -131,18 +192,31 @@ pub(super) fn class_of(refusal: &Refusal) -> Class {
 fn advice(code: &str, call: &Call) -> Option<String> {
     let Call { action, resource } = call;
     Some(match code {
-        "AccessDenied" | "AccessDeniedException" | "AuthFailure" | "NotAuthorized" => {
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "NotAuthorized"
+        | "UnauthorizedOperation" => {
             format!("allow the IAM action `{action}` on `{resource}`")
         }
-        "ExpiredToken" | "ExpiredTokenException" => {
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
             "the credentials have expired: renew them".to_owned()
         }
-        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
+        "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "InvalidToken"
+        | "InvalidTokenException"
+        | "UnrecognizedClient"
+        | "UnrecognizedClientException" => {
             "AWS does not know this access key, or the temporary credentials are broken: check \
              `aws_access_key_id` and the region in the ARN"
                 .to_owned()
         }
-        "IncompleteSignature" | "InvalidSignatureException" | "SignatureDoesNotMatch" => {
+        "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "InvalidSignature"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch" => {
             "the signature does not match: check `aws_secret_access_key` and this machine's clock"
                 .to_owned()
         }
@@ -168,6 +242,16 @@ fn advice(code: &str, call: &Call) -> Option<String> {
     })
 }
 
+impl Refusal {
+    /// A fault that comes of this refusal, with what else the answer says.
+    pub(super) fn marked(&self, fault: Fault) -> Fault {
+        // Whoever has to change something is not waited for by the clock.
+        let asks = fault.kind != FaultKind::Configuration;
+        let retry_after = self.retry_after.filter(|_| asks);
+        Fault { retry_after, unanswered: self.unanswered, ..fault }
+    }
+}
+
 impl Call<'_> {
     /// A fault of the given kind with the service's words and what would help.
     pub(super) fn fault(&self, kind: FaultKind, refusal: &Refusal) -> Fault {
@@ -175,7 +259,7 @@ impl Call<'_> {
             Some(advice) => format!("{}; {advice}", self.words(refusal)),
             None => self.words(refusal),
         };
-        Fault::new(kind, message)
+        refusal.marked(Fault::new(kind, message))
     }
 
     /// The verdict on one record that an otherwise successful answer refuses.
@@ -184,6 +268,16 @@ impl Call<'_> {
             Class::Poison => Ack::Rejected(self.words(refusal)),
             Class::Fault(kind) => Ack::Retry(self.fault(kind, refusal)),
         }
+    }
+
+    /// What an answer comes to that has another number of verdicts than records were sent: nobody can
+    /// tell which belongs to which.
+    pub(super) fn miscounted(&self, verdicts: usize, records: usize) -> Outcome {
+        Outcome::Failed(Fault::unanswered(format!(
+            "`{}` was answered with {verdicts} verdicts for {records} records: a proxy or another \
+             service? check `endpoint_url`",
+            self.action
+        )))
     }
 
     /// What a refusal of the whole request comes to.
@@ -197,7 +291,7 @@ impl Call<'_> {
     /// The fault of a question about the resource, where no record is involved.
     pub(super) fn probe_fault(&self, error: CallError) -> Fault {
         match error {
-            CallError::Unanswered(fault) => fault,
+            CallError::Unanswered(fault) | CallError::NoCredentials(fault) => fault,
             CallError::Refused(refusal) => match class_of(&refusal) {
                 Class::Fault(kind) => self.fault(kind, &refusal),
                 Class::Poison => self.fault(FaultKind::Configuration, &refusal),
@@ -224,43 +318,55 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let why = error.source().map(causes).unwrap_or_default();
-    CallError::Unanswered(match error {
+    match error {
         SdkError::ServiceError(answer) => {
-            return CallError::Refused(Refusal {
-                code: answer.err().code().unwrap_or_default().to_owned(),
-                text: answer.err().message().unwrap_or_default().to_owned(),
-                status: Some(answer.raw().status().as_u16()),
-            });
+            let read = Refusal::of(answer.raw());
+            let said = |it: Option<&str>| it.filter(|it| !it.is_empty()).map(str::to_owned);
+            let code = said(answer.err().code()).unwrap_or(read.code);
+            let text = said(answer.err().message()).unwrap_or(read.text);
+            CallError::Refused(Refusal { code, text, unanswered: false, ..read })
         }
-        SdkError::ResponseError(answer) if answer.raw().status().as_u16() >= 400 => {
-            let status = answer.raw().status().as_u16();
-            let text = match status {
-                400..500 => "the answer is not in the service's form, check `endpoint_url`",
-                _ => "the answer is not in the service's form",
-            };
-            return CallError::Refused(Refusal {
-                code: String::new(),
-                text: text.to_owned(),
-                status: Some(status),
-            });
+        SdkError::ResponseError(answer) if answer.raw().status().as_u16() >= 300 => {
+            CallError::Refused(Refusal::of(answer.raw()))
         }
-        SdkError::ResponseError(_) => Fault::transient(format!("the answer is unreadable: {why}")),
-        SdkError::TimeoutError(_) => {
-            Fault::transient("no answer in time; what was sent may have arrived all the same")
-        }
-        SdkError::DispatchFailure(failure) if failure.is_timeout() || failure.is_io() => {
-            Fault::transient(format!("the service was not reached, or the connection broke: {why}"))
-        }
-        // Before sending: no credentials, or no endpoint for this region and these settings.
-        error => preparation_fault(error),
-    })
+        SdkError::ResponseError(_) => CallError::Unanswered(Fault::unanswered(format!(
+            "the answer is unreadable: {why}: a proxy or another service? check `endpoint_url`"
+        ))),
+        SdkError::TimeoutError(_) => CallError::Unanswered(Fault::unanswered(
+            "no answer in time; what was sent may have arrived all the same",
+        )),
+        error => unsent(error),
+    }
+}
+
+/// What kept a request from an answer: the way to the service, or what had to be had before.
+fn unsent(error: &(dyn Error + 'static)) -> CallError {
+    let why = error.source().map(causes).unwrap_or_default();
+    // The SDK's cache has errors of its own, which have no type.
+    if chain(error).any(<dyn Error>::is::<CredentialsError>)
+        || why.contains("credential")
+        || why.contains("identity resolver")
+    {
+        return CallError::NoCredentials(preparation_fault(error));
+    }
+    if let Some(strange) = chain(error).find_map(<dyn Error>::downcast_ref::<Strange>) {
+        return CallError::Unanswered(strange.fault());
+    }
+    if let Some(no_answer) = chain(error).find_map(<dyn Error>::downcast_ref::<NoAnswer>) {
+        return CallError::Unanswered(no_answer.fault());
+    }
+    CallError::Unanswered(preparation_fault(error))
+}
+
+/// An error and its causes, the outermost first.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
 }
 
 /// A fault from before the request was sent: most often the credentials could not be had.
 fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
-    let chain = || std::iter::successors(Some(error), |&cause| cause.source());
     let why = error.source().map(causes).unwrap_or_default();
-    let answered = chain().find_map(|cause| cause.downcast_ref::<ErrorMetadata>());
+    let answered = chain(error).find_map(|cause| cause.downcast_ref::<ErrorMetadata>());
     if let Some(code) = answered.and_then(ErrorMetadata::code) {
         let refusal = Refusal { code: code.to_owned(), ..Refusal::default() };
         let kind = match class_of(&refusal) {
@@ -277,7 +383,18 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
         let text = shown(answered.and_then(ErrorMetadata::message).unwrap_or_default());
         return Fault::new(kind, format!("no credentials: `{code}`: {text}{advice}"));
     }
-    let unreachable = chain()
+    // Of the place of credentials: a role's STS, instance metadata, a container's.
+    if let Some(strange) = chain(error).find_map(<dyn Error>::downcast_ref::<Strange>) {
+        let fault = strange.fault();
+        let message = format!("no credentials: {fault}");
+        return Fault { message, unanswered: false, ..fault };
+    }
+    if let Some(no_answer) = chain(error).find_map(<dyn Error>::downcast_ref::<NoAnswer>) {
+        let fault = no_answer.fault();
+        let message = format!("no credentials yet: {fault}");
+        return Fault { message, unanswered: false, ..fault };
+    }
+    let unreachable = chain(error)
         .filter_map(|cause| cause.downcast_ref::<ConnectorError>())
         .any(|cause| cause.is_io() || cause.is_timeout());
     if unreachable || why.contains("timed out") {
@@ -291,7 +408,7 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
 }
 
 /// A service's text as it is shown: of bearable length and without a full stop.
-fn shown(text: &str) -> &str {
+pub(super) fn shown(text: &str) -> &str {
     let text = text.trim().trim_end_matches('.');
     &text[..text.floor_char_boundary(MAX_TEXT)]
 }
@@ -300,7 +417,7 @@ fn shown(text: &str) -> &str {
 /// what wrapping repeats.
 pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
-    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
+    for cause in chain(error) {
         if cause.is::<ConnectorError>() {
             continue;
         }

@@ -1,30 +1,31 @@
 //! Batches posted to a URL as NDJSON, for receivers of one's own.
 //!
-//! The status alone is the verdict. Redirects are not followed, since that would send events where
-//! nobody said; `Retry-After` is not read, since the delivery task keeps its own pace.
+//! The status alone is the verdict: a batch is delivered when the receiver answers it with any 2xx.
+//! Redirects are not followed, since that would send events where nobody said.
 
-use std::error::Error;
 use std::fmt;
-use std::io;
+use std::future::ready;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
 use axum::http::uri::Authority;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::BodyExt as _;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT, causes};
+use super::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::error::TargetError;
 use super::file::lines;
 use super::parts::{Outcome, Parts};
+use super::retry_after::retry_after;
+use super::transport::{Routes, connector};
 use crate::event::Record;
-use crate::https::{self, HttpsClient};
+use crate::https::CONNECT_TIMEOUT;
 
-/// Time from connecting to the head of the answer. A retry after it may deliver twice.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the answer's body, which decides nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most of an answer's body that is read: enough for what receivers say, so that the connection can
@@ -37,8 +38,12 @@ const MAX_URL: usize = 2_048;
 
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
-/// Shared by all callbacks, so that they share connections and the parsed root certificates.
-static HTTP: LazyLock<HttpsClient> = LazyLock::new(|| https::client(https::system_roots()));
+/// Shared by all callbacks, so that they share connections and the parsed root certificates. Trusts
+/// whom this machine trusts.
+static HTTP: LazyLock<Routes<SharedHttpConnector>> = LazyLock::new(|| {
+    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+    Routes::new(|proxy| SharedHttpConnector::new(connector(proxy, settings.clone())))
+});
 
 /// Hosts, other than this machine, that callbacks may reach without TLS; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,46 +117,44 @@ impl Callback {
         &self.text
     }
 
-    async fn request(&self, method: Method, body: Bytes) -> Result<Answer, Fault> {
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, Fault> {
+        let unusable = |error: &dyn fmt::Display| {
+            Fault::configuration(format!("no request to {self}: {error}"))
+        };
         let request = Request::builder()
             .method(method)
             .uri(self.uri.clone())
             .header(header::CONTENT_TYPE, "application/x-ndjson")
             .header(header::USER_AGENT, USER_AGENT)
-            .body(Full::new(body))
-            .map_err(|error| Fault::configuration(format!("no request to {self}: {error}")))?;
-        match tokio::time::timeout(ATTEMPT_TIMEOUT, HTTP.request(request)).await {
-            Ok(Ok(response)) => {
-                let status = response.status();
-                Ok(Answer { status, text: start_of(response.into_body()).await })
-            }
-            Ok(Err(error)) => Err(self.unanswered(&error)),
-            Err(_) => Err(Fault::transient(format!(
-                "no answer from {self} within {} s; what was sent may have arrived all the same",
-                ATTEMPT_TIMEOUT.as_secs()
-            ))),
-        }
+            .body(SdkBody::from(body))
+            .map_err(|error| unusable(&error))?;
+        let request = HttpRequest::try_from(request).map_err(|error| unusable(&error))?;
+        let sent = HTTP.send(request, timeout, |answer| ready(Ok(answer)));
+        let answer = sent.await.map_err(|error| error.fault())?;
+        let asked = answer.headers().get("retry-after");
+        Ok(Answer {
+            status: StatusCode::from_u16(answer.status().as_u16())
+                .map_err(|error| unusable(&error))?,
+            retry_after: asked.and_then(|it| retry_after(it, SystemTime::now())),
+            text: start_of(answer.into_body()).await,
+        })
     }
 
-    fn unanswered(&self, error: &(dyn Error + 'static)) -> Fault {
-        match tls_error(error) {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => Fault::configuration(format!(
-                "the certificate of {self} is not trusted: {error}; its CA must be among this \
-                 machine's root certificates"
-            )),
-            _ => Fault::transient(format!(
-                "{self} was not reached, or the connection broke: {}",
-                causes(error)
-            )),
-        }
-    }
-
-    pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
+    pub(super) async fn deliver(&self, records: &[Arc<Record>], timeout: Duration) -> Vec<Ack> {
         let mut parts = Parts::new(records.len());
         while let Some(part) = parts.next() {
             let count = part.len();
             let body = Bytes::from(lines(&records[part.clone()]));
-            let outcome = match self.request(Method::POST, body).await {
+            let outcome = match self.request(Method::POST, body, timeout).await {
                 Ok(answer) => self.outcome(&answer, count),
                 Err(fault) => Outcome::Failed(fault),
             };
@@ -172,7 +175,10 @@ impl Callback {
                     (FaultKind::Configuration, false) => "; mend `callback_url`, or the receiver",
                     _ => "",
                 };
-                Outcome::Failed(Fault::new(kind, self.words(answer) + advice))
+                let asks = kind != FaultKind::Configuration;
+                let retry_after = answer.retry_after.filter(|_| asks);
+                let fault = Fault::new(kind, self.words(answer) + advice);
+                Outcome::Failed(Fault { retry_after, ..fault })
             }
         }
     }
@@ -183,8 +189,8 @@ impl Callback {
     }
 
     /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do.
-    pub(super) async fn probe(&self) -> Result<String, Fault> {
-        let answer = self.request(Method::OPTIONS, Bytes::new()).await?;
+    pub(super) async fn probe(&self, timeout: Duration) -> Result<String, Fault> {
+        let answer = self.request(Method::OPTIONS, Bytes::new(), timeout).await?;
         Ok(format!(
             "{self} was reached, with {} for OPTIONS; whether it takes events shows with the first",
             answer.status
@@ -210,6 +216,8 @@ impl fmt::Debug for Callback {
 /// What a receiver said.
 struct Answer {
     status: StatusCode,
+    /// How long it asks to be left alone.
+    retry_after: Option<Duration>,
     text: String,
 }
 
@@ -227,7 +235,7 @@ fn class_of(status: StatusCode) -> Option<Class> {
 }
 
 /// The first words of a body, on one line.
-async fn start_of(mut body: Incoming) -> String {
+async fn start_of(mut body: SdkBody) -> String {
     let mut bytes = Vec::new();
     let reading = async {
         while bytes.len() < MAX_ANSWER
@@ -247,16 +255,6 @@ async fn start_of(mut body: Incoming) -> String {
     let mut line = words.join(" ");
     line.truncate(line.floor_char_boundary(MAX_TEXT));
     line
-}
-
-/// What rustls found wrong, however deep it lies. `source` of an [`io::Error`] passes over what it
-/// was made of.
-fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner: Option<&'a (dyn Error + 'static)> = match error.downcast_ref::<io::Error>() {
-        Some(error) => error.get_ref().map(|it| it as _),
-        None => error.source(),
-    };
-    error.downcast_ref().or_else(|| tls_error(inner?))
 }
 
 #[cfg(test)]

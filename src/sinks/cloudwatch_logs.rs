@@ -1,5 +1,8 @@
 //! CloudWatch Logs: one log event an event, by PutLogEvents, into one log stream.
 //!
+//! A record is delivered when the answer has status 200, the service's request id and a JSON object as
+//! its body, and that object does not name the record as too old, too new or expired.
+//!
 //! The service wants a request sorted by time; the verdicts come back in the batch's order all the
 //! same. The log stream is created when it is missing, the log group never: its retention and its
 //! price are its owner's choice.
@@ -9,16 +12,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::Client;
+use aws_sdk_cloudwatchlogs::operation::create_log_stream::CreateLogStreamInput;
+use aws_sdk_cloudwatchlogs::operation::describe_log_streams::builders::DescribeLogStreamsFluentBuilder;
+use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsInput;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
+use hyper::Uri;
 use tokio::sync::Mutex;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::answer::{
-    CONFIGURATION, Call, CallError, Class, Refusal, TRANSIENT, call_error, class_of,
-};
+use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, TRANSIENT, class_of};
 use super::arn::{Arn, LOG_GROUP};
 use super::auth::{Auth, check_endpoint};
-use super::aws;
+use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
@@ -126,7 +131,7 @@ impl fmt::Display for CloudwatchLogsTarget {
 
 /// An open log group.
 pub(super) struct Sink {
-    client: Client,
+    aws: Connection<Client>,
     group: Arn,
     log_stream: String,
     /// How often the log stream has been created: of several requests that miss it, one creates it
@@ -141,18 +146,43 @@ struct Event<'a> {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &CloudwatchLogsTarget) -> Sink {
-        let config = aws::config(settings.group.region(), &settings.auth).await;
-        let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(&config);
-        if let Some(url) = &settings.endpoint_url {
-            builder = builder.endpoint_url(url);
-        }
+    pub(super) async fn open(settings: &CloudwatchLogsTarget, timeout: Duration) -> Sink {
+        let connection = aws::Settings {
+            region: settings.group.region().to_owned(),
+            auth: settings.auth.clone(),
+            endpoint_url: settings.endpoint_url.clone(),
+            timeout,
+        };
+        let build = |config: &_, endpoint_url: Option<&str>| {
+            let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(config);
+            if let Some(url) = endpoint_url {
+                builder = builder.endpoint_url(url);
+            }
+            Client::from_conf(builder.build())
+        };
         Sink {
-            client: Client::from_conf(builder.build()),
+            aws: Connection::open(connection, build).await,
             group: settings.group.clone(),
             log_stream: settings.log_stream.clone(),
             created: Mutex::new(0),
         }
+    }
+
+    /// Where the credentials in use came from.
+    pub(super) fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    /// The URL that requests go to.
+    pub(super) async fn url(&self) -> Option<Uri> {
+        self.aws.url(async |client| self.describe(client).send().await).await
+    }
+
+    fn describe(&self, client: Client) -> DescribeLogStreamsFluentBuilder {
+        client
+            .describe_log_streams()
+            .log_group_name(self.group.name())
+            .log_stream_name_prefix(&self.log_stream)
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
@@ -193,17 +223,16 @@ impl Sink {
             CallError::Refused(Refusal {
                 code: "InvalidParameterException".to_owned(),
                 text,
-                status: None,
+                ..Refusal::default()
             })
         })?;
         let sent = events.len();
-        let request = self
-            .client
-            .put_log_events()
+        let request = PutLogEventsInput::builder()
             .log_group_name(self.group.name())
             .log_stream_name(&self.log_stream)
             .set_log_events(Some(events));
-        let answer = request.send().await.map_err(|error| call_error(&error))?;
+        let answer = self.aws.call(|client| async move { request.send_with(&client).await });
+        let answer = answer.await?;
         Ok(verdicts(call, sent, answer.rejected_log_events_info()))
     }
 
@@ -213,12 +242,11 @@ impl Sink {
         if *times != created {
             return Ok(());
         }
-        let request = self
-            .client
-            .create_log_stream()
+        let request = CreateLogStreamInput::builder()
             .log_group_name(self.group.name())
             .log_stream_name(&self.log_stream);
-        match request.send().await.map_err(|error| call_error(&error)) {
+        let sent = self.aws.call(|client| async move { request.send_with(&client).await });
+        match sent.await {
             Ok(_) => {}
             Err(CallError::Refused(refusal))
                 if refusal.code == "ResourceAlreadyExistsException" => {}
@@ -235,9 +263,8 @@ impl Sink {
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         let call = Call { action: DESCRIBE, resource: self.group.as_str() };
         let (group, stream) = (self.group.name(), self.log_stream.as_str());
-        let request =
-            self.client.describe_log_streams().log_group_name(group).log_stream_name_prefix(stream);
-        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        let answer = self.aws.call(|client| self.describe(client).send()).await;
+        let answer = answer.map_err(|error| call.probe_fault(error))?;
         // Sorted by name, so the log stream itself comes first of those that begin with its name.
         let there =
             answer.log_streams().iter().any(|found| found.log_stream_name() == Some(stream));
@@ -287,7 +314,9 @@ fn entry(record: &Record) -> Result<InputLogEvent, String> {
 fn outcome(call: &Call, result: Result<Vec<Ack>, CallError>) -> Outcome {
     match result {
         Ok(acks) => Outcome::Answered(acks),
-        Err(CallError::Unanswered(fault)) => Outcome::Failed(fault),
+        Err(CallError::Unanswered(fault) | CallError::NoCredentials(fault)) => {
+            Outcome::Failed(fault)
+        }
         Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
     }
 }

@@ -5,7 +5,9 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use hyper::Uri;
 use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
@@ -64,6 +66,11 @@ impl DebugTarget {
     pub fn callback_url(&self) -> Option<&str> {
         self.callback.as_ref().map(Callback::as_str)
     }
+
+    /// Where batches are posted, taken apart.
+    pub(super) fn url(&self) -> Option<Uri> {
+        self.callback.as_ref().map(|callback| callback.uri().clone())
+    }
 }
 
 /// For status pages, without secrets.
@@ -110,16 +117,22 @@ pub(super) struct Sink {
     /// None if nothing is written.
     output: Option<LogOutput>,
     callback: Option<Callback>,
+    /// Time for one request of the callback.
+    timeout: Duration,
 }
 
 impl Sink {
-    pub(super) fn open(settings: &DebugTarget, output: LogOutput) -> Sink {
-        Sink { output: settings.log.then_some(output), callback: settings.callback.clone() }
+    pub(super) fn open(settings: &DebugTarget, output: LogOutput, timeout: Duration) -> Sink {
+        Sink {
+            output: settings.log.then_some(output),
+            callback: settings.callback.clone(),
+            timeout,
+        }
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
         let acks = match &self.callback {
-            Some(callback) => callback.deliver(records).await,
+            Some(callback) => callback.deliver(records, self.timeout).await,
             None => vec![Ack::Delivered; records.len()],
         };
         let Some(output) = &self.output else { return acks };
@@ -136,7 +149,7 @@ impl Sink {
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         Ok(match (&self.callback, &self.output) {
-            (Some(callback), _) => callback.probe().await?,
+            (Some(callback), _) => callback.probe(self.timeout).await?,
             (None, Some(_)) => "events are written to standard output".to_owned(),
             (None, None) => "events are thrown away, since `log` is false".to_owned(),
         })
@@ -170,7 +183,7 @@ mod tests {
 
     use super::*;
     use crate::event::Timestamp;
-    use crate::sinks::FaultKind;
+    use crate::sinks::{DEFAULT_TIMEOUT, FaultKind};
 
     fn settings(log: bool) -> DebugTarget {
         DebugTarget::new(Some(log), None, &PlainHttpHosts::default()).unwrap()
@@ -190,7 +203,7 @@ mod tests {
         for (log, text) in [(true, "{}\n{}\n"), (false, "")] {
             let written = Arc::new(Mutex::new(Vec::new()));
             let output = LogOutput::Writer(written.clone());
-            let sink = Sink::open(&settings(log), output);
+            let sink = Sink::open(&settings(log), output, DEFAULT_TIMEOUT);
             assert_eq!(sink.deliver(&records(2)).await, vec![Ack::Delivered; 2]);
             assert_eq!(*written.lock().unwrap(), text.as_bytes(), "{log}");
         }
@@ -224,7 +237,7 @@ mod tests {
             ),
         ] {
             let output = LogOutput::Writer(Arc::new(Mutex::new(Broken(kind))));
-            let sink = Sink::open(&settings(true), output);
+            let sink = Sink::open(&settings(true), output, DEFAULT_TIMEOUT);
             let fault = Fault::new(expected, message.to_owned());
             assert_eq!(sink.deliver(&records(1)).await, [Ack::Retry(fault)]);
         }

@@ -1,24 +1,29 @@
 //! Amazon Data Firehose: one record an event, newline-terminated, by PutRecordBatch.
 //!
+//! A record is delivered when the answer has status 200, the service's request id, as many entries as
+//! records were sent, and a record id in the record's entry.
+//!
 //! Firehose joins records without a separator, so the newline is what keeps events apart in S3.
 //! Events are not packed together, though each is billed as at least 5 KB.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_firehose::Client;
+use aws_sdk_firehose::operation::describe_delivery_stream::builders::DescribeDeliveryStreamFluentBuilder;
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchInput;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
     DeliveryStreamStatus, DeliveryStreamType, PutRecordBatchResponseEntry, Record as Entry,
 };
+use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::answer::{
-    CONFIGURATION, Call, CallError, Class, Refusal, THROTTLED, call_error, class_of,
-};
+use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, THROTTLED, class_of};
 use super::arn::{Arn, DELIVERY_STREAM};
 use super::auth::{Auth, check_endpoint};
-use super::aws;
+use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
@@ -101,18 +106,40 @@ impl fmt::Display for FirehoseTarget {
 
 /// An open stream.
 pub(super) struct Sink {
-    client: Client,
+    aws: Connection<Client>,
     stream: Arn,
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &FirehoseTarget) -> Sink {
-        let config = aws::config(settings.stream.region(), &settings.auth).await;
-        let mut builder = aws_sdk_firehose::config::Builder::from(&config);
-        if let Some(url) = &settings.endpoint_url {
-            builder = builder.endpoint_url(url);
-        }
-        Sink { client: Client::from_conf(builder.build()), stream: settings.stream.clone() }
+    pub(super) async fn open(settings: &FirehoseTarget, timeout: Duration) -> Sink {
+        let connection = aws::Settings {
+            region: settings.stream.region().to_owned(),
+            auth: settings.auth.clone(),
+            endpoint_url: settings.endpoint_url.clone(),
+            timeout,
+        };
+        let build = |config: &_, endpoint_url: Option<&str>| {
+            let mut builder = aws_sdk_firehose::config::Builder::from(config);
+            if let Some(url) = endpoint_url {
+                builder = builder.endpoint_url(url);
+            }
+            Client::from_conf(builder.build())
+        };
+        Sink { aws: Connection::open(connection, build).await, stream: settings.stream.clone() }
+    }
+
+    /// Where the credentials in use came from.
+    pub(super) fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    /// The URL that requests go to.
+    pub(super) async fn url(&self) -> Option<Uri> {
+        self.aws.url(async |client| self.describe(client).send().await).await
+    }
+
+    fn describe(&self, client: Client) -> DescribeDeliveryStreamFluentBuilder {
+        client.describe_delivery_stream().delivery_stream_name(self.stream.name())
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
@@ -126,27 +153,30 @@ impl Sink {
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
         let call = Call { action: PUT, resource: self.stream.as_str() };
-        let mut request = self.client.put_record_batch().delivery_stream_name(self.stream.name());
+        let mut request = PutRecordBatchInput::builder().delivery_stream_name(self.stream.name());
         for record in records {
             match entry(record) {
                 Ok(entry) => request = request.records(entry),
                 Err(reason) => return Outcome::Refused(reason),
             }
         }
-        match request.send().await {
+        let sent = self.aws.call(|client| async move { request.send_with(&client).await });
+        match sent.await {
+            Ok(answer) if answer.request_responses().len() != records.len() => {
+                call.miscounted(answer.request_responses().len(), records.len())
+            }
             Ok(answer) => Outcome::Answered(verdicts(&call, answer.request_responses())),
-            Err(error) => match call_error(&error) {
-                CallError::Unanswered(fault) => Outcome::Failed(fault),
-                CallError::Refused(refusal) => call.outcome(class(&refusal), &refusal),
-            },
+            Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
+            Err(CallError::Unanswered(fault) | CallError::NoCredentials(fault)) => {
+                Outcome::Failed(fault)
+            }
         }
     }
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         let call = Call { action: DESCRIBE, resource: self.stream.as_str() };
-        let request =
-            self.client.describe_delivery_stream().delivery_stream_name(self.stream.name());
-        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        let answer = self.aws.call(|client| self.describe(client).send()).await;
+        let answer = answer.map_err(|error| call.probe_fault(error))?;
         let Some(stream) = answer.delivery_stream_description() else {
             return Err(Fault::transient("the service answered without describing the stream"));
         };
@@ -208,7 +238,7 @@ fn verdicts(call: &Call, results: &[PutRecordBatchResponseEntry]) -> Vec<Ack> {
             let refusal = Refusal {
                 code: code.unwrap_or_default().to_owned(),
                 text: result.error_message().unwrap_or_default().to_owned(),
-                status: None,
+                ..Refusal::default()
             };
             call.ack(class(&refusal), &refusal)
         }
@@ -256,9 +286,9 @@ mod tests {
             ("InvalidArgumentException", 400, "Records size exceeds 4 MB limit", Class::Poison),
             ("ValidationException", 400, "Value at 'records.1.member.data'", Class::Poison),
         ] {
-            let refusal =
-                Refusal { code: code.to_owned(), text: text.to_owned(), status: Some(status) };
-            assert_eq!(super::class(&refusal), class, "{code} {text}");
+            let (code, text, status) = (code.to_owned(), text.to_owned(), Some(status));
+            let refusal = Refusal { code, text, status, ..Refusal::default() };
+            assert_eq!(super::class(&refusal), class, "{refusal:?}");
         }
     }
 

@@ -1,20 +1,27 @@
 //! Kinesis Data Streams: one record an event, by PutRecords.
 //!
+//! A record is delivered when the answer has status 200, the service's request id, as many entries as
+//! records were sent, and a sequence number in the record's entry.
+//!
 //! The event's id is the partition key, so a stream's shards fill evenly and a record that is sent
 //! twice goes to the same shard. Events are not packed together: a consumer needs no library.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::operation::describe_stream_summary::builders::DescribeStreamSummaryFluentBuilder;
+use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus};
+use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, call_error, class_of};
+use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, class_of};
 use super::arn::{Arn, STREAM};
 use super::auth::{Auth, check_endpoint};
-use super::aws;
+use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
@@ -95,21 +102,43 @@ impl fmt::Display for KinesisTarget {
 
 /// An open stream.
 pub(super) struct Sink {
-    client: Client,
+    aws: Connection<Client>,
     stream_arn: String,
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &KinesisTarget) -> Sink {
-        let config = aws::config(settings.stream.region(), &settings.auth).await;
-        let mut builder = aws_sdk_kinesis::config::Builder::from(&config);
-        if let Some(url) = &settings.endpoint_url {
-            builder = builder.endpoint_url(url);
-        }
+    pub(super) async fn open(settings: &KinesisTarget, timeout: Duration) -> Sink {
+        let connection = aws::Settings {
+            region: settings.stream.region().to_owned(),
+            auth: settings.auth.clone(),
+            endpoint_url: settings.endpoint_url.clone(),
+            timeout,
+        };
+        let build = |config: &_, endpoint_url: Option<&str>| {
+            let mut builder = aws_sdk_kinesis::config::Builder::from(config);
+            if let Some(url) = endpoint_url {
+                builder = builder.endpoint_url(url);
+            }
+            Client::from_conf(builder.build())
+        };
         Sink {
-            client: Client::from_conf(builder.build()),
+            aws: Connection::open(connection, build).await,
             stream_arn: settings.stream.as_str().to_owned(),
         }
+    }
+
+    /// Where the credentials in use came from.
+    pub(super) fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    /// The URL that requests go to.
+    pub(super) async fn url(&self) -> Option<Uri> {
+        self.aws.url(async |client| self.describe(client).send().await).await
+    }
+
+    fn describe(&self, client: Client) -> DescribeStreamSummaryFluentBuilder {
+        client.describe_stream_summary().stream_arn(&self.stream_arn)
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
@@ -123,26 +152,30 @@ impl Sink {
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
         let call = Call { action: PUT, resource: &self.stream_arn };
-        let mut request = self.client.put_records().stream_arn(&self.stream_arn);
+        let mut request = PutRecordsInput::builder().stream_arn(&self.stream_arn);
         for record in records {
             match entry(record) {
                 Ok(entry) => request = request.records(entry),
                 Err(reason) => return Outcome::Refused(reason),
             }
         }
-        match request.send().await {
+        let sent = self.aws.call(|client| async move { request.send_with(&client).await });
+        match sent.await {
+            Ok(answer) if answer.records().len() != records.len() => {
+                call.miscounted(answer.records().len(), records.len())
+            }
             Ok(answer) => Outcome::Answered(verdicts(&call, answer.records())),
-            Err(error) => match call_error(&error) {
-                CallError::Unanswered(fault) => Outcome::Failed(fault),
-                CallError::Refused(refusal) => call.outcome(class(&refusal), &refusal),
-            },
+            Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
+            Err(CallError::Unanswered(fault) | CallError::NoCredentials(fault)) => {
+                Outcome::Failed(fault)
+            }
         }
     }
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         let call = Call { action: DESCRIBE, resource: &self.stream_arn };
-        let request = self.client.describe_stream_summary().stream_arn(&self.stream_arn);
-        let answer = request.send().await.map_err(|error| call.probe_fault(call_error(&error)))?;
+        let answer = self.aws.call(|client| self.describe(client).send()).await;
+        let answer = answer.map_err(|error| call.probe_fault(error))?;
         let Some(summary) = answer.stream_description_summary() else {
             return Err(Fault::transient("the service answered without describing the stream"));
         };
@@ -190,7 +223,7 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
             let refusal = Refusal {
                 code: code.unwrap_or_default().to_owned(),
                 text: result.error_message().unwrap_or_default().to_owned(),
-                status: None,
+                ..Refusal::default()
             };
             call.ack(class(&refusal), &refusal)
         }
@@ -207,7 +240,8 @@ mod tests {
     const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
 
     fn refusal(code: &str, text: &str, status: u16) -> Refusal {
-        Refusal { code: code.to_owned(), text: text.to_owned(), status: Some(status) }
+        let status = Some(status);
+        Refusal { code: code.to_owned(), text: text.to_owned(), status, ..Refusal::default() }
     }
 
     #[test]

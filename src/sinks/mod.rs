@@ -18,9 +18,15 @@ mod file;
 mod firehose;
 mod kinesis;
 mod parts;
+mod proxy;
+mod retry_after;
 mod secret;
+mod transport;
 
 use std::fmt;
+use std::time::Duration;
+
+use hyper::Uri;
 
 use crate::event::Record;
 
@@ -36,6 +42,11 @@ pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kinesis::KinesisTarget;
 pub use secret::Secret;
+
+/// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
+/// 5 Mbit/s, or a service that is slow, but not a request that hangs. A retry after it may deliver
+/// twice.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Kind and settings of a destination, valid by construction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,20 +95,49 @@ impl Target {
     }
 
     /// Makes the target ready without asking its service anything: a wrong key shows with the
-    /// first delivery, or by [`Sink::probe`]. `log` is where a debug target writes.
+    /// first delivery, or by [`Sink::probe`]. `log` is where a debug target writes, `timeout` the
+    /// time for one request, from connecting to the whole answer; files have none.
     ///
     /// Fails only if a file's directory is not there.
-    pub async fn open(&self, log: LogOutput) -> Result<Sink, OpenError> {
+    pub async fn open(&self, log: LogOutput, timeout: Duration) -> Result<Sink, OpenError> {
         let kind = match self {
-            Target::Kinesis(settings) => Kind::Kinesis(kinesis::Sink::open(settings).await),
-            Target::Firehose(settings) => Kind::Firehose(firehose::Sink::open(settings).await),
-            Target::CloudwatchLogs(settings) => {
-                Kind::CloudwatchLogs(cloudwatch_logs::Sink::open(settings).await)
+            Target::Kinesis(settings) => {
+                Kind::Kinesis(kinesis::Sink::open(settings, timeout).await)
             }
-            Target::Debug(settings) => Kind::Debug(debug::Sink::open(settings, log)),
+            Target::Firehose(settings) => {
+                Kind::Firehose(firehose::Sink::open(settings, timeout).await)
+            }
+            Target::CloudwatchLogs(settings) => {
+                Kind::CloudwatchLogs(cloudwatch_logs::Sink::open(settings, timeout).await)
+            }
+            Target::Debug(settings) => Kind::Debug(debug::Sink::open(settings, log, timeout)),
             Target::File(settings) => Kind::File(file::Sink::open(settings).await?),
         };
         Ok(Sink { kind })
+    }
+
+    /// Which way requests go, if the environment names a proxy: `directly`, or through which. None
+    /// where it names none, and for targets on this machine. Asks no service.
+    pub async fn way(&self) -> Option<String> {
+        if !proxy::RULES.any() {
+            return None;
+        }
+        // Nothing is written, and time limits mean nothing here.
+        let url: Option<Uri> = match self {
+            Target::Kinesis(settings) => {
+                kinesis::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+            }
+            Target::Firehose(settings) => {
+                firehose::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+            }
+            Target::CloudwatchLogs(settings) => {
+                cloudwatch_logs::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+            }
+            Target::Debug(settings) => settings.url(),
+            Target::File(_) => None,
+        };
+        let url = url?;
+        Some(format!("`{}` is reached {}", transport::address(&url), proxy::RULES.way(&url)))
     }
 }
 
@@ -144,7 +184,7 @@ enum Kind {
 impl Sink {
     /// Sends a batch: one verdict a record, in the batch's order.
     ///
-    /// Makes one attempt, within the time that the target's file names; but a request refused for
+    /// Makes one attempt, within the time that it was opened with; but a request refused for
     /// the sake of a record is sent again in parts, to find that record.
     pub async fn deliver(&self, batch: &Batch) -> Vec<Ack> {
         let records = batch.records.as_slice();
@@ -157,6 +197,18 @@ impl Sink {
             Kind::CloudwatchLogs(sink) => sink.deliver(records).await,
             Kind::Debug(sink) => sink.deliver(records).await,
             Kind::File(sink) => sink.deliver(records).await,
+        }
+    }
+
+    /// Where the credentials in use came from: `environment`, `profile file …`, `container`, `keys`,
+    /// `role … via …`. None before the first request, and where none are needed.
+    #[must_use]
+    pub fn credentials(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Kinesis(sink) => sink.credentials(),
+            Kind::Firehose(sink) => sink.credentials(),
+            Kind::CloudwatchLogs(sink) => sink.credentials(),
+            Kind::Debug(_) | Kind::File(_) => None,
         }
     }
 

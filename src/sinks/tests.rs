@@ -49,7 +49,7 @@ fn the_longest_record_of_each_kind_fits_an_empty_batch() {
 #[tokio::test]
 async fn opening_asks_no_service_and_an_empty_batch_has_no_verdicts() {
     for target in targets() {
-        let sink = target.open(LogOutput::Stdout).await.unwrap();
+        let sink = target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap();
         assert_eq!(sink.deliver(&Batch { records: vec![] }).await, [], "{}", target.kind());
     }
 }
@@ -108,7 +108,7 @@ async fn answer(
     let (status, body) = script(operation, &body);
     let length = body.len();
     let answer = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\n\
+        "HTTP/1.1 {status} X\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-requestid: 1\r\n\
          content-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
     connection.write_all(answer.as_bytes()).await.unwrap();
@@ -139,13 +139,13 @@ fn batch(ids: &[&str]) -> Batch {
 async fn kinesis(endpoint: String) -> Sink {
     let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
     let target = Target::Kinesis(KinesisTarget::new(arn, keys(), Some(endpoint)).unwrap());
-    target.open(LogOutput::Stdout).await.unwrap()
+    target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap()
 }
 
 async fn logs(endpoint: String) -> Sink {
     let arn = "arn:aws:logs:us-east-1:123456789012:log-group:events";
     let settings = CloudwatchLogsTarget::new(arn, None, keys(), Some(endpoint)).unwrap();
-    Target::CloudwatchLogs(settings).open(LogOutput::Stdout).await.unwrap()
+    Target::CloudwatchLogs(settings).open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap()
 }
 
 #[tokio::test]
@@ -239,8 +239,9 @@ async fn a_connection_that_breaks_is_a_fault_that_passes() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let acks = kinesis(endpoint).await.deliver(&batch(&["a"])).await;
+    let acks = kinesis(endpoint.clone()).await.deliver(&batch(&["a"])).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
-    assert_eq!(fault.kind, FaultKind::Transient);
-    assert!(fault.message.starts_with("the service was not reached"), "{fault}");
+    assert_eq!((fault.kind, fault.unanswered), (FaultKind::Transient, true));
+    let start = format!("`{endpoint}` was not reached, or the connection broke: ");
+    assert!(fault.message.starts_with(&start), "{fault}");
 }

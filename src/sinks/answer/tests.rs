@@ -12,7 +12,8 @@ const CALL: Call<'static> = Call {
 };
 
 fn refusal(code: &str, status: Option<u16>) -> Refusal {
-    Refusal { code: code.to_owned(), text: "Some reason.".to_owned(), status }
+    let (code, text) = (code.to_owned(), "Some reason.".to_owned());
+    Refusal { code, text, status, ..Refusal::default() }
 }
 
 #[test]
@@ -123,6 +124,7 @@ fn an_unmodelled_code_is_read_from_the_answer() {
             code: "ThrottlingException".to_owned(),
             text: "slow".to_owned(),
             status: Some(400),
+            ..Refusal::default()
         })
     );
 }
@@ -151,59 +153,100 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
         SdkError::dispatch_failure(ConnectorError::other(wrapped.into(), None))
     };
     type PutError = SdkError<PutRecordsError, HttpResponse>;
-    let cases: [(PutError, FaultKind, &str); 9] = [
+    let cases: [(PutError, CallError); 8] = [
         (
             SdkError::timeout_error("10 s"),
-            FaultKind::Transient,
-            "no answer in time; what was sent may have arrived all the same",
-        ),
-        (
-            SdkError::dispatch_failure(ConnectorError::io("reset".into())),
-            FaultKind::Transient,
-            "the service was not reached, or the connection broke: reset",
-        ),
-        (
-            SdkError::dispatch_failure(ConnectorError::timeout("3.1 s".into())),
-            FaultKind::Transient,
-            "the service was not reached, or the connection broke: 3.1 s",
+            CallError::Unanswered(Fault::unanswered(
+                "no answer in time; what was sent may have arrived all the same",
+            )),
         ),
         (
             SdkError::response_error("not JSON", response(200)),
-            FaultKind::Transient,
-            "the answer is unreadable: not JSON",
+            CallError::Unanswered(Fault::unanswered(
+                "the answer is unreadable: not JSON: a proxy or another service? check \
+                 `endpoint_url`",
+            )),
         ),
         (
             credentials(None),
-            FaultKind::Configuration,
-            "no credentials: an error occurred while loading credentials; give the target `auth`, \
-             or this machine an AWS identity",
+            CallError::NoCredentials(Fault::configuration(
+                "no credentials: an error occurred while loading credentials; give the target \
+                 `auth`, or this machine an AWS identity",
+            )),
         ),
         (
             credentials(Some(Box::new(metadata("AccessDenied")))),
-            FaultKind::Configuration,
-            "no credentials: `AccessDenied`: says STS; the role's trust policy must name this \
-             machine's identity (and the external id, if it asks for one), and that identity \
-             needs `sts:AssumeRole` on the role",
+            CallError::NoCredentials(Fault::configuration(
+                "no credentials: `AccessDenied`: says STS; the role's trust policy must name this \
+                 machine's identity (and the external id, if it asks for one), and that identity \
+                 needs `sts:AssumeRole` on the role",
+            )),
         ),
         (
             credentials(Some(Box::new(metadata("Throttling")))),
-            FaultKind::Throttled,
-            "no credentials: `Throttling`: says STS",
+            CallError::NoCredentials(Fault::new(
+                FaultKind::Throttled,
+                "no credentials: `Throttling`: says STS",
+            )),
         ),
         (
             credentials(Some(Box::new(ConnectorError::io("refused".into())))),
-            FaultKind::Transient,
-            "no credentials yet: an error occurred while loading credentials: refused",
+            CallError::NoCredentials(Fault::transient(
+                "no credentials yet: an error occurred while loading credentials: refused",
+            )),
+        ),
+        (
+            SdkError::dispatch_failure(ConnectorError::other(
+                "identity resolver timed out".into(),
+                None,
+            )),
+            CallError::NoCredentials(Fault::transient(
+                "no credentials yet: identity resolver timed out",
+            )),
         ),
         (
             SdkError::construction_failure("no endpoint"),
-            FaultKind::Configuration,
-            "the request could not be prepared: no endpoint",
+            CallError::Unanswered(Fault::configuration(
+                "the request could not be prepared: no endpoint",
+            )),
         ),
     ];
-    for (error, kind, message) in cases {
-        let expected = Fault::new(kind, message.to_owned());
-        assert_eq!(call_error(&error), CallError::Unanswered(expected));
+    for (error, expected) in cases {
+        assert_eq!(call_error(&error), expected);
+    }
+}
+
+#[test]
+fn what_other_credentials_may_cure_is_told_from_the_rest() {
+    let cured = "ExpiredToken ExpiredTokenException UnrecognizedClientException UnrecognizedClient \
+                 InvalidClientTokenId InvalidSignatureException InvalidSignature AccessDenied \
+                 SignatureDoesNotMatch InvalidAccessKeyId AuthFailure InvalidToken RequestExpired \
+                 MissingAuthenticationTokenException IncompleteSignatureException AccessDeniedException";
+    for code in cured.split_whitespace() {
+        assert!(CallError::Refused(refusal(code, Some(400))).concerns_identity(), "{code}");
+        assert_eq!(class_of(&refusal(code, Some(400))), CONFIGURATION, "{code}");
+    }
+    for code in ["ResourceNotFoundException", "ThrottlingException", "KMSAccessDeniedException"] {
+        assert!(!CallError::Refused(refusal(code, Some(403))).concerns_identity(), "{code}");
+    }
+    for (status, cured) in [(401, true), (403, true), (400, false), (404, false), (503, false)] {
+        assert_eq!(CallError::Refused(refusal("", Some(status))).concerns_identity(), cured);
+    }
+    assert!(CallError::NoCredentials(Fault::transient("x")).concerns_identity());
+    assert!(!CallError::Unanswered(Fault::unanswered("x")).concerns_identity());
+}
+
+#[test]
+fn only_what_passes_by_itself_is_waited_for_by_the_clock() {
+    let asked = Some(Duration::from_secs(7));
+    let refusal = Refusal { retry_after: asked, unanswered: true, ..refusal("", Some(503)) };
+    for (kind, waits) in [
+        (FaultKind::Throttled, asked),
+        (FaultKind::Transient, asked),
+        (FaultKind::Configuration, None),
+    ] {
+        let fault = CALL.fault(kind, &refusal);
+        assert_eq!((fault.retry_after, fault.unanswered), (waits, true));
     }
 }
 
@@ -214,7 +257,7 @@ fn an_error_that_is_not_in_the_services_form_points_at_the_endpoint() {
     assert_eq!(class_of(&refusal), CONFIGURATION);
     assert_eq!(
         CALL.fault(FaultKind::Configuration, &refusal).message,
-        "`kinesis:PutRecords` was answered with HTTP status 404: the answer is not in the \
-         service's form, check `endpoint_url`"
+        "`kinesis:PutRecords` was answered with HTTP status 404: an empty body, not the service's \
+         form: a proxy or another service? check `endpoint_url`"
     );
 }

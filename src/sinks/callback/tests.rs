@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 
 use super::*;
 use crate::event::Timestamp;
+use crate::sinks::DEFAULT_TIMEOUT;
 
 fn plain() -> PlainHttpHosts {
     PlainHttpHosts::new(vec![PlainHttpHosts::host("Collector.internal").unwrap()])
@@ -130,7 +131,7 @@ async fn every_status_has_its_class() {
         "405", "408", "409", "410", "413", "415", "418", "422", "425", "429", "500", "501", "502",
         "503", "504", "599",
     ] {
-        let acks = callback.deliver(&records(&[status])).await;
+        let acks = callback.deliver(&records(&[status]), DEFAULT_TIMEOUT).await;
         let class = match &acks[0] {
             Ack::Delivered => "delivered",
             Ack::Rejected(_) => "poison",
@@ -166,7 +167,7 @@ async fn every_status_has_its_class() {
 #[tokio::test]
 async fn a_fault_says_who_answered_what_without_the_secret() {
     let (callback, _) = receiver(as_asked).await;
-    let acks = callback.deliver(&records(&["403"])).await;
+    let acks = callback.deliver(&records(&["403"]), DEFAULT_TIMEOUT).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     let expected = format!(
         "{callback} answered 403 Forbidden: because of [31m this; mend `callback_url`, or the receiver"
@@ -179,7 +180,7 @@ async fn a_fault_says_who_answered_what_without_the_secret() {
 async fn only_the_record_for_which_a_batch_is_refused_is_rejected() {
     let refusing = |body: &str| if body.contains("bad") { (422, "no") } else { (200, "") };
     let (callback, script) = receiver(refusing).await;
-    let acks = callback.deliver(&records(&["a", "b", "bad", "c"])).await;
+    let acks = callback.deliver(&records(&["a", "b", "bad", "c"]), DEFAULT_TIMEOUT).await;
     let rejected = Ack::Rejected(format!("{callback} answered 422 Unprocessable Entity: no"));
     assert_eq!(acks, [Ack::Delivered, Ack::Delivered, rejected, Ack::Delivered]);
     let bodies = script.bodies.lock().unwrap();
@@ -192,12 +193,12 @@ async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let callback = Callback::new(&url, &PlainHttpHosts::default()).unwrap();
     tokio::time::pause();
-    let acks = callback.deliver(&records(&["a"])).await;
+    let acks = callback.deliver(&records(&["a"]), DEFAULT_TIMEOUT).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     assert_eq!(fault.kind, FaultKind::Transient);
     tokio::time::resume();
     drop(listener);
-    let acks = callback.deliver(&records(&["a"])).await;
+    let acks = callback.deliver(&records(&["a"]), DEFAULT_TIMEOUT).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     assert_eq!(fault.kind, FaultKind::Transient);
     assert!(fault.message.contains("was not reached"), "{fault}");
@@ -206,7 +207,7 @@ async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
 #[tokio::test]
 async fn a_probe_sends_no_event() {
     let (callback, script) = receiver(|_| (405, "")).await;
-    let said = callback.probe().await.unwrap();
+    let said = callback.probe(DEFAULT_TIMEOUT).await.unwrap();
     assert!(said.contains("405 Method Not Allowed for OPTIONS"), "{said}");
     assert_eq!(*script.bodies.lock().unwrap(), [""]);
 }

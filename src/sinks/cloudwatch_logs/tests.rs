@@ -40,9 +40,9 @@ fn every_documented_error_of_put_log_events_has_its_class() {
         ("SerializationException", 400, "", Class::Poison),
         ("", 413, "", Class::Poison),
     ] {
-        let refusal =
-            Refusal { code: code.to_owned(), text: text.to_owned(), status: Some(status) };
-        assert_eq!(super::class(&refusal), class, "{code} {text}");
+        let (code, text, status) = (code.to_owned(), text.to_owned(), Some(status));
+        let refusal = Refusal { code, text, status, ..Refusal::default() };
+        assert_eq!(super::class(&refusal), class, "{refusal:?}");
     }
 }
 
