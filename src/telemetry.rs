@@ -4,6 +4,8 @@
 //! two never disagree and the path of an event pays nothing; only what has no such reading (how long
 //! requests take) is recorded as it happens. It opens no port.
 
+mod text;
+
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
@@ -101,7 +103,11 @@ pub fn start_logging(format: LogFormat) -> Result<(), String> {
         .with_target(false)
         .with_ansi(io::stderr().is_terminal());
     let _already_started = match format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => {
+            let terminal = io::stderr().is_terminal();
+            let writer = move || text::Line { terminal };
+            builder.fmt_fields(text::TextFields).with_writer(writer).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     Ok(())

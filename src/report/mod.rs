@@ -4,12 +4,16 @@
 //! outside is shown on terminals and in text logs ([`escaped`]). It formats; it neither detects mistakes
 //! nor prints anything itself.
 
+mod count;
 mod hidden;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
+pub use count::counted;
 pub use hidden::{escaped, name_of_hidden};
+
+pub use count::counted;
 
 /// A half-open range of byte offsets in a source text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
