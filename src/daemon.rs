@@ -106,7 +106,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens journal, destinations and listeners, in this order, and starts.
+    /// Opens journal, destinations and listeners, in this order, and starts. `recovery` is told while
+    /// the journal is recovered how many bytes have been read, and how many there are to read.
     ///
     /// # Errors
     /// When any of them cannot be opened.
@@ -114,6 +115,7 @@ impl Daemon {
         config: Config,
         metrics: PrometheusHandle,
         log_output: LogOutput,
+        recovery: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Daemon, StartError> {
         let cannot = |setting| move |cause| StartError::Listen { setting, cause };
         let ingest_listener = Listener::bind(config.ingest.listen, config.ingest.tls.as_ref())
@@ -124,7 +126,7 @@ impl Daemon {
             .map_err(cannot("api.listen"))?;
         let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
         let starting = Served::new(api_listener.clone(), api::starting(), max, proxies);
-        let journal = open_journal(config.journal.clone()).await?;
+        let journal = open_journal(config.journal.clone(), recovery).await?;
         let saved = Saved::load(&config.data_dir, &config.resources)?;
         let resources = saved.resources()?;
         let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
@@ -257,9 +259,13 @@ impl Daemon {
 }
 
 /// Opens the journal where it blocks nobody: recovery reads all that is pending.
-async fn open_journal(settings: JournalSettings) -> Result<Journal, StartError> {
+async fn open_journal(
+    settings: JournalSettings,
+    watch: impl Fn(u64, u64) + Send + 'static,
+) -> Result<Journal, StartError> {
     let directory = settings.directory.clone();
-    let opened = tokio::task::spawn_blocking(move || Journal::open(&settings)).await;
+    let opening = move || Journal::open_watched(&settings, &watch);
+    let opened = tokio::task::spawn_blocking(opening).await;
     let opened = opened.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
     opened.map_err(|cause| StartError::Journal { directory, cause })
 }

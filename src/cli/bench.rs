@@ -3,6 +3,7 @@
 //! One core, events in memory; the median of several rounds. Figures of one run may be compared with
 //! each other, not with those of another machine or hour.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::filter::Typed;
+use super::progress::{Bar, Progress};
 use super::{Failure, Outcome};
 use crate::event::{Event, Slots, Timestamp};
 use crate::generate::Generator;
 use crate::pipeline::Stages;
+use crate::report::counted;
 
 /// How many events are generated where no file is given: more than any cache holds.
 const GENERATED: usize = 10_000;
@@ -36,7 +39,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, progress: Progress) -> Outcome {
         let config = self.typed.settings()?;
         let source = self.typed.source(&config, self.fields.clone())?;
         let stages = Stages::new(&source);
@@ -60,7 +63,11 @@ impl Bench {
         if events.is_empty() {
             return Err(Failure::work(format!("there are no {} events", source.event_type.name)));
         }
-        print(&stages, &texts, &events)
+        // The bar is drawn between rounds, so that it costs none of them anything.
+        let bar = progress.of(6 * ROUNDS as u64, "rounds");
+        let report = measure(&stages, &texts, &events, &bar);
+        drop(bar);
+        Ok(io::stdout().lock().write_all(report.as_bytes())?)
     }
 }
 
@@ -74,7 +81,8 @@ fn parse(texts: &[String]) -> Result<Vec<Event<'_>>, Failure> {
         .collect()
 }
 
-fn print<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>]) -> Outcome {
+/// The figures of all stages as a table.
+fn measure<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>], bar: &Bar) -> String {
     let filled: Vec<Slots<'e>> = events
         .iter()
         .map(|event| {
@@ -89,33 +97,33 @@ fn print<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>]) -> O
     let bytes: usize = texts.iter().map(String::len).sum();
     let mut slots = Slots::new();
     let mut record = Vec::new();
-    let check = median(|| {
+    let check = median(bar, || {
         let _ = black_box(parse(texts));
     });
-    let read = median(|| {
+    let read = median(bar, || {
         for text in texts {
             let _ = black_box(stages.read(text));
         }
     });
-    let extract = median(|| {
+    let extract = median(bar, || {
         for event in events {
             stages.extract(event, &mut slots);
             black_box(&slots);
         }
     });
-    let filter = median(|| {
+    let filter = median(bar, || {
         for slots in &filled {
             let _ = black_box(stages.filter(slots));
         }
     });
-    let project = median(|| {
+    let project = median(bar, || {
         for (event, slots) in events.iter().zip(&filled) {
             record.clear();
             stages.project(event, slots, &mut record);
             black_box(&record);
         }
     });
-    let all = median(|| {
+    let all = median(bar, || {
         for event in events {
             stages.extract(event, &mut slots);
             if stages.filter(&slots) == Ok(true) {
@@ -126,9 +134,11 @@ fn print<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>]) -> O
         }
     });
     let (count, size) = (events.len(), bytes / texts.len());
-    let mut out = io::stdout().lock();
-    writeln!(out, "{count} events, {size} bytes each; {matched} match, {errors} filter errors")?;
-    writeln!(out, "{:<28}{:>10}{:>10}", "", "ns/event", "MB/s")?;
+    let (counted_events, errors) =
+        (counted(count as u64, "event"), counted(errors as u64, "filter error"));
+    let mut out = format!("{counted_events}, {size} bytes each; {matched} match, {errors}\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{:<28}{:>10}{:>10}", "", "ns/event", "MB/s");
     for (stage, time, of) in [
         ("check", check, texts.len()),
         ("check and extract, as ingest", read, texts.len()),
@@ -138,17 +148,19 @@ fn print<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>]) -> O
         ("extract, filter, project", all, count),
     ] {
         let nanos = time.as_nanos() as f64 / of as f64;
-        writeln!(out, "{stage:<28}{nanos:>10.0}{:>10.0}", size as f64 * 1e3 / nanos)?;
+        let _ = writeln!(out, "{stage:<28}{nanos:>10.0}{:>10.0}", size as f64 * 1e3 / nanos);
     }
-    Ok(())
+    out
 }
 
-fn median(mut work: impl FnMut()) -> Duration {
+fn median(bar: &Bar, mut work: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
             let began = Instant::now();
             work();
-            began.elapsed()
+            let took = began.elapsed();
+            bar.add(1);
+            took
         })
         .collect();
     times.sort();

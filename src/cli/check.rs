@@ -9,6 +9,7 @@ use clap::Args;
 use super::{Failure, Outcome, block_on, with_saved};
 use crate::config::Config;
 use crate::ingest::ask_kafka;
+use crate::report::{counted, escaped};
 use crate::resources::Destination;
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput};
 
@@ -32,8 +33,8 @@ impl Check {
             out,
             "{}: ok, {} and {}",
             self.config.display(),
-            count(resources.destinations().len(), "destination"),
-            count(resources.subscriptions().len(), "subscription"),
+            counted(resources.destinations().len() as u64, "destination"),
+            counted(resources.subscriptions().len() as u64, "subscription"),
         )?;
         if !self.online {
             for destination in resources.destinations() {
@@ -48,7 +49,7 @@ impl Check {
         if let Some(answer) = config.kafka.as_ref().map(ask_kafka) {
             failed += usize::from(answer.is_err());
             let said = answer.map_or_else(|reason| reason, |found| format!("ok, {found}"));
-            writeln!(out, "  kafka: {said}")?;
+            writeln!(out, "  kafka: {}", escaped(&said))?;
         }
         for destination in config.resources.destinations() {
             let id = &destination.id;
@@ -56,15 +57,15 @@ impl Check {
                 writeln!(out, "  {id}: {way}")?;
             }
             match block_on(probe(destination))? {
-                Ok(answer) => writeln!(out, "  {id}: ok, {answer}")?,
+                Ok(answer) => writeln!(out, "  {id}: ok, {}", escaped(&answer))?,
                 Err(reason) => {
                     failed += 1;
-                    writeln!(out, "  {id}: {reason}")?;
+                    writeln!(out, "  {id}: {}", escaped(&reason))?;
                 }
             }
         }
         if failed > 0 {
-            return Err(Failure::work(format!("{} failed", count(failed, "check"))));
+            return Err(Failure::work(format!("{} failed", counted(failed as u64, "check"))));
         }
         Ok(())
     }
@@ -77,8 +78,4 @@ async fn probe(destination: &Destination) -> Result<String, String> {
         .await
         .map_err(|it| it.to_string())?;
     sink.probe().await.map_err(|fault| fault.message)
-}
-
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
 //! `sluicegate dead-letters`: look at what could not be delivered, send it again, or throw it away.
 //! Works beside a running daemon and without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +10,16 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, Outcome, OutputFormat, block_on, load, parse_duration, with_saved};
+use super::progress::Progress;
+use super::{
+    Failure, Outcome, OutputFormat, block_on, load_beside_journal, parse_duration, test_event,
+    with_saved,
+};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
+use crate::report::{counted, escaped};
 use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput};
 
 /// Letters sent in one go, so that memory stays small however many there are.
@@ -67,6 +72,9 @@ pub(super) struct Show {
     /// The settings file, which says where the data is
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// How the letter is printed; json gives the record byte for byte
+    #[arg(short, long, value_enum, default_value_t)]
+    output: OutputFormat,
 }
 
 #[derive(Debug, Args)]
@@ -82,11 +90,11 @@ pub(super) struct Change {
 }
 
 impl DeadLetters {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, progress: Progress) -> Outcome {
         match self {
             DeadLetters::List(list) => list.run(),
             DeadLetters::Show(show) => show.run(),
-            DeadLetters::Redrive(change) => change.redrive(),
+            DeadLetters::Redrive(change) => change.redrive(progress),
             DeadLetters::Purge(change) => change.purge(),
         }
     }
@@ -108,38 +116,56 @@ impl Chosen {
     }
 
     /// Calls `each` with the chosen letters.
+    ///
+    /// # Errors
+    /// Also when the chosen destination is known to nobody: not to the settings, not to the API, and
+    /// no letter is for it.
     fn read(
         &self,
         config: &Config,
         mut each: impl FnMut(StoredLetter) -> io::Result<()>,
     ) -> Result<(), Failure> {
         let now = Timestamp::now();
+        let mut known = BTreeSet::new();
         let damaged = read_dead_letters(&config.journal.directory, |letter| {
+            if !known.contains(&letter.destination) {
+                known.insert(letter.destination.clone());
+            }
             if self.takes(&letter, now) { each(letter) } else { Ok(()) }
         })?;
         if damaged > 0 {
-            writeln!(io::stderr(), "{damaged} lines are damaged and were passed over")?;
+            let lines = counted(damaged, "line");
+            writeln!(io::stderr(), "{lines} of the dead letters cannot be read: left out")?;
         }
-        Ok(())
+        match &self.destination {
+            Some(id) if !known.contains(id) && ![AT_KAFKA, AT_STDIN].contains(&id.as_str()) => {
+                let config = with_saved(config.clone())?;
+                let known = known.iter().map(String::as_str);
+                test_event::find(&config, id, self.config.as_deref(), known).map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl List {
     fn run(self) -> Outcome {
-        let config = load(self.chosen.config.as_deref())?;
+        let config = load_beside_journal(self.chosen.config.as_deref())?;
         let mut out = io::stdout().lock();
         let mut letters = Vec::new();
         self.chosen.read(&config, |letter| match self.output {
-            OutputFormat::Table => writeln!(
-                out,
-                "{}  {}  {}  {}  after {} tries: {}",
-                letter.id,
-                letter.time.whole_seconds(),
-                letter.destination,
-                letter.record.event_id,
-                letter.attempts,
-                letter.reason
-            ),
+            OutputFormat::Table => {
+                let tries = counted(letter.attempts.into(), "try");
+                let line = format!(
+                    "{}  {}  {}  {}  after {tries}: {}",
+                    letter.id,
+                    letter.time.whole_seconds(),
+                    letter.destination,
+                    letter.record.event_id,
+                    letter.reason
+                );
+                writeln!(out, "{}", escaped(&line))
+            }
             OutputFormat::Json => {
                 letters.push(to_json(&letter));
                 Ok(())
@@ -165,7 +191,7 @@ fn to_json(letter: &StoredLetter) -> Value {
 
 impl Show {
     fn run(self) -> Outcome {
-        let config = load(self.config.as_deref())?;
+        let config = load_beside_journal(self.config.as_deref())?;
         let mut found = None;
         read_dead_letters(&config.journal.directory, |letter| {
             if letter.id == self.id {
@@ -177,12 +203,23 @@ impl Show {
             return Err(Failure::Work(format!("no letter `{}`", self.id)));
         };
         let mut out = io::stdout().lock();
-        writeln!(out, "id           {}", letter.id)?;
-        writeln!(out, "time         {}", letter.time)?;
-        writeln!(out, "destination  {}", letter.destination)?;
-        writeln!(out, "attempts     {}", letter.attempts)?;
-        writeln!(out, "reason       {}", letter.reason)?;
-        writeln!(out, "record       {}", String::from_utf8_lossy(&letter.record.body))?;
+        if self.output == OutputFormat::Json {
+            let head = to_json(&letter).to_string();
+            write!(out, "{},\"record\":", head.strip_suffix('}').unwrap_or(&head))?;
+            out.write_all(&letter.record.body)?;
+            return Ok(out.write_all(b"}\n")?);
+        }
+        for (name, value) in [
+            ("id", letter.id.as_str()),
+            ("time", &letter.time.to_string()),
+            ("destination", &letter.destination),
+            ("event", &letter.record.event_id),
+            ("attempts", &letter.attempts.to_string()),
+            ("reason", &letter.reason),
+            ("record", &String::from_utf8_lossy(&letter.record.body)),
+        ] {
+            writeln!(out, "{name:<11}  {}", escaped(value))?;
+        }
         Ok(())
     }
 }
@@ -193,7 +230,7 @@ impl Change {
             let message = "choose letters (see --help), or say --all";
             return Err(Failure::Work(message.to_owned()));
         }
-        load(self.chosen.config.as_deref())
+        load_beside_journal(self.chosen.config.as_deref())
     }
 
     fn purge(self) -> Outcome {
@@ -207,14 +244,17 @@ impl Change {
         if !self.dry_run {
             forget_dead_letters(&config.journal.directory, &ids)?;
         }
-        Ok(writeln!(io::stdout().lock(), "{} letters {verb}", ids.len())?)
+        let letters = counted(ids.len() as u64, "letter");
+        Ok(writeln!(io::stdout().lock(), "{letters} {verb}")?)
     }
 
-    fn redrive(self) -> Outcome {
+    fn redrive(self, progress: Progress) -> Outcome {
         let config = with_saved(self.check()?)?;
         let mut waiting: BTreeMap<String, Vec<StoredLetter>> = BTreeMap::new();
         let mut results = BTreeMap::new();
+        let bar = progress.unless_output_is_a_terminal().without_end("letters read");
         self.chosen.read(&config, |letter| {
+            bar.add(1);
             let letters = waiting.entry(letter.destination.clone()).or_default();
             letters.push(letter);
             if letters.len() == REDRIVE_AT_ONCE {
@@ -226,17 +266,21 @@ impl Change {
         for letters in waiting.into_values() {
             self.send(&config, letters, &mut results).map_err(Failure::Work)?;
         }
+        drop(bar);
         let mut out = io::stdout().lock();
         let mut failed = 0;
         for (what, count) in &results {
-            writeln!(out, "{count} letters {what}")?;
+            writeln!(out, "{} {}", counted(*count, "letter"), escaped(what))?;
             failed += if what.starts_with("delivered") || self.dry_run { 0 } else { *count };
         }
         if results.is_empty() {
             writeln!(out, "0 letters")?;
         }
         if failed > 0 {
-            return Err(Failure::Work(format!("{failed} letters were not taken and are kept")));
+            return Err(Failure::Work(match failed {
+                1 => "1 letter was not taken and is kept".to_owned(),
+                _ => format!("{failed} letters were not taken and are kept"),
+            }));
         }
         Ok(())
     }
@@ -254,7 +298,7 @@ impl Change {
         let count = letters.len() as u64;
         let from = [(AT_KAFKA, "over Kafka"), (AT_STDIN, "on standard input")];
         if let Some((_, how)) = from.iter().find(|(entrance, _)| *entrance == id) {
-            let what = format!("kept: rejected when they came in {how}; mend and send them anew");
+            let what = format!("kept: rejected on arrival {how}; correct and send again");
             *results.entry(what).or_default() += count;
             return Ok(());
         }
@@ -283,7 +327,7 @@ impl Change {
                     format!("delivered to {id}")
                 }
                 Ack::Retry(fault) => format!("kept: {id} failed: {}", fault.message),
-                Ack::Rejected(reason) => format!("kept: {id} rejected them: {reason}"),
+                Ack::Rejected(reason) => format!("kept: rejected by {id}: {reason}"),
             };
             *results.entry(what).or_default() += 1;
         }

@@ -19,6 +19,7 @@ use crate::config::{Config, Document, Format};
 use crate::daemon::{Daemon, Ended, Signals};
 use crate::event::Catalog;
 use crate::generate::Generator;
+use crate::report::{counted, escaped};
 use crate::sinks::LogOutput;
 use crate::telemetry;
 
@@ -66,7 +67,9 @@ impl Demo {
         })?;
         let config = self.settings()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
-        let daemon = Daemon::start(config, metrics, LogOutput::Stdout).await.map_err(|error| {
+        let quiet = |_, _| {};
+        let started = Daemon::start(config, metrics, LogOutput::Stdout, quiet).await;
+        let daemon = started.map_err(|error| {
             Failure::work(format!(
                 "{error}\nthe demo can listen elsewhere: --ingest-listen 127.0.0.1:0 --api-listen 127.0.0.1:0"
             ))
@@ -78,10 +81,11 @@ impl Demo {
         let status = daemon.status();
         match daemon.stop().await {
             Ended::Clean | Ended::Cut => {
-                say(&format!("done: {} events accepted, every match delivered", status.accepted))
+                let events = counted(status.accepted, "event");
+                say(&format!("done: {events} accepted, every match delivered"))
             }
             Ended::Kept(left) | Ended::Lost(left) => {
-                Err(Failure::work(format!("{left} records were not delivered")))
+                Err(Failure::work(format!("not delivered: {}", counted(left, "record"))))
             }
         }
     }
@@ -122,7 +126,7 @@ impl Demo {
                     let (status, answer) = client.post_events(body.into()).await?;
                     if !status.is_success() {
                         let answer = String::from_utf8_lossy(&answer).into_owned();
-                        say(&format!("the daemon answered {status}: {answer}"))?;
+                        say(&format!("the daemon answered {status}: {}", escaped(&answer)))?;
                     }
                 }
             }
@@ -204,13 +208,13 @@ fn path(folder: &Path, name: &str) -> String {
 
 fn summary(daemon: &Daemon) -> String {
     let status = daemon.status();
-    let mut text = format!("── {} events accepted", status.accepted);
+    let mut text = format!("── {} accepted", counted(status.accepted, "event"));
     for (id, counts) in &status.subscriptions {
         // Writing to a String cannot fail.
         let _ = write!(text, " · {id} {} of {}", counts.matched, counts.seen);
     }
     let delivered: u64 = status.destinations.iter().map(|it| it.account.delivered).sum();
-    let _ = write!(text, " · {delivered} records delivered");
+    let _ = write!(text, " · {} delivered", counted(delivered, "record"));
     text
 }
 

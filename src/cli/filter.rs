@@ -9,12 +9,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::filter_test::Test;
+use super::progress::Progress;
 use super::{Failure, Outcome, OutputFormat, bench, catalog, load, paint};
 use crate::config::Config;
 use crate::event::{Event, EventType, SlotPlan, Slots};
 use crate::filter::{self, Explainer};
 use crate::pipeline::{SubscriptionCounts, Trial};
-use crate::report::line_column;
+use crate::report::{counted, escaped, line_column};
 use crate::resources::{ResourceError, Source};
 
 #[derive(Debug, Subcommand)]
@@ -30,11 +31,11 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, progress: Progress) -> Outcome {
         match self {
             Filter::Check(check) => check.run(),
             Filter::Eval(eval) => eval.run(),
-            Filter::Bench(bench) => bench.run(),
+            Filter::Bench(bench) => bench.run(progress),
             Filter::Test(test) => test.run(),
         }
     }
@@ -180,11 +181,15 @@ impl Eval {
         let mut remarks = io::stderr().lock();
         writeln!(
             remarks,
-            "{} of {} events matched, {} filter errors, {} of other types, {} bad lines",
-            counts.matched, counts.seen, counts.filter_errors, lines.other_types, lines.bad
+            "{} of {} matched, {}, {} of other types, {}",
+            counts.matched,
+            counted(counts.seen, "event"),
+            counted(counts.filter_errors, "filter error"),
+            lines.other_types,
+            counted(lines.bad, "bad line")
         )?;
         if let Some(error) = &counts.last_filter_error {
-            writeln!(remarks, "last filter error: {error}")?;
+            writeln!(remarks, "last filter error: {}", escaped(error))?;
         }
         Ok(())
     }
@@ -224,7 +229,7 @@ impl Eval {
                         continue;
                     }
                     if let Some(told) = told {
-                        writeln!(io::stderr(), "line {}: {told}", number + 1)?;
+                        writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&told))?;
                     }
                     if let Some(body) = body {
                         out.write_all(&body)?;
@@ -233,7 +238,8 @@ impl Eval {
                 }
                 Err(error) => {
                     lines.bad += 1;
-                    writeln!(io::stderr(), "line {}: {error}", number + 1)?;
+                    let error = error.to_string();
+                    writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&error))?;
                 }
             }
         }
@@ -295,7 +301,7 @@ fn result_line(number: usize, event: Option<String>, explanation: Option<String>
 
 /// That the filter is refused; the report goes to standard error.
 fn refused(report: &str) -> Failure {
-    Failure::Work(paint::report(report, paint::wanted(&io::stderr())))
+    Failure::Report(report.to_owned())
 }
 
 /// All mistakes of a source, one a line.

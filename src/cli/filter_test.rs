@@ -20,7 +20,7 @@ use super::{Failure, Outcome, load};
 use crate::config::{self, FilterText, Mistake, Section};
 use crate::event::{Catalog, Event, Timestamp};
 use crate::pipeline::Trial;
-use crate::report::Span;
+use crate::report::{Span, counted, escaped};
 use crate::resources::{ResourceError, Source};
 
 /// When the events of a test happen that do not say: a fixed moment, so that tests say the same every
@@ -60,16 +60,22 @@ impl Test {
         let (mut failed, all) = (0usize, cases.len());
         for case in cases {
             match case.run() {
-                Ok(()) => writeln!(out, "{}  {}", painted("ok", "32", colours), case.name)?,
+                Ok(()) => {
+                    writeln!(out, "{}  {}", painted("ok", "32", colours), escaped(&case.name))?;
+                }
                 Err(difference) => {
                     failed += 1;
                     let verdict = painted("FAILED", "1;31", colours);
-                    writeln!(out, "{verdict}  {}\n    {difference}", case.name)?;
+                    let (name, difference) = (escaped(&case.name), escaped(&difference));
+                    writeln!(out, "{verdict}  {name}\n    {difference}")?;
                 }
             }
         }
-        writeln!(out, "{} of {all} tests passed", all - failed)?;
-        if failed > 0 { Err(Failure::work(format!("{failed} tests failed"))) } else { Ok(()) }
+        writeln!(out, "{} of {} passed", all - failed, counted(all as u64, "test"))?;
+        match failed {
+            0 => Ok(()),
+            _ => Err(Failure::work(format!("{} failed", counted(failed as u64, "test")))),
+        }
     }
 }
 

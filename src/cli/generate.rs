@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::progress::Progress;
 use super::{Failure, Outcome, catalog, load};
 use crate::event::Timestamp;
 use crate::generate::Generator;
@@ -29,18 +30,20 @@ pub(super) struct Generate {
 }
 
 impl Generate {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, progress: Progress) -> Outcome {
         let config = load(self.config.as_deref())?;
         let event_type = catalog::find(&config.resources.catalog, &self.event_type)?;
         let start = self.start.unwrap_or_else(this_hour);
         let mut generator = Generator::new(event_type, self.seed, start);
         let mut out = BufWriter::new(io::stdout().lock());
         let mut line = String::new();
+        let bar = progress.unless_output_is_a_terminal().of(self.count, "events");
         for _ in 0..self.count {
             line.clear();
             generator.next_event(&mut line);
             line.push('\n');
             out.write_all(line.as_bytes())?;
+            bar.add(1);
         }
         out.flush().map_err(Failure::from)
     }

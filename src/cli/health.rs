@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::access::Access;
 use super::{Failure, Outcome};
+use crate::report::escaped;
 
 /// Exit code 0 if the daemon accepts events. No key is needed; one that is there is sent, for proxies
 /// that ask for it.
@@ -21,6 +22,6 @@ impl Health {
             return Ok(());
         }
         let text = String::from_utf8_lossy(&body);
-        Err(Failure::work(format!("not ready: {status}, {}", text.trim())))
+        Err(Failure::work(format!("not ready: {status}, {}", escaped(text.trim()))))
     }
 }

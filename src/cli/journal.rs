@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome, load, with_saved};
+use super::{Failure, Outcome, load_beside_journal, with_saved};
 use crate::journal::{forget_pending, read_accounts};
-use crate::report::nearest;
+use crate::report::{counted, nearest};
 use crate::resources::ResourceId;
 
 #[derive(Debug, Subcommand)]
@@ -37,7 +37,7 @@ impl JournalCommand {
 
 impl Forget {
     fn run(self) -> Outcome {
-        let config = load(self.config.as_deref())?;
+        let config = load_beside_journal(self.config.as_deref())?;
         let id = ResourceId::new(&self.destination).map_err(Failure::work)?;
         if config.resources.destination(&id).is_some() {
             let message = format!("`{id}` is in the settings: take it out of them first");
@@ -64,6 +64,7 @@ impl Forget {
             return Err(Failure::Work(message));
         }
         let records = forget_pending(&config.journal, &id).map_err(cannot)?;
-        Ok(writeln!(io::stdout().lock(), "{records} records for `{id}` are given up")?)
+        let records = counted(records, "record");
+        Ok(writeln!(io::stdout().lock(), "given up: {records} for `{id}`")?)
     }
 }

@@ -10,9 +10,10 @@ use clap::Args;
 use serde_json::Value;
 
 use super::access::Access;
-use super::{Failure, Outcome, OutputFormat, block_on, load};
+use super::{Failure, Outcome, OutputFormat, block_on, load, load_beside_journal};
 use crate::api::{ApiSettings, ledger_to_json};
 use crate::journal::{Durability, read_accounts};
+use crate::report::escaped;
 
 /// The columns of the table, by their keys in JSON.
 const COLUMNS: [&str; 7] =
@@ -51,8 +52,13 @@ impl Ledger {
             .filter_map(|it| Some((it["id"].as_str()?, it["imbalance"].as_i64()?)))
             .filter(|(_, imbalance)| *imbalance != 0)
             .map(|(id, imbalance)| match imbalance {
-                1.. => format!("`{id}`: {imbalance} accepted events are unaccounted for"),
-                _ => format!("`{id}`: {} more than were accepted", imbalance.unsigned_abs()),
+                1.. => {
+                    format!("`{}`: {imbalance} accepted events are unaccounted for", escaped(id))
+                }
+                _ => {
+                    let more = imbalance.unsigned_abs();
+                    format!("`{}`: {more} more than were accepted", escaped(id))
+                }
             })
             .collect();
         if wrong.is_empty() {
@@ -71,6 +77,7 @@ impl Ledger {
         if let Some(address) = address {
             return self.ask(&address, &config.api);
         }
+        let config = load_beside_journal(self.config.as_deref())?;
         match read_accounts(&config.journal.directory) {
             Ok(accounts) => {
                 if config.journal.durability == Durability::Memory {
@@ -101,7 +108,7 @@ impl Ledger {
         }
         let text = String::from_utf8_lossy(&body);
         if !status.is_success() {
-            return Err(Failure::work(format!("{api}: {status}, {}", text.trim())));
+            return Err(Failure::work(format!("{api}: {status}, {}", escaped(text.trim()))));
         }
         serde_json::from_slice(&body).map_err(|_| {
             Failure::work(format!("{api} is not the API of a daemon (see `api.listen`)"))
@@ -118,7 +125,7 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
 }
 
 fn print(out: &mut impl io::Write, destinations: &[Value]) -> io::Result<()> {
-    let id = |it: &Value| it["id"].as_str().unwrap_or_default().to_owned();
+    let id = |it: &Value| escaped(it["id"].as_str().unwrap_or_default()).into_owned();
     let wide = destinations.iter().map(|it| id(it).len()).chain([11]).max().unwrap_or(0);
     write!(out, "{:<wide$}", "destination")?;
     for column in COLUMNS {

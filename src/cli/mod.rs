@@ -17,6 +17,7 @@ mod health;
 mod journal;
 mod ledger;
 mod paint;
+mod progress;
 mod replay;
 mod run;
 mod schema;
@@ -31,8 +32,11 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use progress::Progress;
+
 use crate::config::{self, Config, Mistakes};
 use crate::control::saved_resources;
+use crate::report::escaped;
 use crate::telemetry::{self, LogFormat};
 
 /// Takes platform events in, matches each against subscriptions, and delivers the matches in batches
@@ -43,6 +47,9 @@ struct Arguments {
     /// How log lines are written to standard error; their level is SLUICEGATE_LOG (default: info)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// Show no progress of long work on the terminal
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -68,7 +75,7 @@ enum Command {
     /// About what waits in the journal
     #[command(subcommand)]
     Journal(journal::JournalCommand),
-    /// Send records that the log still holds to one destination again
+    /// Send records that the journal still holds to one destination again
     Replay(replay::Replay),
     /// Tell what became of everything that was accepted, and whether it adds up
     Ledger(ledger::Ledger),
@@ -107,6 +114,8 @@ enum OutputFormat {
 enum Failure {
     /// The work failed: exit code 1.
     Work(String),
+    /// The same, told by a report with places in a filter, which is shown in colours on a terminal.
+    Report(String),
     /// The arguments are wrong in a way that the parser of arguments cannot see: exit code 2.
     Usage(String),
     /// The settings are wrong: exit code 78 (`EX_CONFIG` of sysexits.h).
@@ -144,32 +153,41 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = telemetry::start_logging(arguments.log_format)
         .map_err(Failure::Configuration)
-        .and_then(|()| run_command(arguments.command));
+        .and_then(|()| run_command(arguments.command, Progress::new(arguments.quiet)));
     let (code, message) = match outcome {
         Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
-        Err(Failure::Work(message)) => (1, message),
-        Err(Failure::Usage(message)) => (2, message),
-        Err(Failure::Configuration(message)) => (78, message),
+        Err(Failure::Work(message)) => (1, escaped_lines(&message)),
+        Err(Failure::Report(report)) => {
+            (1, paint::report(&escaped_lines(&report), paint::wanted(&io::stderr())))
+        }
+        Err(Failure::Usage(message)) => (2, escaped_lines(&message)),
+        Err(Failure::Configuration(message)) => (78, escaped_lines(&message)),
     };
     // Nothing can be done if standard error is closed too.
     let _ = writeln!(io::stderr(), "{message}");
     ExitCode::from(code)
 }
 
-fn run_command(command: Command) -> Outcome {
+/// A message of several lines, of which each is safe to show. What must stay on one line is escaped
+/// where it is put into the message.
+fn escaped_lines(message: &str) -> String {
+    message.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
+}
+
+fn run_command(command: Command, progress: Progress) -> Outcome {
     match command {
         Command::Demo(demo) => block_on(demo.run())?,
-        Command::Run(run) => block_on(run.run())?,
+        Command::Run(run) => block_on(run.run(progress))?,
         Command::Check(check) => check.run(),
         Command::TestEvent(test_event) => test_event.run(),
         Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),
-        Command::DeadLetters(dead_letters) => dead_letters.run(),
+        Command::DeadLetters(dead_letters) => dead_letters.run(progress),
         Command::Journal(journal) => journal.run(),
-        Command::Replay(replay) => replay.run(),
+        Command::Replay(replay) => replay.run(progress),
         Command::Ledger(ledger) => ledger.run(),
-        Command::Filter(filter) => filter.run(),
-        Command::Generate(generate) => generate.run(),
+        Command::Filter(filter) => filter.run(progress),
+        Command::Generate(generate) => generate.run(progress),
         Command::Catalog(catalog) => catalog.run(),
         Command::Config(config) => config.run(),
         Command::Health(health) => block_on(health.run())?,
@@ -211,6 +229,26 @@ fn load(path: Option<&Path>) -> Result<Config, Failure> {
         Some(path) => Config::load(path)?,
         None => Config::defaults()?,
     })
+}
+
+/// The same, for commands that read what a daemon has left in its journal's folder.
+///
+/// # Errors
+/// When there is no such folder: most likely another file, or another place, was meant.
+fn load_beside_journal(path: Option<&Path>) -> Result<Config, Failure> {
+    let config = load(path)?;
+    let folder = &config.journal.directory;
+    if folder.is_dir() {
+        return Ok(config);
+    }
+    let folder = folder.display();
+    Err(Failure::Work(match path {
+        Some(path) => format!(
+            "no journal in {folder}: no daemon has run with the `data_dir` of {}",
+            path.display()
+        ),
+        None => format!("no journal in {folder}: give the daemon's settings with -c FILE"),
+    }))
 }
 
 /// The same settings with what was made through the API as well.

@@ -1,4 +1,4 @@
-//! `sluicegate replay`: sends what the log still holds for one destination again. Reads only, so it
+//! `sluicegate replay`: sends what the journal still holds for one destination again. Reads only, so it
 //! works beside a running daemon and without one; it is outside of the ledger, like dead letters that
 //! are sent again.
 
@@ -12,11 +12,15 @@ use clap::Args;
 use tokio::time::{Instant, sleep_until};
 
 use super::filter::describe;
-use super::{Failure, Outcome, block_on, parse_duration, test_event, with_saved};
+use super::progress::{Bar, Progress};
+use super::{
+    Failure, Outcome, block_on, load_beside_journal, parse_duration, test_event, with_saved,
+};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::journal::{Durability, LogReader, Retained};
 use crate::pipeline::{Trial, redrive_patiently};
+use crate::report::{counted, escaped};
 use crate::resources::{Destination, Source};
 use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput, Sink};
 
@@ -26,8 +30,8 @@ const AT_ONCE: usize = 1_000;
 /// Ids that `--dry-run` shows.
 const SHOWN: u64 = 5;
 
-/// Send records that the log still holds to one destination again, with the same bytes and event ids.
-/// The log keeps delivered records for `journal.retention`; records that still wait are sent too. Not
+/// Send records that the journal still holds to one destination again, with the same bytes and event
+/// ids. It keeps delivered records for `journal.retention`; records that still wait are sent too. Not
 /// counted in the ledger. Exit code 1 if anything was not delivered.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
@@ -86,9 +90,10 @@ struct Tally {
 }
 
 impl Replay {
-    pub(super) fn run(self) -> Outcome {
-        let config = with_saved(Config::load(&self.config)?)?;
-        let destination = test_event::find(&config, &self.destination, &self.config)?;
+    pub(super) fn run(self, progress: Progress) -> Outcome {
+        let config = with_saved(load_beside_journal(Some(&self.config))?)?;
+        let file = Some(self.config.as_path());
+        let destination = test_event::find(&config, &self.destination, file, [])?;
         let choice = self.choice(&config, destination)?;
         let until = self.until.unwrap_or_else(Timestamp::now);
         if until <= self.since {
@@ -97,9 +102,12 @@ impl Replay {
         let directory = &config.journal.directory;
         let log = LogReader::open(directory, &destination.id, self.since..until)
             .map_err(|error| Failure::work(format!("{}: {error}", directory.display())))?;
-        let tally = block_on(self.replay(log, destination, choice.as_ref()))??;
+        let bar = progress.unless_output_is_a_terminal().without_end("records read");
+        let tally = block_on(self.replay(log, destination, choice.as_ref(), &bar))??;
+        drop(bar);
         if let Some(error) = choice.and_then(|trial| trial.counts().last_filter_error) {
-            writeln!(io::stderr(), "some records do not match because the filter erred: {error}")?;
+            let error = escaped(&error).into_owned();
+            writeln!(io::stderr(), "some records do not match, as the filter failed: {error}")?;
         }
         if tally.found == 0 {
             return Err(Failure::Work(self.nothing(&config, until)));
@@ -135,6 +143,7 @@ impl Replay {
         mut log: LogReader,
         destination: &Destination,
         choice: Option<&Trial>,
+        bar: &Bar,
     ) -> Result<Tally, Failure> {
         let mut tally = Tally::default();
         let sink = match self.dry_run {
@@ -152,6 +161,7 @@ impl Replay {
         let mut waiting = Vec::new();
         while let Some(retained) = log.next_record()? {
             tally.found += 1;
+            bar.add(1);
             if !choice.is_none_or(|trial| matches(trial, &retained)) {
                 continue;
             }
@@ -179,13 +189,13 @@ impl Replay {
 
     fn nothing(&self, config: &Config, until: Timestamp) -> String {
         let mut message = format!(
-            "nothing to send: the log holds no record for `{}` accepted from {} to {}",
+            "nothing to send: the journal holds no record for `{}` accepted from {} to {}",
             self.destination,
             self.since.whole_seconds(),
             until.whole_seconds()
         );
         message += match config.journal.durability {
-            Durability::Memory => "; with `journal.durability: memory` there is no log",
+            Durability::Memory => "; with `journal.durability: memory` nothing is kept",
             Durability::Disk if config.journal.retention.is_zero() => {
                 "; `journal.retention` is 0s, so delivered records are not kept: set it to 24h, say"
             }
@@ -198,14 +208,15 @@ impl Replay {
         let mut out = io::stdout().lock();
         let Tally { found, chosen, .. } = tally;
         if self.dry_run {
-            writeln!(out, "{chosen} of {found} records would be sent to {}", self.destination)?;
+            let records = counted(*found, "record");
+            writeln!(out, "{chosen} of {records} would be sent to {}", self.destination)?;
             return Ok(());
         }
         for (what, count) in &tally.results {
-            writeln!(out, "{count} records {what}")?;
+            writeln!(out, "{} {}", counted(*count, "record"), escaped(what))?;
         }
         if chosen == &0 {
-            writeln!(out, "0 of {found} records were chosen")?;
+            writeln!(out, "0 of {} were chosen", counted(*found, "record"))?;
         }
         if let Some(moment) = tally.stopped_at {
             return Err(Failure::Work(format!(
@@ -214,6 +225,7 @@ impl Replay {
         }
         match chosen - tally.delivered {
             0 => Ok(()),
+            1 => Err(Failure::work("1 record was not taken")),
             lost => Err(Failure::Work(format!("{lost} records were not taken"))),
         }
     }
@@ -223,7 +235,10 @@ impl Replay {
 fn show(retained: &Retained, number: u64) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match number {
-        ..=SHOWN => writeln!(out, "{}  {}", retained.accepted, retained.record.event_id),
+        ..=SHOWN => {
+            let id = escaped(&retained.record.event_id).into_owned();
+            writeln!(out, "{}  {id}", retained.accepted)
+        }
         _ if number == SHOWN + 1 => writeln!(out, "…"),
         _ => Ok(()),
     }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use tracing::{error, info, warn};
 
+use super::progress::Progress;
 use super::{Failure, Outcome, load};
 use crate::config::Config;
 use crate::daemon::{Daemon, Ended, Signals, run_until_signalled};
+use crate::report::counted;
 use crate::sinks::LogOutput;
 use crate::telemetry;
 
@@ -22,12 +24,15 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) async fn run(self) -> Outcome {
+    pub(super) async fn run(self, progress: Progress) -> Outcome {
         let config = load(self.config.as_deref())?;
         let mut signals = Signals::listen()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
+        // Gone with the end of recovery, before anything else is said.
+        let bar = progress.of_bytes(0, "recovering the journal");
+        let recovery = move |done, total| bar.set(done, total);
         let daemon = tokio::select! {
-            started = Daemon::start(config, metrics, LogOutput::Stdout) => started,
+            started = Daemon::start(config, metrics, LogOutput::Stdout, recovery) => started,
             () = signals.stop() => {
                 info!("stopped before it was ready");
                 return Ok(());
@@ -37,7 +42,8 @@ impl Run {
         match Box::pin(run_until_signalled(daemon, signals, || self.reload())).await {
             Ended::Clean | Ended::Kept(_) => Ok(()),
             Ended::Lost(records) => {
-                Err(Failure::work(format!("{records} records were not delivered and are lost")))
+                let records = counted(records, "record");
+                Err(Failure::work(format!("lost, as not delivered before the end: {records}")))
             }
             Ended::Cut => {
                 Err(Failure::work("ended by a second signal before everything was delivered"))

@@ -11,7 +11,7 @@ use super::api::{Remote, test_event};
 use super::{Failure, Outcome, OutputFormat, block_on, with_saved};
 use crate::config::Config;
 use crate::pipeline::send_test_event;
-use crate::report::nearest;
+use crate::report::{escaped, nearest};
 use crate::resources::Destination;
 use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput};
 
@@ -44,7 +44,7 @@ impl TestEvent {
 
     fn send_from_here(&self, file: &Path) -> Outcome {
         let config = with_saved(Config::load(file)?)?;
-        let destination = find(&config, &self.destination, file)?;
+        let destination = find(&config, &self.destination, Some(file), [])?;
         let sink = block_on(destination.target.open(LogOutput::Stdout, DEFAULT_TIMEOUT))?
             .map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
@@ -57,8 +57,9 @@ impl TestEvent {
         let mut out = io::stdout().lock();
         match self.output {
             OutputFormat::Table => {
+                let target = destination.target.to_string();
                 writeln!(out, "destination  {}", destination.id)?;
-                writeln!(out, "target       {}", destination.target)?;
+                writeln!(out, "target       {}", escaped(&target))?;
                 writeln!(out, "event        {}", outcome.event_id)?;
                 writeln!(out, "answer       {answer} after {millis} ms")?;
             }
@@ -76,23 +77,27 @@ impl TestEvent {
         }
         match message {
             None => Ok(()),
-            Some(message) => Err(Failure::work(message)),
+            Some(message) => Err(Failure::work(escaped(message))),
         }
     }
 }
 
-/// The destination of an id in a settings file, or made through the API beside it.
+/// The destination of an id in a settings file (the defaults, if there is none), or made through the
+/// API beside it. `others` are ids that are known from elsewhere, for the message.
 pub(super) fn find<'c>(
     config: &'c Config,
     id: &str,
-    file: &Path,
+    file: Option<&Path>,
+    others: impl IntoIterator<Item = &'c str>,
 ) -> Result<&'c Destination, Failure> {
     let all = config.resources.destinations();
     if let Some(found) = all.iter().find(|it| it.id.as_str() == id) {
         return Ok(found);
     }
-    let mut message = format!("no destination `{id}` in {}", file.display());
-    match nearest(id, all.iter().map(|it| it.id.as_str())) {
+    let place = file.map_or(String::new(), |file| format!(" in {}", file.display()));
+    let mut message = format!("no destination `{}`{place}", escaped(id));
+    let known = all.iter().map(|it| it.id.as_str()).chain(others);
+    match nearest(id, known) {
         Some(name) => message.push_str(&format!(", did you mean `{name}`?")),
         None => message.push_str(" or made through the API"),
     }

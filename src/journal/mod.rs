@@ -203,13 +203,25 @@ impl Journal {
     /// When the folder cannot be made, read or written to, when another process uses it, or when a
     /// later version of this program wrote what is in it.
     pub fn open(settings: &JournalSettings) -> io::Result<Journal> {
+        Journal::open_watched(settings, &|_, _| {})
+    }
+
+    /// The same. Recovery reads all that is pending, which may be gigabytes: `watch` is called every
+    /// now and then with the bytes that have been read and those that there are to read.
+    ///
+    /// # Errors
+    /// Those of [`Journal::open`].
+    pub fn open_watched(
+        settings: &JournalSettings,
+        watch: &dyn Fn(u64, u64),
+    ) -> io::Result<Journal> {
         let dead_letters = DeadLetters::open(&settings.directory)?;
         let lock = lock(&settings.directory)?;
         let max_bytes = settings.max_bytes;
         let store = match settings.durability {
             Durability::Disk => {
                 let options = Options::new(max_bytes as u64, settings.retention);
-                Store::Disk(Disk::open(&settings.directory, &options)?)
+                Store::Disk(Disk::open_watched(&settings.directory, &options, watch)?)
             }
             Durability::Memory => {
                 if disk::is_in(&settings.directory)? {

@@ -13,8 +13,6 @@ use std::cmp::Reverse;
 pub use count::counted;
 pub use hidden::{escaped, name_of_hidden};
 
-pub use count::counted;
-
 /// A half-open range of byte offsets in a source text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Span {

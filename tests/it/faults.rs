@@ -208,6 +208,93 @@ fn dead_letters_are_listed_sent_again_and_thrown_away_beside_the_daemon() {
     );
     let refused = sluicegate(&["dead-letters", "purge", "-c", elsewhere.to_str().unwrap()], "");
     assert_eq!(refused.status.code(), Some(1), "nothing is chosen");
-    assert_eq!(run(&["purge", "--all"]), "1 letters thrown away\n");
+    assert_eq!(run(&["purge", "--all"]), "1 letter thrown away\n");
     assert_eq!(run(&["list"]), "");
+}
+
+/// What a stranger could write to forge a line, move the terminal, or reorder what is read.
+const HOSTILE: &str = "ev\\n2025-09-04T10:11:14Z ERROR forged\\u001b[2J\\u009b1m\\u202e\\u2028";
+
+#[test]
+fn a_hostile_event_id_forges_no_line_of_the_list_nor_of_a_letter() {
+    let fake = FakeKinesis::start(Mood::Well);
+    let limits = "ingest: { http: { listen: '127.0.0.1:0', max_event: 4MiB } }\n";
+    let daemon = Daemon::start(&format!("{limits}{}", settings(&fake)));
+    let large = "x".repeat(2 << 20);
+    daemon.send(&[format!(
+        r#"{{"event_id":"{HOSTILE}","event_type":"http_request_complete.v0","object":{{"x":"{large}"}}}}"#
+    )]);
+    daemon.wait_until_delivered();
+    let file = daemon.path("sluicegate.yaml");
+    let run = |arguments: &[&str]| {
+        let file = ["-c", file.to_str().unwrap()];
+        output_of(&[&["dead-letters"], arguments, &file].concat(), "")
+    };
+    let hidden = |c: char| (c.is_control() && c != '\n') || "\u{202e}\u{2028}".contains(c);
+    let list = run(&["list"]);
+    assert_eq!(list.lines().count(), 1, "{list}");
+    assert!(
+        list.contains("after 0 tries") && list.contains(r"\n2025-09-04T10:11:14Z ERROR"),
+        "{list}"
+    );
+    let id = list.split(' ').next().unwrap();
+    let shown = run(&["show", id]);
+    assert_eq!(shown.lines().count(), 7);
+    assert!(!list.contains(hidden) && !shown.contains(hidden));
+    // Data is left as it is.
+    let json: serde_json::Value = serde_json::from_str(&run(&["show", id, "-o", "json"])).unwrap();
+    assert_eq!(json["event_id"], json["record"]["event_id"]);
+    assert!(json["event_id"].as_str().unwrap().contains("\n2025"), "{}", json["event_id"]);
+}
+
+#[test]
+fn what_is_not_there_is_a_mistake_and_no_empty_answer() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("s.yaml");
+    let data = elsewhere.path().join("no-data");
+    let text = format!(
+        "data_dir: {}\ndestinations: [{{ id: out, target: {{ debug: {{ log: true }} }} }}]\n",
+        data.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let commands: [&[&str]; 7] = [
+        &["dead-letters", "list"],
+        &["dead-letters", "show", "dl_x"],
+        &["dead-letters", "redrive", "--all"],
+        &["dead-letters", "purge", "--all"],
+        &["replay", "--destination", "out", "--since", "1h"],
+        &["journal", "forget", "--destination", "gone"],
+        &["ledger"],
+    ];
+    let fails = |arguments: &[&str]| {
+        let output = sluicegate(arguments, "");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for command in commands {
+        let said = fails(&[command, &["-c", file]].concat());
+        assert!(said.starts_with("no journal in ") && said.contains("no-data/journal"), "{said}");
+        assert!(!data.exists(), "asking makes nothing");
+    }
+    // A daemon has run there, but nobody knows such a destination.
+    Daemon::start(&format!("data_dir: {}\n", data.display())).stop();
+    for command in [
+        &["dead-letters", "list", "--destination", "uot"][..],
+        &["dead-letters", "list", "--destination", "uot", "-o", "json"],
+        &["dead-letters", "redrive", "--destination", "uot"],
+        &["dead-letters", "purge", "--destination", "uot"],
+        &["replay", "--destination", "uot", "--since", "1h"],
+    ] {
+        let said = fails(&[command, &["-c", file]].concat());
+        assert!(said.starts_with("no destination `uot` in "), "{said}");
+        assert!(said.ends_with("did you mean `out`?\n"), "{said}");
+    }
+    for known in ["out", "(ingest.kafka)", "(ingest.stdin)"] {
+        assert_eq!(
+            output_of(&["dead-letters", "list", "--destination", known, "-c", file], ""),
+            ""
+        );
+    }
 }

@@ -221,7 +221,7 @@ fn what_waits_for_a_destination_that_is_gone_can_be_given_up() {
     refused(forget(&without, "streem"), "did you mean `stream`?");
     let (code, said) = forget(&without, "stream");
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.starts_with("50 records for `stream` are given up\n"), "{said}");
+    assert!(said.starts_with("given up: 50 records for `stream`\n"), "{said}");
     let daemon = Daemon::start(&without);
     assert!(!daemon.log().contains("wait for it"), "{}", daemon.log());
     let ledger = http::get(daemon.api, "/ledger").json();

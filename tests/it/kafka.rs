@@ -159,7 +159,7 @@ fn bad_events_become_dead_letters_that_tell_where_they_came_from() {
     assert!(shown.contains(r#"{"hex":"fffe"}"#), "{shown}");
     let redriven = sluicegate(&["dead-letters", "redrive", "--all", "-c", settings], "");
     let said = String::from_utf8_lossy(&redriven.stdout);
-    assert!(said.contains("3 letters kept: rejected when they came in over Kafka"), "{said}");
+    assert!(said.contains("3 letters kept: rejected on arrival over Kafka"), "{said}");
     let purged = output_of(&["dead-letters", "purge", "--all", "-c", settings], "");
     assert_eq!(purged, "3 letters thrown away\n");
 }

@@ -13,6 +13,7 @@ use crate::api::encode;
 use crate::cli::access::Access;
 use crate::cli::client::Client;
 use crate::cli::{Failure, Outcome, OutputFormat, block_on};
+use crate::report::escaped;
 
 /// How long an answer may take. A test event waits for its service, which may take 10 seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,12 +45,17 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n({}", self.message, self.status)?;
+        // Reports of filters have lines of their own; what a service says is one.
+        match self.code.as_deref() {
+            Some(NOT_DELIVERED) => write!(f, "{}", escaped(&self.message))?,
+            _ => write!(f, "{}", self.message)?,
+        }
+        write!(f, "\n({}", self.status)?;
         if let Some(code) = &self.code {
-            write!(f, ", {code}")?;
+            write!(f, ", {}", escaped(code))?;
         }
         if let Some(operation) = &self.operation {
-            write!(f, ", operation {operation}")?;
+            write!(f, ", operation {}", escaped(operation))?;
         }
         f.write_str(")")
     }
@@ -149,9 +155,9 @@ pub(in crate::cli) fn test_event(remote: &Remote, id: &str, output: OutputFormat
     let mut out = io::stdout().lock();
     match output {
         OutputFormat::Table => {
-            writeln!(out, "destination  {id}")?;
+            writeln!(out, "destination  {}", escaped(id))?;
             if let Some(event) = &event {
-                writeln!(out, "event        {event}")?;
+                writeln!(out, "event        {}", escaped(event))?;
             }
             writeln!(out, "answer       {answer} after {millis} ms")?;
         }

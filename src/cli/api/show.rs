@@ -7,6 +7,7 @@ use std::io;
 use serde_json::{Map, Value};
 
 use crate::control::Kind;
+use crate::report::{counted, escaped};
 
 /// Most characters of a cell in a list; `get` shows the whole.
 const MAX_CELL: usize = 64;
@@ -60,13 +61,16 @@ pub(super) fn one(out: &mut impl io::Write, resource: &Value) -> io::Result<()> 
     // The id first, whatever order the answer has.
     let (id, rest): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| *name == "id");
     for (name, value) in id.into_iter().chain(rest) {
+        let name = escaped(name);
         match value {
             Value::Null => {}
             Value::String(text) if text.is_empty() => {}
             Value::Array(list) if list.is_empty() => {}
-            Value::String(text) => writeln!(out, "{name:width$}  {}", tame(text))?,
-            // JSON escapes what would command a terminal.
-            other => writeln!(out, "{name:width$}  {}", without_nulls(other))?,
+            Value::String(text) => writeln!(out, "{name:width$}  {}", escaped(text))?,
+            other => {
+                let json = without_nulls(other).to_string();
+                writeln!(out, "{name:width$}  {}", escaped(&json))?;
+            }
         }
     }
     Ok(())
@@ -83,9 +87,10 @@ fn without_nulls(value: &Value) -> Value {
 pub(super) fn trial(out: &mut impl io::Write, answer: &Value) -> io::Result<()> {
     let number = |name: &str| answer[name].as_u64().unwrap_or(0);
     let (seen, matched, errors) = (number("seen"), number("matched"), number("errors"));
-    writeln!(out, "{matched} of {seen} events match, {errors} filter errors")?;
+    let (events, errors) = (counted(seen, "event"), counted(errors, "filter error"));
+    writeln!(out, "{matched} of {events} match, {errors}")?;
     if let Some(error) = answer["last_error"].as_str() {
-        writeln!(out, "last error: {}", tame(error))?;
+        writeln!(out, "last error: {}", escaped(error))?;
     }
     match answer["terms"].as_array() {
         Some(terms) if !terms.is_empty() => {
@@ -101,11 +106,11 @@ fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) if text.is_empty() => "-".to_owned(),
-        Value::String(text) => tame(text),
+        Value::String(text) => escaped(text).into_owned(),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
         Value::Object(members) => object(members),
-        other => other.to_string(),
+        other => escaped(&other.to_string()).into_owned(),
     }
 }
 
@@ -121,14 +126,9 @@ fn object(members: &Map<String, Value>) -> String {
     let inner = inner.as_object().into_iter().flatten();
     let place = inner.filter(|(name, _)| place(name)).find_map(|(_, value)| value.as_str());
     match place {
-        Some(place) => format!("{} {}", tame(service), tame(place)),
-        None => tame(service),
+        Some(place) => format!("{} {}", escaped(service), escaped(place)),
+        None => escaped(service).into_owned(),
     }
-}
-
-/// A text on one line, without control characters.
-fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn cut(text: String) -> String {
@@ -176,7 +176,7 @@ mod tests {
             "list": ["\u{1b}"], "target": {"debug": {"log": true, "callback_url": null}, "kinesis": null}});
         assert_eq!(
             printed(|out| one(out, &resource)),
-            "id           cr_1\ndescription  a [2Jb\nlist         [\"\\u001b\"]\n\
+            "id           cr_1\ndescription  a\\u{1b}[2Jb\nlist         [\"\\u001b\"]\n\
              target       {\"debug\":{\"log\":true}}\n"
         );
     }

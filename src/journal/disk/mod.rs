@@ -151,7 +151,7 @@ pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
 
 /// The accounts in a folder that nobody uses.
 pub(super) fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
-    Ok(recovery::recover(directory, 0)?.accounts())
+    Ok(recovery::recover(directory, 0, &|_, _| {})?.accounts())
 }
 
 /// Milliseconds since 1970.
@@ -166,7 +166,16 @@ impl Disk {
     /// # Errors
     /// When files cannot be read, or a later version wrote them.
     pub(super) fn open(directory: &Path, options: &Options) -> io::Result<Disk> {
-        let state = recovery::recover(directory, options.cache_bytes)?;
+        Disk::open_watched(directory, options, &|_, _| {})
+    }
+
+    /// The same; `watch` is told how far recovery is.
+    pub(super) fn open_watched(
+        directory: &Path,
+        options: &Options,
+        watch: &dyn Fn(u64, u64),
+    ) -> io::Result<Disk> {
+        let state = recovery::recover(directory, options.cache_bytes, watch)?;
         let pending: u64 = state.queues.iter().map(|queue| queue.account.pending_records).sum();
         if !state.segments.is_empty() {
             let segments = state.segments.len();

@@ -30,17 +30,32 @@ use super::segment::{self, HEADER, Header};
 use super::state::{Segment, State};
 use crate::resources::ResourceId;
 
-/// Opens what lies in a folder.
+/// Opens what lies in a folder. `watch` is called after each segment with the bytes that have been
+/// read so far, and with those that will have been read in the end.
 ///
 /// # Errors
 /// When files cannot be read, or a later version wrote them.
-pub(super) fn recover(directory: &Path, cache_bytes: usize) -> io::Result<State> {
+pub(super) fn recover(
+    directory: &Path,
+    cache_bytes: usize,
+    watch: &dyn Fn(u64, u64),
+) -> io::Result<State> {
     let checkpoint = checkpoint::read(directory)?.unwrap_or_default();
     let mut recovery = Recovery::new(&checkpoint, cache_bytes);
     let bases = segment::list(directory)?;
+    // Only these are read; of all others the header is enough.
+    let read = |base: &u64| !checkpoint.settled_segments.contains(base);
+    let bytes_of = |base: u64| Ok(fs::metadata(segment::path(directory, base))?.len());
+    let bytes = bases.iter().copied().filter(read).map(bytes_of).collect::<io::Result<Vec<_>>>()?;
+    let (mut done, total) = (0, bytes.iter().sum());
+    let mut bytes = bytes.into_iter();
     for &base in &bases {
         let is_last = bases.last() == Some(&base);
         recovery.open_segment(directory, base, &checkpoint, is_last)?;
+        if read(&base) {
+            done += bytes.next().unwrap_or(0);
+            watch(done, total);
+        }
     }
     Ok(recovery.finish(&checkpoint))
 }
