@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::filter::Typed;
+use super::expression::Typed;
 use super::progress::{Bar, Progress};
 use super::{Failure, Outcome};
 use crate::event::{Event, Slots, Timestamp};

@@ -3,20 +3,19 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::expression::{Typed, refused};
 use super::filter_test::Test;
 use super::progress::Progress;
-use super::{Failure, Outcome, OutputFormat, bench, catalog, load, paint};
+use super::{Failure, Outcome, OutputFormat, bench, paint};
 use crate::config::Config;
-use crate::event::{Event, EventType, SlotPlan, Slots};
+use crate::event::{Event, SlotPlan, Slots};
 use crate::filter::{self, Explainer};
 use crate::pipeline::{SubscriptionCounts, Trial};
 use crate::report::{counted, escaped, line_column};
-use crate::resources::{ResourceError, Source};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Filter {
@@ -39,20 +38,6 @@ impl Filter {
             Filter::Test(test) => test.run(),
         }
     }
-}
-
-/// An expression, and the type whose events it is about.
-#[derive(Debug, Args)]
-pub(super) struct Typed {
-    /// The CEL expression, such as 'ev.http.response.status_code >= 500'
-    #[arg(value_name = "EXPR")]
-    expression: String,
-    /// The event type whose fields it may use
-    #[arg(long = "type", value_name = "TYPE")]
-    event_type: String,
-    /// The settings file whose own event types are known too
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -80,30 +65,6 @@ pub(super) struct Eval {
     /// Events as NDJSON; standard input if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
-}
-
-impl Typed {
-    /// The settings whose event types are known.
-    pub(super) fn settings(&self) -> Result<Config, Failure> {
-        load(self.config.as_deref())
-    }
-
-    /// The event type.
-    pub(super) fn event_type<'c>(&self, config: &'c Config) -> Result<&'c Arc<EventType>, Failure> {
-        catalog::find(&config.resources.catalog, &self.event_type)
-    }
-
-    /// The expression with a field choice.
-    pub(super) fn source(
-        &self,
-        config: &Config,
-        fields: Option<Vec<String>>,
-    ) -> Result<Source, Failure> {
-        self.event_type(config)?;
-        let catalog = &config.resources.catalog;
-        Source::new(catalog, &self.event_type, Some(&self.expression), fields)
-            .map_err(|errors| refused(&describe(&errors)))
-    }
 }
 
 impl Check {
@@ -297,18 +258,4 @@ fn result_line(number: usize, event: Option<String>, explanation: Option<String>
     };
     let (event, explanation) = (member("event", event), member("decided_by", explanation));
     format!("{{\"line\":{number},\"match\":{matches}{event}{explanation}}}")
-}
-
-/// That the filter is refused; the report goes to standard error.
-fn refused(report: &str) -> Failure {
-    Failure::Report(report.to_owned())
-}
-
-/// All mistakes of a source, one a line.
-pub(super) fn describe(errors: &[ResourceError]) -> String {
-    let with_help = |error: &ResourceError| match error.help() {
-        Some(help) => format!("{error}, {help}"),
-        None => error.to_string(),
-    };
-    errors.iter().map(with_help).collect::<Vec<_>>().join("\n")
 }

@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod dead_letters;
 mod demo;
+mod expression;
 mod filter;
 mod filter_test;
 mod generate;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::{Instant, sleep_until};
 
-use super::filter::describe;
+use super::expression::describe;
 use super::progress::{Bar, Progress};
 use super::{
     Failure, Outcome, block_on, load_beside_journal, parse_duration, test_event, with_saved,

@@ -10,6 +10,7 @@ use crate::report::{Span, nearest};
 use super::check::{Checker, Typed, constant};
 use super::environment::Declaration;
 use super::error::{EvalError, Mistake};
+use super::family::Style;
 use super::functions::Budget;
 use super::functions::pattern::Pattern;
 use super::functions::regex;
@@ -17,20 +18,10 @@ use super::limits::{MAX_REGEX_PROGRAM, MAX_REGEXES};
 use super::macros::MACROS;
 use super::network::{Cidr, parse_ip};
 use super::node::{Call, Node, RegexCall};
-use super::overloads::{Function, Signature, Style, function, function_names};
-use super::tree::{Expr, Kind};
+use super::overloads::{Function, Signature, function, function_names};
+use super::tree::{Callee, Expr, Kind};
 use super::types::Type;
 use super::value::{Text, Value};
-
-/// A function's name where it is called.
-pub(super) struct Callee<'t> {
-    /// Of the whole call.
-    pub span: Span,
-    pub name: &'t str,
-    pub name_span: Span,
-    /// Written with a leading dot.
-    pub absolute: bool,
-}
 
 /// What a name that is called may mean.
 struct Meaning<'f> {
@@ -54,7 +45,8 @@ impl<'x> Checker<'x> {
     /// A call of a function, method or operator.
     pub(super) fn call(
         &mut self,
-        callee: &Callee<'_>,
+        span: Span,
+        callee: &Callee,
         target: Option<&Expr>,
         arguments: &[Expr],
     ) -> Typed {
@@ -62,11 +54,14 @@ impl<'x> Checker<'x> {
         if let Some((path, absolute)) = target.and_then(dotted) {
             let name = format!("{path}.{}", callee.name);
             if let Some(meaning) = self.meaning(&name, absolute, false) {
-                return self.known_call(callee, &meaning, arguments.iter());
+                return self.known_call((span, callee), &meaning, arguments.iter());
             }
         }
-        match self.meaning(callee.name, callee.absolute, target.is_some()) {
-            Some(meaning) => self.known_call(callee, &meaning, target.into_iter().chain(arguments)),
+        match self.meaning(&callee.name, callee.absolute, target.is_some()) {
+            Some(meaning) => {
+                let arguments = target.into_iter().chain(arguments);
+                self.known_call((span, callee), &meaning, arguments)
+            }
             None => self.unknown_function(callee, target, arguments),
         }
     }
@@ -95,7 +90,7 @@ impl<'x> Checker<'x> {
 
     fn known_call<'t>(
         &mut self,
-        callee: &Callee<'_>,
+        (span, callee): (Span, &Callee),
         meaning: &Meaning<'_>,
         arguments: impl Iterator<Item = &'t Expr>,
     ) -> Typed {
@@ -109,17 +104,20 @@ impl<'x> Checker<'x> {
             let types: Vec<Type> = types.iter().map(|found| self.types.resolve(found)).collect();
             let node = match member_of(function.name, &nodes, &types) {
                 Some((map, key, test)) => self.member(map, &key, test),
-                None => self.prepared(callee.span, function, nodes),
+                None => self.prepared(span, function, nodes),
             };
             return (node, result);
         }
         let signatures: Vec<Signature> = meaning.declared.iter().map(|it| it.signature()).collect();
         if let Some(result) = self.overload(signatures.iter(), &types) {
-            return (Node::Fails(EvalError::UnknownName(callee.name.into())), self.known(result));
+            return (
+                Node::Fails(EvalError::UnknownName((*callee.name).into())),
+                self.known(result),
+            );
         }
-        let name = meaning.built_in.map_or(callee.name, |function| function.name);
+        let name = meaning.built_in.map_or(&*callee.name, |function| function.name);
         let message = self.no_overload(name, &types);
-        let mistake = Mistake::new(callee.span, &*message);
+        let mistake = Mistake::new(span, &*message);
         let types: Vec<Type> = types.iter().map(|found| self.types.resolve(found)).collect();
         let mistake = match overload_help(name, &types) {
             Some(help) => mistake.help(help),
@@ -178,11 +176,11 @@ impl<'x> Checker<'x> {
 
     fn unknown_function(
         &mut self,
-        callee: &Callee<'_>,
+        callee: &Callee,
         target: Option<&Expr>,
         arguments: &[Expr],
     ) -> Typed {
-        let name = callee.name;
+        let name = &*callee.name;
         let known_otherwise = function(name).and_then(|functions| functions.first());
         let mistake = if let Some(function) = known_otherwise {
             Mistake::new(callee.name_span, format!("`{name}` is not called this way")).help(
@@ -205,14 +203,14 @@ impl<'x> Checker<'x> {
         refused
     }
 
-    fn misspelt(&self, callee: &Callee<'_>, target: Option<&Expr>) -> Mistake {
+    fn misspelt(&self, callee: &Callee, target: Option<&Expr>) -> Mistake {
         let space = target.and_then(dotted).map(|(path, _)| path).filter(|path| {
             let start = format!("{path}.");
             function_names().any(|name| name.starts_with(&start))
         });
         let name = match &space {
             Some(space) => format!("{space}.{}", callee.name),
-            None => callee.name.to_owned(),
+            None => callee.name.clone(),
         };
         let mistake = Mistake::new(callee.name_span, format!("unknown function `{name}`"));
         match nearest(&name, function_names().chain(MACROS)) {

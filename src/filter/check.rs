@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use crate::report::Span;
 
-use super::calls::Callee;
 use super::environment::Environment;
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
@@ -93,14 +92,8 @@ impl<'x> Checker<'x> {
         match &expr.kind {
             Kind::Literal(literal) => self.literal(literal),
             Kind::Name { .. } | Kind::Select(_) => self.path(expr),
-            Kind::Call { function, name_span, target, arguments, absolute } => {
-                let callee = Callee {
-                    span: expr.span,
-                    name: function,
-                    name_span: *name_span,
-                    absolute: *absolute,
-                };
-                self.call(&callee, target.as_deref(), arguments)
+            Kind::Call { callee, target, arguments } => {
+                self.call(expr.span, callee, target.as_deref(), arguments)
             }
             Kind::And(items) => (Node::And(self.conditions("&&", items)), Type::Bool),
             Kind::Or(items) => (Node::Or(self.conditions("||", items)), Type::Bool),

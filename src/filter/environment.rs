@@ -1,25 +1,15 @@
 //! What an expression may refer to: declared variables, a container of names, an event type.
 //!
 //! Filters use the environment of their event type; free environments serve tests of the language
-//! itself.
+//! itself. It only says what there is: `expression.rs` checks by it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::event::{Class, Declared, EventType, Field as DeclaredField, FieldType, Root};
-use crate::report::Span;
 
-use super::check::Checker;
-use super::cost::estimate;
-use super::error::{EvalError, FilterError, Mistake};
-use super::eval::{Data, Evaluation};
-use super::fields::Field;
-use super::limits::MAX_COST;
-use super::node::Node;
 use super::overloads::{Function, Signature, list_helper};
-use super::parse::parse;
 use super::types::Type;
-use super::value::Value;
 
 /// The names that an expression may use, and how strictly it is looked at.
 #[derive(Clone, Debug)]
@@ -42,15 +32,6 @@ pub struct Declaration {
     pub result: Type,
     /// It is called on its first parameter.
     pub receiver: bool,
-}
-
-/// An expression that was checked against an environment.
-#[derive(Clone, Debug)]
-pub struct Expression {
-    pub(super) node: Node,
-    pub(super) fields: Vec<Field>,
-    /// The type of its value.
-    pub result: Type,
 }
 
 impl Default for Environment {
@@ -120,35 +101,16 @@ impl Environment {
         Environment { macros: false, ..self }
     }
 
-    /// Parses and checks an expression.
-    ///
-    /// # Errors
-    /// The mistakes found in it.
-    pub fn check(&self, text: &str) -> Result<Expression, FilterError> {
-        let tree =
-            parse(text, self.macros).map_err(|mistake| FilterError::new(text, vec![mistake]))?;
-        let mut checker = Checker::new(self);
-        let (node, result) = checker.check(&tree);
-        let (fields, mut mistakes) = checker.finish();
-        let cost = estimate(&node);
-        if mistakes.is_empty() && self.event_type.is_some() && cost > MAX_COST {
-            let span = Span { start: 0, end: text.len() };
-            let message = format!("costs up to {cost} units, over the limit of cost, {MAX_COST}");
-            mistakes.push(
-                Mistake::new(span, message).help(
-                    "loops inside loops, long patterns and large lists inside loops cost most",
-                ),
-            );
-        }
-        if mistakes.is_empty() {
-            Ok(Expression { node, fields, result })
-        } else {
-            Err(FilterError::new(text, mistakes))
-        }
-    }
-
     pub(super) fn is_checked(&self) -> bool {
         self.checked
+    }
+
+    pub(super) fn has_macros(&self) -> bool {
+        self.macros
+    }
+
+    pub(super) fn has_event_type(&self) -> bool {
+        self.event_type.is_some()
     }
 
     pub(super) fn declared_variable(&self, name: &str) -> Option<&Type> {
@@ -201,19 +163,6 @@ impl Environment {
 impl Declaration {
     pub(super) fn signature(&self) -> Signature {
         Signature::new(self.parameters.clone(), self.result.clone())
-    }
-}
-
-impl Expression {
-    /// The expression's value with variables bound.
-    ///
-    /// # Errors
-    /// Whatever makes the evaluation fail.
-    pub fn evaluate<'e>(
-        &self,
-        bindings: &BTreeMap<String, Value<'e>>,
-    ) -> Result<Value<'e>, EvalError> {
-        Evaluation::new(Data::Bindings(bindings)).value(&self.node)
     }
 }
 

@@ -104,7 +104,7 @@ impl Builder<'_> {
                 let parts: [Part; 3] = self.parts(&parts[..])?.try_into().ok()?;
                 PartKind::Choose(Box::new(parts))
             }
-            Kind::Call { function, arguments, .. } if function == "!_" => {
+            Kind::Call { callee, arguments, .. } if callee.name == "!_" => {
                 PartKind::Not(Box::new(self.part(arguments.first()?)?))
             }
             _ => return self.test(expr.span),

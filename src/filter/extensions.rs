@@ -1,9 +1,9 @@
 //! The functions of CEL's extension libraries: strings, math, lists, sets, regex, network, encoders,
 //! optionals. The table has the form of the one in `overloads.rs`.
 
+use super::family::Style::{Global, Receiver};
+use super::family::{Family, family};
 use super::functions::{encode, extreme, format, lists, math, network, optional, regex, text};
-use super::overloads::Style::{Global, Receiver};
-use super::overloads::{Family, family};
 
 const ROUNDING: &[(&str, &str)] = &[("double", "double")];
 const SIGNED: &[(&str, &str)] = &[("int", "int"), ("uint", "uint"), ("double", "double")];

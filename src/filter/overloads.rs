@@ -7,51 +7,10 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::extensions::EXTENSIONS;
+use super::family::Style::{Both, Global, Receiver};
+use super::family::{Family, Style, family};
 use super::functions::{Implementation, arithmetic, containers, convert, regex, text, time};
 use super::types::{Type, split_types};
-
-/// How a function is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    /// `f(x, y)`, and operators.
-    Global,
-    /// `x.f(y)`; the receiver is the first parameter.
-    Receiver,
-    /// Either way.
-    Both,
-}
-
-impl Style {
-    /// Whether it is called so, with or without a receiver.
-    pub fn takes(self, receiver: bool) -> bool {
-        match self {
-            Global => !receiver,
-            Receiver => receiver,
-            Both => true,
-        }
-    }
-}
-
-/// All functions of one name. The implementation tells the types of its arguments apart when it
-/// runs, because they may be `dyn` until then.
-pub(super) struct Family {
-    pub name: &'static str,
-    pub style: Style,
-    pub run: Implementation,
-    /// Parameters and result.
-    pub signatures: &'static [(&'static str, &'static str)],
-}
-
-pub(super) const fn family(
-    name: &'static str,
-    style: Style,
-    run: Implementation,
-    signatures: &'static [(&'static str, &'static str)],
-) -> Family {
-    Family { name, style, run, signatures }
-}
-
-use Style::{Both, Global, Receiver};
 
 const ORDERED: &[(&str, &str)] = &[
     ("bool, bool", "bool"),
@@ -253,7 +212,7 @@ impl Signature {
 }
 
 /// All families: those of the language, then those of its extensions.
-fn families() -> impl Iterator<Item = &'static Family> {
+pub(super) fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().chain(EXTENSIONS)
 }
 

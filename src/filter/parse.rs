@@ -15,7 +15,7 @@ use super::limits::{MAX_LITERAL_ITEMS, MAX_NODES, MAX_SOURCE};
 use super::literals;
 use super::macros::{Expansion, expand};
 use super::nesting::check_nesting;
-use super::tree::{Element, Entry, Expr, Kind, Literal, Select};
+use super::tree::{Callee, Element, Entry, Expr, Kind, Literal, Select};
 
 #[derive(Parser)]
 #[grammar = "../filters/cel.pest"]
@@ -85,13 +85,6 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
     }
 }
 
-/// The name of a function where it is called.
-struct Callee {
-    name: String,
-    name_span: Span,
-    absolute: bool,
-}
-
 struct Builder {
     macros: bool,
     nodes: usize,
@@ -103,8 +96,8 @@ fn span_of(pair: &Pair<'_, Rule>) -> Span {
 }
 
 fn operator(span: Span, function: &str, arguments: Vec<Expr>) -> Kind {
-    let function = function.to_owned();
-    Kind::Call { function, name_span: span, target: None, arguments, absolute: false }
+    let callee = Callee { name: function.to_owned(), name_span: span, absolute: false };
+    Kind::Call { callee, target: None, arguments }
 }
 
 /// `left operator right`; chains of `&&` and of `||` are kept flat.
@@ -302,14 +295,7 @@ impl Builder {
         let kind = match expansion {
             Expansion::Macro(kind) => kind,
             Expansion::Call(target, arguments) => {
-                let Callee { name: function, name_span, absolute } = callee;
-                Kind::Call {
-                    function,
-                    name_span,
-                    target: target.map(Box::new),
-                    arguments,
-                    absolute,
-                }
+                Kind::Call { callee, target: target.map(Box::new), arguments }
             }
         };
         self.node(span, kind)

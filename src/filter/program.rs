@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use crate::event::{FieldType, Slot, SlotId, SlotPlan};
 
-use super::environment::Expression;
 use super::error::EvalError;
 use super::eval::{Data, Evaluation};
+use super::expression::Expression;
 use super::fields::Field;
 use super::functions::network::read_ip;
 use super::functions::pattern::Pattern;

@@ -28,13 +28,9 @@ pub(super) enum Kind {
     Select(Select),
     /// A function, method or operator; the receiver of a method is the target.
     Call {
-        function: String,
-        /// Where the name stands; of an operator, where all of it stands.
-        name_span: Span,
+        callee: Callee,
         target: Option<Box<Expr>>,
         arguments: Vec<Expr>,
-        /// Written with a leading dot.
-        absolute: bool,
     },
     /// `a && b && …`
     And(Vec<Expr>),
@@ -61,6 +57,16 @@ pub(super) struct Entry<T> {
     pub key: T,
     pub value: T,
     pub optional: bool,
+}
+
+/// A function, method or operator where it is called.
+#[derive(Clone, Debug)]
+pub(super) struct Callee {
+    pub name: String,
+    /// Where the name stands; of an operator, where all of it stands.
+    pub name_span: Span,
+    /// Written with a leading dot.
+    pub absolute: bool,
 }
 
 /// `operand.field`.

@@ -43,8 +43,8 @@ fn level(expr: &Expr) -> Level {
         Kind::Ternary(_) => Level::Ternary,
         Kind::Or(_) => Level::Or,
         Kind::And(_) => Level::And,
-        Kind::Call { function, .. } if matches!(function.as_str(), "!_" | "-_") => Level::Unary,
-        Kind::Call { function, target: None, .. } => operator(function).unwrap_or(Level::Member),
+        Kind::Call { callee, .. } if matches!(callee.name.as_str(), "!_" | "-_") => Level::Unary,
+        Kind::Call { callee, target: None, .. } => operator(&callee.name).unwrap_or(Level::Member),
         Kind::Literal(Literal::Int(int)) if *int < 0 => Level::Unary,
         Kind::Literal(Literal::Double(double)) if double.is_sign_negative() => Level::Unary,
         _ => Level::Member,
@@ -66,13 +66,15 @@ fn write(out: &mut String, expr: &Expr, least: Level) {
             out.push_str(name);
         }
         Kind::Select(select) => write_select(out, select),
-        Kind::Call { function, target, arguments, absolute, .. } => match target {
+        Kind::Call { callee, target, arguments } => match target {
             Some(target) => {
                 write(out, target, Level::Member);
-                write_call(out, &format!(".{function}"), arguments.iter());
+                write_call(out, &format!(".{}", callee.name), arguments.iter());
             }
-            None if *absolute => write_call(out, &format!(".{function}"), arguments.iter()),
-            None => write_function(out, function, arguments),
+            None if callee.absolute => {
+                write_call(out, &format!(".{}", callee.name), arguments.iter());
+            }
+            None => write_function(out, &callee.name, arguments),
         },
         Kind::And(items) => write_chain(out, items, (" && ", Level::Relation)),
         Kind::Or(items) => write_chain(out, items, (" || ", Level::And)),

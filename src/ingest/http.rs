@@ -75,7 +75,9 @@ async fn take_body(State(ingest): State<Arc<Ingest>>, request: Request) -> Respo
         Ok(taken) => taken.into_response(),
         Err(refusal) => {
             debug!(status = refusal.status.as_u16(), message = %refusal.message, "refused a body");
-            ingest.pipeline.count_refused(refusal.code);
+            if let Some(code) = refusal.code {
+                ingest.pipeline.count_refused(code);
+            }
             refusal.into_response()
         }
     }

@@ -32,4 +32,5 @@ mod replay;
 mod settings;
 mod support;
 mod tidy;
+mod tidy_circles;
 mod tls;
