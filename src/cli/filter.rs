@@ -13,7 +13,7 @@ use super::progress::Progress;
 use super::{Failure, Outcome, OutputFormat, bench, paint};
 use crate::config::Config;
 use crate::event::{Event, SlotPlan, Slots};
-use crate::filter::{self, Explainer};
+use crate::filter::{self, EvalError, Explainer};
 use crate::pipeline::{SubscriptionCounts, Trial};
 use crate::report::{counted, escaped, line_column};
 
@@ -56,7 +56,8 @@ pub(super) struct Eval {
     /// The fields to print, joined by commas; the whole object if left out
     #[arg(long, value_delimiter = ',')]
     fields: Option<Vec<String>>,
-    /// For each event, tell the first part of the expression that decided it, on standard error
+    /// For each event, say on standard error which terms of the expression decided it, and what they
+    /// found
     #[arg(long)]
     explain: bool,
     /// How results are printed; json gives each event's result, and the counts last
@@ -209,45 +210,39 @@ impl Eval {
     }
 }
 
-/// What tells for each event which part of the filter decided it.
+/// What says for each event which part of the filter decided it, and why.
 struct Explanation {
     plan: SlotPlan,
     explainer: Explainer,
 }
 
 impl Explanation {
-    /// `` `ev.tls.version == "1.1"` is false: ev.tls.version is "1.3" ``, or the same as JSON.
+    /// A line for people, or the same as JSON.
     fn of(&self, event: &Event<'_>, output: OutputFormat) -> String {
         let mut slots = Slots::new();
         self.plan.extract(event, &mut slots);
         let decision = self.explainer.decide(&slots);
-        if output == OutputFormat::Json {
-            let fields: serde_json::Map<_, _> = decision
-                .fields
-                .into_iter()
-                .map(|(field, json)| (field.to_owned(), json.into()))
-                .collect();
-            return json!({
-                "part": decision.text,
-                "value": decision.value.as_ref().ok(),
-                "error": decision.value.as_ref().err().map(ToString::to_string),
-                "fields": fields,
-            })
-            .to_string();
+        if output != OutputFormat::Json {
+            return decision.to_string();
         }
-        let mut told = match decision.value {
-            Ok(value) => format!("`{}` is {value}", decision.text),
-            Err(error) => format!("`{}` has no value: {error}", decision.text),
-        };
-        for (at, (field, json)) in decision.fields.iter().enumerate() {
-            told += if at == 0 { ": " } else { ", " };
-            told += &match json {
-                Some(json) => format!("{field} is {json}"),
-                None => format!("{field} is absent"),
-            };
-        }
-        told
+        let terms = decision.terms.iter().map(|term| {
+            let mut json = outcome(term.text, &term.value);
+            json["fields"] = term.fields.iter().map(|(name, json)| (*name, json.clone())).collect();
+            json
+        });
+        let mut json = outcome(decision.text, &decision.value);
+        json["terms"] = terms.collect();
+        json.to_string()
     }
+}
+
+/// A part of a filter with its value, for programs.
+fn outcome(part: &str, value: &Result<bool, EvalError>) -> serde_json::Value {
+    json!({
+        "part": part,
+        "value": value.as_ref().ok(),
+        "error": value.as_ref().err().map(ToString::to_string),
+    })
 }
 
 /// One event's result for programs. The event and the explanation are JSON already.

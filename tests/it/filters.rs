@@ -83,7 +83,7 @@ fn an_explanation_names_the_part_that_decided() {
     let filter = r#"ev.http.response.status_code >= 500 && ev.tls.version == "1.2""#;
     let output = sluicegate(&["filter", "eval", filter, "--type", HTTP, "--explain"], EVENT);
     let said = String::from_utf8(output.stderr).unwrap();
-    let expected = r#"line 1: `ev.tls.version == "1.2"` is false: ev.tls.version is "1.3""#;
+    let expected = r#"line 1: `ev.tls.version == "1.2"` is false: it is "1.3""#;
     assert_eq!(said.lines().next(), Some(expected), "{said}");
 }
 
@@ -114,7 +114,10 @@ fn results_come_as_json_for_programs() {
     assert_eq!((&first["line"], &first["match"]), (&1.into(), &true.into()));
     assert_eq!(first["event"]["object"]["tls"]["version"], "1.3");
     assert_eq!((&second["match"], &second["event"]), (&false.into(), &Value::Null));
-    assert_eq!(second["decided_by"]["fields"]["ev.tls.version"], "\"1.2\"");
+    let decided_by = &second["decided_by"];
+    assert_eq!((&decided_by["value"], &decided_by["error"]), (&false.into(), &Value::Null));
+    assert_eq!(decided_by["terms"][0]["part"], "ev.tls.version==\"1.3\"");
+    assert_eq!(decided_by["terms"][0]["fields"]["ev.tls.version"], "\"1.2\"");
     assert_eq!((&last["counts"]["matched"], &last["counts"]["seen"]), (&1.into(), &2.into()));
 }
 
