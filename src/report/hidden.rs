@@ -6,28 +6,32 @@
 //! backslash stays as it is, and nothing reads them back. Data (JSON, NDJSON) is not shown this way.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
-use regex::Regex;
+use icu_properties::props::{
+    DefaultIgnorableCodePoint, GeneralCategory, PrependedConcatenationMark,
+};
+use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Control characters (C0, C1, delete), format characters (writing direction, joiners, byte order
-/// mark, tags), the two separators of lines and paragraphs, and whatever Unicode says is not to be
-/// drawn where it is not understood: variation selectors, fillers, the combining grapheme joiner.
+/// Whether a character shows nothing of itself. Those are control characters (C0, C1, delete), format
+/// characters (writing direction, joiners, byte order mark, tags), the two separators of lines and
+/// paragraphs, and whatever Unicode says is not to be drawn where it is not understood: variation
+/// selectors, fillers, the combining grapheme joiner.
 ///
-/// The few format characters that stand before digits and are drawn (`Prepended_Concatenation_Mark`,
-/// such as the Arabic number sign) are not hidden.
-const HIDDEN: &str = r"[[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]--\p{Prepended_Concatenation_Mark}]";
-
-#[expect(clippy::expect_used, reason = "a constant pattern, and tests compile it")]
-static HIDDEN_CHARACTER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(HIDDEN).expect("the pattern compiles"));
-
-/// Whether a character shows nothing of itself; plain spaces and odd ones do not count.
+/// The few format characters that stand before digits and are drawn, such as the Arabic number sign,
+/// are not among them; nor are spaces, plain and odd.
 fn is_hidden(char: char) -> bool {
     if char.is_ascii() {
         return char.is_ascii_control();
     }
-    HIDDEN_CHARACTER.is_match(char.encode_utf8(&mut [0; 4]))
+    match CodePointMapData::<GeneralCategory>::new().get(char) {
+        GeneralCategory::Control
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator => true,
+        GeneralCategory::Format => {
+            !CodePointSetData::new::<PrependedConcatenationMark>().contains(char)
+        }
+        _ => CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(char),
+    }
 }
 
 /// The escape that is shown for a character: `\n`, `\r` and `\t`, else `\u{…}` with its code point.
@@ -54,17 +58,16 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
-    let mut rest = text;
-    let mut out = String::new();
-    while let Some(found) = HIDDEN_CHARACTER.find(rest) {
-        out.push_str(&rest[..found.start()]);
-        out.extend(found.as_str().chars().flat_map(escape));
-        rest = &rest[found.end()..];
+    let Some(first) = text.find(is_hidden) else { return Cow::Borrowed(text) };
+    let (before, rest) = text.split_at(first);
+    let mut out = before.to_owned();
+    for char in rest.chars() {
+        if is_hidden(char) {
+            out.extend(escape(char));
+        } else {
+            out.push(char);
+        }
     }
-    if rest.len() == text.len() {
-        return Cow::Borrowed(text);
-    }
-    out.push_str(rest);
     Cow::Owned(out)
 }
 

@@ -16,7 +16,6 @@ mod re2;
 pub(super) mod regex;
 pub(super) mod text;
 pub(super) mod time;
-mod unicode;
 
 use super::error::EvalError;
 use super::limits::{

@@ -5,6 +5,8 @@
 
 use regex::bytes::{CaptureMatches, Regex, RegexBuilder};
 
+use crate::report::escaped;
+
 use super::super::error::EvalError;
 use super::super::limits::{MAX_REGEX_NESTING, MAX_REGEX_PROGRAM, MAX_SOURCE};
 use super::re2;
@@ -22,8 +24,9 @@ impl Pattern {
     /// # Errors
     /// What RE2 refuses, and programs larger than `max_program` bytes.
     pub fn new(pattern: &str, max_program: usize) -> Result<Pattern, EvalError> {
-        let invalid =
-            |what: &str| EvalError::Invalid(format!("bad regular expression: {what}").into());
+        let invalid = |what: &str| {
+            EvalError::Invalid(format!("bad regular expression: {}", escaped(what)).into())
+        };
         if pattern.len() > MAX_SOURCE {
             return Err(EvalError::Limit(MAX_SOURCE, "bytes of a regular expression"));
         }
@@ -145,6 +148,23 @@ mod tests {
     }
 
     #[test]
+    fn unicode_classes_have_the_characters_that_re2_gives_them() {
+        for (pattern, text, expected) in [
+            (r"\p{Nko}\p{SignWriting}", "\u{7c1}\u{1d800}", true),
+            (r"[\p{Old_Italic}\P{Phags_Pa}]", "a", true),
+            (r"\pC", "\u{378}", false),
+            (r"^[\PC]$", "\u{378}", true),
+            (r"^\p{^C}$", "\u{ad}", false),
+            (r"^[^\pC]$", "\u{e000}", false),
+            (r"^\p{Any}[\p{Any}]$", "aé", true),
+            (r"\P{Any}", "a", false),
+        ] {
+            let pattern = Pattern::new(pattern, MAX_REGEX_PROGRAM).unwrap();
+            assert_eq!(pattern.is_match(text), expected, "{pattern:?} on {text}");
+        }
+    }
+
+    #[test]
     fn what_re2_refuses_is_refused() {
         for (pattern, said) in [
             ("(", "bad regular expression: unclosed group"),
@@ -156,6 +176,10 @@ mod tests {
             (r"\p{greek}", "bad regular expression: unknown Unicode class `greek`"),
             (r"\p{GREEK}", "bad regular expression: unknown Unicode class `GREEK`"),
             (r"\p{Grek}", "bad regular expression: unknown Unicode class `Grek`"),
+            (r"\p{Unknown}", "bad regular expression: unknown Unicode class `Unknown`"),
+            (r"\p{Cn}", "bad regular expression: unknown Unicode class `Cn`"),
+            (r"\p{LC}", "bad regular expression: unknown Unicode class `LC`"),
+            (r"\p{Alphabetic}", "bad regular expression: unknown Unicode class `Alphabetic`"),
             ("[[:^^alpha:]]", "bad regular expression: unknown class `[:^^alpha:]`"),
             ("(?i-)a", "bad regular expression: a `-` without a flag after it"),
             ("(?-i-s)a", "bad regular expression: unknown flag `-`"),

@@ -7,10 +7,11 @@
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
+use icu_properties::props::Script;
+use icu_properties::{PropertyNamesLong, PropertyParser};
 use regex_syntax::ast::{self, Ast, RepetitionKind, RepetitionRange};
 
 use super::super::limits::{MAX_REGEX_NESTING, MAX_REGEX_REPEAT};
-use super::unicode::{CATEGORIES, SCRIPTS};
 
 const DIGITS: &str = "0-9";
 const WORD: &str = "0-9A-Za-z_";
@@ -30,6 +31,32 @@ const POSIX: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
+
+/// Whether RE2 has a class for a general category, or group of them, by this name. Unicode promises
+/// never to add one. Of those it has, RE2 leaves out `Cn`, characters that are not assigned, and `LC`.
+fn is_category(name: &str) -> bool {
+    let (group, rest) = name.split_at_checked(1).unwrap_or_default();
+    let members = match group {
+        "C" => ["", "c", "f", "o"].as_slice(),
+        "L" => &["", "l", "m", "o", "t", "u"],
+        "M" => &["", "c", "e", "n"],
+        "N" => &["", "d", "l", "o"],
+        "P" => &["", "c", "d", "e", "f", "i", "o", "s"],
+        "S" => &["", "c", "k", "m", "o"],
+        "Z" => &["", "l", "p", "s"],
+        _ => &[],
+    };
+    members.contains(&rest)
+}
+
+/// Whether RE2 knows a script by this name: by Unicode's long one, spelled as there. The crate takes
+/// short names and other spellings too.
+fn is_script(name: &str) -> bool {
+    let script = PropertyParser::<Script>::new().get_strict(name);
+    let long = script.and_then(|script| PropertyNamesLong::<Script>::new().get(script));
+    // These two are values of the property, but no script that a character has alone.
+    long == Some(name) && !matches!(name, "Unknown" | "Katakana_Or_Hiragana")
+}
 
 type Step<T = ()> = Result<T, String>;
 
@@ -226,8 +253,14 @@ impl Translator<'_> {
             "Any" => ("any".to_owned(), negative),
             // Surrogates are no characters: their class has none.
             "Cs" => ("any".to_owned(), !negative),
-            name if CATEGORIES.contains(&name) => (name.to_owned(), negative),
-            name if SCRIPTS.contains(&name) => (format!("Script={name}"), negative),
+            // The crate's `C` has the characters that are not assigned too.
+            "C" => {
+                let not = if negative { "^" } else { "" };
+                let _ = write!(self.out, r"[{not}\p{{Cc}}\p{{Cf}}\p{{Co}}]");
+                return Ok(());
+            }
+            name if is_category(name) => (name.to_owned(), negative),
+            name if is_script(name) => (format!("Script={name}"), negative),
             _ => return Err(format!("unknown Unicode class `{name}`")),
         };
         let _ = write!(self.out, "\\{}{{{class}}}", if negative { 'P' } else { 'p' });
