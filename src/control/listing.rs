@@ -48,9 +48,10 @@ fn value_of(json: &Value) -> filter::Value<'static> {
     match json {
         Value::Null => filter::Value::Null,
         Value::Bool(truth) => filter::Value::Bool(*truth),
-        Value::Number(number) => match number.as_i64() {
-            Some(int) => filter::Value::Int(int),
-            None => filter::Value::Double(number.as_f64().unwrap_or(f64::NAN)),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => filter::Value::Int(int),
+            (None, Some(uint)) => filter::Value::Uint(uint),
+            _ => filter::Value::Double(number.as_f64().unwrap_or(f64::NAN)),
         },
         Value::String(text) => filter::Value::string(text),
         Value::Array(items) => filter::Value::List(items.iter().map(value_of).collect()),
@@ -96,6 +97,10 @@ mod tests {
         ] {
             assert_eq!(ListFilter::new(text).unwrap().fits(&policy), fits, "{text}");
         }
+        // As the body of a request or a row of the store is read.
+        let numbers = serde_json::from_str(r#"{"small": 1.38e-23, "large": 18446744073709551615}"#);
+        let filter = ListFilter::new("obj.small == 1.38e-23 && obj.large == 18446744073709551615u");
+        assert!(filter.unwrap().fits(&numbers.unwrap()));
         for text in ["", "obj.", "object.x == 1", r#""text""#, "obj.x == "] {
             assert_eq!(ListFilter::new(text).err().unwrap().code, Some("ERR_NGROK_250"), "{text}");
         }

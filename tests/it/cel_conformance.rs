@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 use sluicegate::event::Timestamp;
 use sluicegate::filter::{Declaration, Environment, Key, Map, Type, Value};
@@ -21,10 +23,10 @@ fn value(json: &Json) -> Option<Value<'static>> {
             Some("NaN") => f64::NAN,
             Some("Infinity") => f64::INFINITY,
             Some("-Infinity") => f64::NEG_INFINITY,
-            _ => of.to_string().parse().ok()?,
+            _ => of.as_f64()?,
         }),
         "string" => Value::string(of.as_str()?),
-        "bytes_b64" => Value::Bytes(base64(of.as_str()?).into()),
+        "bytes_b64" => Value::Bytes(STANDARD.decode(of.as_str()?).ok()?.into()),
         "list" => Value::List(of.as_array()?.iter().map(value).collect::<Option<Vec<_>>>()?.into()),
         "map" => {
             let entry = |pair: &Json| Some((Key::new(&value(&pair[0])?)?, value(&pair[1])?));
@@ -36,26 +38,6 @@ fn value(json: &Json) -> Option<Value<'static>> {
         "type" => Value::string(of.as_str()?),
         _ => return None,
     })
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => u32::from(byte - b'A'),
-        b'a'..=b'z' => u32::from(byte - b'a') + 26,
-        b'0'..=b'9' => u32::from(byte - b'0') + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let (mut bits, mut count, mut out) = (0u32, 0, Vec::new());
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        bits = bits << 6 | digit(byte);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    out
 }
 
 /// A span such as `-1.5s`.

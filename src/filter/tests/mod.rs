@@ -2,6 +2,7 @@
 
 mod book;
 mod differential;
+mod doubles;
 mod events;
 mod language;
 mod limits;
