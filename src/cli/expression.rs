@@ -1,13 +1,12 @@
 //! An expression on the command line, with the event type that it is about: what `filter check`, `eval`
 //! and `bench` have in common. It runs none of them.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, catalog, load, paint};
+use super::{Failure, catalog, load};
 use crate::config::Config;
 use crate::event::EventType;
 use crate::resources::{ResourceError, Source};
@@ -52,7 +51,7 @@ impl Typed {
 
 /// That the filter is refused; the report goes to standard error.
 pub(super) fn refused(report: &str) -> Failure {
-    Failure::Work(paint::report(report, paint::wanted(&io::stderr())))
+    Failure::Report(report.to_owned())
 }
 
 /// All mistakes of a source, one a line.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::report::{Span, caret};
+use crate::report::{Span, caret, escaped};
 
 /// One mistake in a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl Mistake {
     }
 }
 
-/// Why a filter is refused: its mistakes, in the order of its text. `Display` writes the report.
+/// Why a filter is refused: its mistakes, in the order of its text. `Display` writes the report, in
+/// which nothing of the filter's text can move a terminal; the mistakes themselves quote it as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilterError {
     source: String,
@@ -68,9 +69,9 @@ impl fmt::Display for FilterError {
             if at > 0 {
                 f.write_str("\n\n")?;
             }
-            write!(f, "{}\n{}", mistake.message, caret(&self.source, mistake.span))?;
+            write!(f, "{}\n{}", escaped(&mistake.message), caret(&self.source, mistake.span))?;
             if let Some(help) = &mistake.help {
-                write!(f, "\n  = help: {help}")?;
+                write!(f, "\n  = help: {}", escaped(help))?;
             }
         }
         Ok(())
@@ -111,7 +112,8 @@ pub enum EvalError {
     Limit(usize, &'static str),
 }
 
-/// Text from events is cut in messages: it may be long, and the message is kept and shown.
+/// Text from events is cut in messages, to so many characters, and escaped: it may be long, and the
+/// message is kept and shown on terminals and in logs.
 const SHOWN: usize = 64;
 
 impl EvalError {
@@ -126,5 +128,5 @@ impl EvalError {
 }
 
 fn shown(text: &str) -> Box<str> {
-    text.chars().take(SHOWN).collect()
+    escaped(&text.chars().take(SHOWN).collect::<String>()).into()
 }

@@ -1,8 +1,9 @@
 //! IP addresses and networks: their text, and what kind of address one is.
 //!
-//! An IPv4-mapped IPv6 address is the IPv4 address; it may be written in hexadecimal only, because
-//! the dotted form is read differently by different systems. What filters call stands in
-//! `functions/network.rs`.
+//! An IPv4-mapped IPv6 address is the IPv4 address, in hexadecimal (`::ffff:a01:203`) and dotted
+//! (`::ffff:10.1.2.3`): sockets of both families report IPv4 clients so, and a network must contain
+//! them. cel-go refuses the dotted form; that is the one difference from it here. What filters call
+//! stands in `functions/network.rs`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,14 +17,7 @@ pub struct Cidr {
 
 /// Reads an address without a zone.
 pub(super) fn parse_ip(text: &str) -> Option<IpAddr> {
-    match text.parse().ok()? {
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(_) if text.contains('.') => None,
-            Some(mapped) => Some(IpAddr::V4(mapped)),
-            None => Some(IpAddr::V6(address)),
-        },
-        address => Some(address),
-    }
+    text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
 /// Whether an address is routed between networks, private ones included.
@@ -141,7 +135,11 @@ mod tests {
             ("0.0.0.0/0", Some("0.0.0.0/0")),
             ("2001:DB8::/32", Some("2001:db8::/32")),
             ("::ffff:a00:0/104", Some("10.0.0.0/8")),
-            ("::ffff:10.0.0.0/104", None),
+            ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+            ("::FFFF:10.1.2.3/128", Some("10.1.2.3/32")),
+            ("::ffff:10.0.0.0/95", None),
+            ("::ffff:10.0.0/104", None),
+            ("::ffff:010.0.0.0/104", None),
             ("10.0.0.0/33", None),
             ("10.0.0.0/08", None),
             ("10.0.0.0/+8", None),
@@ -166,6 +164,14 @@ mod tests {
             ("::/0", "10.0.0.1", false),
             ("2001:db8::/33", "2001:db8:8000::", false),
             ("::1/128", "::1", true),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("10.0.0.0/8", "::ffff:a01:203", true),
+            ("10.0.0.0/8", "0:0:0:0:0:ffff:10.1.2.3", true),
+            ("10.0.0.0/8", "::ffff:11.1.2.3", false),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", true),
+            ("::/0", "::ffff:10.1.2.3", false),
+            ("10.0.0.0/8", "::10.1.2.3", false),
+            ("10.0.0.0/8", "64:ff9b::10.1.2.3", false),
         ] {
             let network = Cidr::parse(network).unwrap();
             assert_eq!(network.contains(parse_ip(address).unwrap()), contained, "{network}");

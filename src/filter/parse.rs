@@ -8,7 +8,7 @@ use pest::error::InputLocation;
 use pest::iterators::{Pair, Pairs};
 use pest_derive::Parser;
 
-use crate::report::Span;
+use crate::report::{Span, name_of_hidden};
 
 use super::error::Mistake;
 use super::limits::{MAX_LITERAL_ITEMS, MAX_NODES, MAX_SOURCE};
@@ -72,7 +72,10 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
         "" => Mistake::new(span, "the filter ends where an operand or a bracket is missing"),
         "'" | "\"" => Mistake::new(span, "a string starts here and is not closed"),
         "\n" | "\r" => Mistake::new(span, "unexpected end of the line"),
-        token => Mistake::new(span, format!("unexpected `{token}`")),
+        token => match token.chars().next().filter(|char| !char.is_ascii_graphic()) {
+            Some(char) => return unexpected_character(span, char),
+            None => Mistake::new(span, format!("unexpected `{token}`")),
+        },
     };
     if source.get(..at).unwrap_or("").trim_end().ends_with("not") {
         return mistake.help("not is written `!`");
@@ -83,6 +86,38 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
         "|" | "or" | "OR" => mistake.help("or is written `||`"),
         _ => mistake,
     }
+}
+
+/// A character outside strings that no token has: one that cannot be seen is named, others may look
+/// like one that is meant, so that their number is told.
+fn unexpected_character(span: Span, char: char) -> Mistake {
+    if let Some(name) = name_of_hidden(char) {
+        let what = if char.is_whitespace() { "put a plain space here" } else { "take it out" };
+        return Mistake::new(span, format!("unexpected {name}")).help(what);
+    }
+    let mistake = Mistake::new(span, format!("unexpected `{char}` (U+{:04X})", u32::from(char)));
+    let meant = match char {
+        '“' | '”' | '„' | '‟' | '«' | '»' | '″' => {
+            "strings stand in plain quotes, `\"…\"`"
+        }
+        '‘' | '’' | '‚' | '‛' | '′' | '´' => "strings stand in plain quotes, `'…'`",
+        '‐'..='―' | '−' => "minus is the plain `-`",
+        '≤' => "at most is written `<=`",
+        '≥' => "at least is written `>=`",
+        '≠' => "different is written `!=`",
+        '∧' => "and is written `&&`",
+        '∨' => "or is written `||`",
+        '¬' => "not is written `!`",
+        '×' => "times is written `*`",
+        '÷' => "divided by is written `/`",
+        // The full-width forms of the ASCII characters, in their order.
+        '！'..='～' => {
+            let plain = char::from_u32(u32::from(char) - 0xFEE0).unwrap_or(char);
+            return mistake.help(format!("this is a full-width form of `{plain}`"));
+        }
+        _ => return mistake,
+    };
+    mistake.help(meant)
 }
 
 struct Builder {

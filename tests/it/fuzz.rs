@@ -24,7 +24,7 @@ const CASES: u64 = 1_000;
 const STACK: usize = 2 << 20;
 
 /// What is put into filters: pieces of the language, and what breaks it.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 44] = [
     "(",
     ")",
     "[",
@@ -64,6 +64,10 @@ const PIECES: [&str; 40] = [
     "cel.bind(x,",
     "\u{0}",
     "\u{1F600}",
+    "\u{a0}",
+    "\u{feff}",
+    "\u{202e}\u{2028}",
+    "\r\u{1b}[2J",
     ".?",
 ];
 
