@@ -37,7 +37,9 @@ def make(subject, issuer=None):
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if issuer:
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = ["localhost", "collector.example"]
+        hosts = [x509.DNSName(host) for host in names]
+        hosts.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)

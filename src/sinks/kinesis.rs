@@ -132,9 +132,11 @@ impl Sink {
         self.aws.credentials()
     }
 
-    /// The URL that requests go to.
+    /// The URL that records go to; questions about the stream have another host.
     pub(super) async fn url(&self) -> Option<Uri> {
-        self.aws.url(async |client| self.describe(client).send().await).await
+        let request =
+            PutRecordsInput::builder().stream_arn(&self.stream_arn).set_records(Some(vec![]));
+        self.aws.url(async |client| request.send_with(&client).await).await
     }
 
     fn describe(&self, client: Client) -> DescribeStreamSummaryFluentBuilder {

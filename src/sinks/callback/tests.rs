@@ -84,8 +84,8 @@ struct Script {
 async fn answer(State(script): State<Arc<Script>>, body: String) -> axum::response::Response {
     let (status, text) = (script.answer)(&body);
     script.bodies.lock().unwrap().push(body);
-    let location = [("location", "http://127.0.0.1:1/elsewhere")];
-    (StatusCode::from_u16(status).unwrap(), location, text).into_response()
+    let headers = [("location", "http://127.0.0.1:1/elsewhere"), ("retry-after", "7")];
+    (StatusCode::from_u16(status).unwrap(), headers, text).into_response()
 }
 
 async fn receiver(answers: fn(&str) -> (u16, &'static str)) -> (Callback, Arc<Script>) {
@@ -165,6 +165,17 @@ async fn every_status_has_its_class() {
 }
 
 #[tokio::test]
+async fn a_pause_that_a_receiver_asks_for_is_passed_on_unless_somebody_has_to_change_something() {
+    let (callback, _) = receiver(as_asked).await;
+    for (status, seconds) in [("429", Some(7)), ("503", Some(7)), ("500", Some(7)), ("403", None)] {
+        let acks = callback.deliver(&records(&[status]), DEFAULT_TIMEOUT).await;
+        let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
+        assert_eq!(fault.retry_after, seconds.map(Duration::from_secs), "{status}");
+        assert!(!fault.unanswered, "{status}: it answered");
+    }
+}
+
+#[tokio::test]
 async fn a_fault_says_who_answered_what_without_the_secret() {
     let (callback, _) = receiver(as_asked).await;
     let acks = callback.deliver(&records(&["403"]), DEFAULT_TIMEOUT).await;
@@ -193,9 +204,10 @@ async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let callback = Callback::new(&url, &PlainHttpHosts::default()).unwrap();
     tokio::time::pause();
-    let acks = callback.deliver(&records(&["a"]), DEFAULT_TIMEOUT).await;
+    let acks = callback.deliver(&records(&["a"]), Duration::from_secs(25)).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
-    assert_eq!(fault.kind, FaultKind::Transient);
+    assert_eq!((fault.kind, fault.unanswered), (FaultKind::Transient, true));
+    assert!(fault.message.starts_with(&format!("no answer from {callback} within 25s")), "{fault}");
     tokio::time::resume();
     drop(listener);
     let acks = callback.deliver(&records(&["a"]), DEFAULT_TIMEOUT).await;

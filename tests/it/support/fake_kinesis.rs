@@ -101,7 +101,7 @@ fn serve(stream: &TcpStream, mood: &Mutex<Mood>, taken: &Mutex<Taken>) {
         }
         let body = answer.to_string();
         let head = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+            "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amzn-requestid: 1\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let mut writer = stream;

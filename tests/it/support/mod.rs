@@ -1,8 +1,9 @@
 //! What the tests stand on: the daemon as a process, plain HTTP and TLS clients, certificates, moto,
-//! Kafka brokers, faulty services.
+//! Kafka brokers, faulty services, proxies.
 
 pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
+pub(crate) mod fake_service;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod moto;

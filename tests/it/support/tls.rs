@@ -18,7 +18,7 @@ use super::venv_program;
 
 /// A folder of certificates (`NAME.pem`) and keys (`NAME.key`): `ca`, its `server`, `renewed` and
 /// `client`; and `stranger`, a CA of its own, with its `impostor` for both uses. Servers are
-/// `localhost` and `127.0.0.1`.
+/// `localhost`, `127.0.0.1` and, for who comes through a proxy, `collector.example`.
 pub(crate) struct Certificates(TempDir);
 
 impl Certificates {
