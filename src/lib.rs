@@ -4,6 +4,7 @@
 //! room's `mod.rs`; a test in `tests/it` fails on an import that points backwards.
 //!
 //! - [`report`]: how mistakes are shown (place, caret, nearest name), and text from outside (escaped)
+//! - [`errors`]: the one list of error codes: what each means and what to do about it
 //! - [`lock`]: how a lock is taken whose holder panicked
 //! - [`https`]: our own HTTPS client, for the command line
 //! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics
@@ -24,6 +25,7 @@
 //! - [`cli`]: the command line, one file a command
 
 pub mod report;
+pub mod errors;
 pub mod lock;
 pub mod https;
 pub mod telemetry;

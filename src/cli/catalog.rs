@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
+use super::table::table;
 use super::{Failure, Outcome, OutputFormat, load};
-use crate::event::{self, EventType};
+use crate::event::{self, EventType, Field};
 
 #[derive(Debug, Args)]
 pub(super) struct Catalog {
@@ -52,11 +53,11 @@ fn print_types(catalog: &event::Catalog, output: OutputFormat) -> Outcome {
     let mut out = io::stdout().lock();
     match output {
         OutputFormat::Table => {
-            let width = catalog.iter().map(|it| it.name.len()).max().unwrap_or(0);
-            for it in catalog.iter() {
-                let class = it.class.to_string();
-                writeln!(out, "{:width$}  {class:7}  {}", it.name, it.description)?;
-            }
+            let row = |it: &EventType| {
+                vec![it.name.clone(), it.class.to_string(), it.description.clone()]
+            };
+            let rows: Vec<_> = catalog.iter().map(|it| row(it)).collect();
+            out.write_all(table(&rows, 0).as_bytes())?;
         }
         OutputFormat::Json => {
             let types: Vec<_> = catalog.iter().map(|it| type_json(it)).collect();
@@ -75,17 +76,11 @@ fn print_fields(event_type: &EventType, output: OutputFormat) -> Outcome {
                 "{} ({}): {}\n",
                 event_type.name, event_type.class, event_type.description
             )?;
-            let fields = || event_type.fields.iter();
-            let types = || fields().map(|it| it.field_type.to_string());
-            let name_width = fields().map(|it| it.name.len()).max().unwrap_or(0);
-            let type_width = types().map(|it| it.len()).max().unwrap_or(0);
-            for (field, field_type) in fields().zip(types()) {
-                let line = format!(
-                    "{:name_width$}  {field_type:type_width$}  {}",
-                    field.name, field.description
-                );
-                writeln!(out, "{}", line.trim_end())?;
-            }
+            let row = |it: &Field| {
+                vec![it.name.clone(), it.field_type.to_string(), it.description.clone()]
+            };
+            let rows: Vec<_> = event_type.fields.iter().map(row).collect();
+            out.write_all(table(&rows, 0).as_bytes())?;
         }
         OutputFormat::Json => writeln!(out, "{:#}", type_json(event_type))?,
     }

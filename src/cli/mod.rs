@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod dead_letters;
 mod demo;
+mod errors;
 mod expression;
 mod filter;
 mod filter_test;
@@ -22,6 +23,7 @@ mod progress;
 mod replay;
 mod run;
 mod schema;
+mod table;
 mod test_event;
 
 use std::fmt;
@@ -87,6 +89,8 @@ enum Command {
     Generate(generate::Generate),
     /// Print the event types, or one type's fields
     Catalog(catalog::Catalog),
+    /// Say what an error code means and what to do about it, or list all codes
+    Errors(errors::Errors),
     /// About the settings file
     #[command(subcommand)]
     Config(schema::ConfigCommand),
@@ -190,6 +194,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Filter(filter) => filter.run(progress),
         Command::Generate(generate) => generate.run(progress),
         Command::Catalog(catalog) => catalog.run(),
+        Command::Errors(errors) => errors.run(),
         Command::Config(config) => config.run(),
         Command::Health(health) => block_on(health.run())?,
         Command::Completions { shell } => {

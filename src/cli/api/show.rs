@@ -6,6 +6,7 @@ use std::io;
 
 use serde_json::{Map, Value};
 
+use super::super::table::table as lines_of;
 use crate::control::Kind;
 use crate::report::{counted, escaped};
 
@@ -41,16 +42,7 @@ pub(super) fn table(out: &mut impl io::Write, names: &[&str], items: &[Value]) -
     let head = names.iter().map(|&name| name.to_owned()).collect();
     let row = |item: &Value| names.iter().map(|&name| cut(cell(&item[name]))).collect();
     let rows: Vec<Vec<String>> = [head].into_iter().chain(items.iter().map(row)).collect();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..names.len()).map(width).collect();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    out.write_all(lines_of(&rows, 0).as_bytes())
 }
 
 /// A resource: a line for each field that holds something.

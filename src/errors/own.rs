@@ -1,0 +1,160 @@
+//! Codes of our own, for conditions that ngrok does not have. 10xx: one event; 11xx: a request to a
+//! listener; 12xx: a destination or a subscription; 13xx: the control plane.
+
+use super::{ErrorCode, entry};
+
+pub(super) const CODES: &[ErrorCode] = &[
+    entry(
+        "ERR_SLUICEGATE_1001",
+        "the event, or the array around the events, is not valid JSON",
+        "Correct it at the byte that the message names. In NDJSON each line is one whole JSON object.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1002",
+        "the event is JSON, but not an object",
+        "Send objects with `event_type` and `object`; `sluicegate generate --count 1` prints one.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1003",
+        "a required key of the event is missing",
+        "Add the key that the message names. `event_type` and `object` are always required.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1004",
+        "a key of the event's envelope has a value of the wrong JSON type",
+        "Send the type that the message names: most are strings, `object` is an object.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1005",
+        "`event_timestamp` is no time",
+        "Write it by RFC 3339, such as 2025-09-04T10:11:14Z, or leave it out to have the daemon's.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1006",
+        "`event_id` is empty or too long",
+        "Give it 1 to 256 bytes, or leave it out to have one made.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1007",
+        "the event has more bytes than one may have",
+        "Send less in it, or raise `max_event` of the entrance it comes in by.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1008",
+        "the event is not valid UTF-8",
+        "Encode it as UTF-8; the message names the first wrong byte.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1101",
+        "the request's body is too large",
+        "Send fewer events at a time, or raise `ingest.http.max_body`; the control API takes 1 MiB.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1102",
+        "the body is too large once it is decompressed",
+        "Send fewer events at a time, or raise `ingest.http.max_decompressed`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1103",
+        "the body's `Content-Encoding` is not known",
+        "Send gzip, zstd, or a body that is not compressed.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1104",
+        "the body took too long to arrive",
+        "Look at the network and at the sender, or send less at a time. Nothing of the body was kept.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1105",
+        "there are too many events in one body or one message",
+        "Send them in several.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1106",
+        "the journal is full, or its disk cannot be written; nothing of the body was kept",
+        "Send the body again after `Retry-After`. If it goes on, look in `/status` for the destination \
+         whose records wait, and at the disk of `data_dir`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1107",
+        "the daemon is stopping; nothing of the body was kept",
+        "Send the body again once it runs.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1108",
+        "the body holds no event",
+        "Send at least one; check that the client does not send its body empty.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1109",
+        "ingest has nothing at this path",
+        "Post events to /v1/events. The API is on the address of `api.listen`.",
+    ),
+    entry("ERR_SLUICEGATE_1110", "events are not sent with this method", "Send them with POST."),
+    entry(
+        "ERR_SLUICEGATE_1111",
+        "plain HTTP was spoken to a listener that speaks TLS",
+        "Use https:// for this address.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1112",
+        "an IP restriction of the type `endpoints` does not allow the sender's address",
+        "Add the address to one of the restriction's policies. Behind a proxy, name the proxy in \
+         `ingest.http.trusted_proxies`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1201",
+        "this cannot be an id",
+        "Write 1 to 64 letters, digits, `-`, `_` and `.`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1202",
+        "the id is taken",
+        "Choose another one. What the API made and what the settings file has share their ids.",
+    ),
+    entry("ERR_SLUICEGATE_1203", "a list of ids names one of them twice", "Name it once."),
+    entry("ERR_SLUICEGATE_1204", "a field is selected twice", "Select it once."),
+    entry(
+        "ERR_SLUICEGATE_1205",
+        "a subscription has no source or no destination",
+        "Give it at least one of each.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1206",
+        "a setting of `batch` is outside what the target's service takes",
+        "Keep to the range that the message names.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1301",
+        "what is made through the API cannot be kept or read now",
+        "Look at the disk of `data_dir` and at the master key; the message says which. Nothing has \
+         changed.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1302",
+        "a target `file` was asked for through the API",
+        "Name it in the settings file: it writes on the daemon's own machine.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1303",
+        "a row of `control.db` is no resource, or what the API made does not fit the settings file",
+        "For a row: restore the file from a backup. For a reload: bring back what the message names, or \
+         delete through the API what needs it.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1304",
+        "the settings file manages this resource",
+        "Change it there and reload.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1305",
+        "the destination's target cannot be opened on this machine",
+        "Do what the message says; nothing has changed.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1306",
+        "the test event was not delivered",
+        "The message holds the service's own answer. Correct the target or its permissions, and try \
+         again.",
+    ),
+];
