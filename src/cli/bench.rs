@@ -3,7 +3,6 @@
 //! One core, events in memory; the median of several rounds. Figures of one run may be compared with
 //! each other, not with those of another machine or hour.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write as _};
@@ -14,6 +13,7 @@ use clap::Args;
 
 use super::expression::Typed;
 use super::progress::{Bar, Progress};
+use super::table::table;
 use super::{Failure, Outcome};
 use crate::event::{Event, Slots, Timestamp};
 use crate::generate::Generator;
@@ -136,9 +136,8 @@ fn measure<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>], ba
     let (count, size) = (events.len(), bytes / texts.len());
     let (counted_events, errors) =
         (counted(count as u64, "event"), counted(errors as u64, "filter error"));
-    let mut out = format!("{counted_events}, {size} bytes each; {matched} match, {errors}\n");
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{:<28}{:>10}{:>10}", "", "ns/event", "MB/s");
+    let out = format!("{counted_events}, {size} bytes each; {matched} match, {errors}\n");
+    let mut rows = vec![["", "ns/event", "MB/s"].map(str::to_owned).to_vec()];
     for (stage, time, of) in [
         ("check", check, texts.len()),
         ("check and extract, as ingest", read, texts.len()),
@@ -148,9 +147,10 @@ fn measure<'e>(stages: &Stages, texts: &'e [String], events: &'e [Event<'e>], ba
         ("extract, filter, project", all, count),
     ] {
         let nanos = time.as_nanos() as f64 / of as f64;
-        let _ = writeln!(out, "{stage:<28}{nanos:>10.0}{:>10.0}", size as f64 * 1e3 / nanos);
+        let speed = size as f64 * 1e3 / nanos;
+        rows.push(vec![stage.to_owned(), format!("{nanos:.0}"), format!("{speed:.0}")]);
     }
-    out
+    out + &table(&rows, 2)
 }
 
 fn median(bar: &Bar, mut work: impl FnMut()) -> Duration {

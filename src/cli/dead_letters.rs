@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::progress::Progress;
+use super::table::table;
 use super::{
     Failure, Outcome, OutputFormat, block_on, load_beside_journal, parse_duration, test_event,
     with_saved,
@@ -209,7 +210,7 @@ impl Show {
             out.write_all(&letter.record.body)?;
             return Ok(out.write_all(b"}\n")?);
         }
-        for (name, value) in [
+        let rows = [
             ("id", letter.id.as_str()),
             ("time", &letter.time.to_string()),
             ("destination", &letter.destination),
@@ -217,10 +218,9 @@ impl Show {
             ("attempts", &letter.attempts.to_string()),
             ("reason", &letter.reason),
             ("record", &String::from_utf8_lossy(&letter.record.body)),
-        ] {
-            writeln!(out, "{name:<11}  {}", escaped(value))?;
-        }
-        Ok(())
+        ]
+        .map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
+        Ok(out.write_all(table(&rows, 0).as_bytes())?)
     }
 }
 

@@ -11,9 +11,7 @@ use super::expression::{Typed, refused};
 use super::filter_test::Test;
 use super::progress::Progress;
 use super::{Failure, Outcome, OutputFormat, bench, paint};
-use crate::config::Config;
-use crate::event::{Event, SlotPlan, Slots};
-use crate::filter::{self, EvalError, Explainer};
+use crate::filter::{self, Decision, EvalError};
 use crate::pipeline::{SubscriptionCounts, Trial};
 use crate::report::{counted, escaped, line_column};
 
@@ -112,15 +110,15 @@ impl Eval {
     fn run(self) -> Outcome {
         let config = self.typed.settings()?;
         let source = self.typed.source(&config, self.fields.clone())?;
-        let trial = Trial::new(source).map_err(Failure::work)?;
+        let trial = if self.explain { Trial::explaining(source) } else { Trial::new(source) };
+        let trial = trial.map_err(Failure::work)?;
         let input: Box<dyn BufRead> = match &self.events {
             Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
                 Failure::work(format!("{} cannot be read: {error}", path.display()))
             })?)),
             None => Box::new(io::stdin().lock()),
         };
-        let explanation = self.explain.then(|| self.explanation(&config)).transpose()?;
-        let lines = self.print_matches(&trial, input, explanation.as_ref())?;
+        let lines = self.print_matches(&trial, input)?;
         self.print_counts(&trial.counts(), &lines)?;
         if lines.bad > 0 {
             return Err(Failure::work("some lines are not events"));
@@ -156,20 +154,7 @@ impl Eval {
         Ok(())
     }
 
-    fn explanation(&self, config: &Config) -> Result<Explanation, Failure> {
-        let event_type = self.typed.event_type(config)?;
-        let checked = filter::check(&self.typed.expression, event_type).map_err(Failure::work)?;
-        let mut plan = SlotPlan::default();
-        let explainer = checked.explainer(&mut plan);
-        Ok(Explanation { plan, explainer })
-    }
-
-    fn print_matches(
-        &self,
-        trial: &Trial,
-        input: impl BufRead,
-        explanation: Option<&Explanation>,
-    ) -> Result<Lines, Failure> {
+    fn print_matches(&self, trial: &Trial, input: impl BufRead) -> Result<Lines, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut lines = Lines::default();
         for (number, line) in input.split(b'\n').enumerate() {
@@ -179,11 +164,9 @@ impl Eval {
                 continue;
             }
             match trial.read(&text) {
-                Ok((event, _)) if event.event_type != self.typed.event_type.as_str() => {
-                    lines.other_types += 1;
-                }
+                Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,
                 Ok(event) => {
-                    let told = explanation.map(|it| it.of(&event.0, self.output));
+                    let told = trial.explain(&event.0).map(|it| explain(&it, self.output));
                     let body = trial.matches(&event);
                     if self.output == OutputFormat::Json {
                         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
@@ -210,30 +193,19 @@ impl Eval {
     }
 }
 
-/// What says for each event which part of the filter decided it, and why.
-struct Explanation {
-    plan: SlotPlan,
-    explainer: Explainer,
-}
-
-impl Explanation {
-    /// A line for people, or the same as JSON.
-    fn of(&self, event: &Event<'_>, output: OutputFormat) -> String {
-        let mut slots = Slots::new();
-        self.plan.extract(event, &mut slots);
-        let decision = self.explainer.decide(&slots);
-        if output != OutputFormat::Json {
-            return decision.to_string();
-        }
-        let terms = decision.terms.iter().map(|term| {
-            let mut json = outcome(term.text, &term.value);
-            json["fields"] = term.fields.iter().map(|(name, json)| (*name, json.clone())).collect();
-            json
-        });
-        let mut json = outcome(decision.text, &decision.value);
-        json["terms"] = terms.collect();
-        json.to_string()
+/// What decided an event: a line for people, or the same as JSON.
+fn explain(decision: &Decision<'_>, output: OutputFormat) -> String {
+    if output != OutputFormat::Json {
+        return decision.to_string();
     }
+    let terms = decision.terms.iter().map(|term| {
+        let mut json = outcome(term.text, &term.value);
+        json["fields"] = term.fields.iter().map(|(name, json)| (*name, json.clone())).collect();
+        json
+    });
+    let mut json = outcome(decision.text, &decision.value);
+    json["terms"] = terms.collect();
+    json.to_string()
 }
 
 /// A part of a filter with its value, for programs.

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::access::Access;
+use super::table::table;
 use super::{Failure, Outcome, OutputFormat, block_on, load, load_beside_journal};
 use crate::api::{ApiSettings, ledger_to_json};
 use crate::journal::{Durability, read_accounts};
@@ -125,19 +126,12 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
 }
 
 fn print(out: &mut impl io::Write, destinations: &[Value]) -> io::Result<()> {
-    let id = |it: &Value| escaped(it["id"].as_str().unwrap_or_default()).into_owned();
-    let wide = destinations.iter().map(|it| id(it).len()).chain([11]).max().unwrap_or(0);
-    write!(out, "{:<wide$}", "destination")?;
-    for column in COLUMNS {
-        write!(out, "  {column:>13}")?;
-    }
-    writeln!(out)?;
-    for destination in destinations {
-        write!(out, "{:<wide$}", id(destination))?;
-        for column in COLUMNS {
-            write!(out, "  {:>13}", destination[column].as_i64().unwrap_or(0))?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
+    let head = ["destination"].iter().chain(&COLUMNS).map(|&it| it.to_owned()).collect();
+    let row = |it: &Value| {
+        let id = it["id"].as_str().unwrap_or_default().to_owned();
+        let count = |column: &&str| it[*column].as_i64().unwrap_or(0).to_string();
+        [id].into_iter().chain(COLUMNS.iter().map(count)).collect()
+    };
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(destinations.iter().map(row)).collect();
+    out.write_all(table(&rows, COLUMNS.len()).as_bytes())
 }

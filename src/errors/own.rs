@@ -103,6 +103,12 @@ pub(super) const CODES: &[ErrorCode] = &[
          `ingest.http.trusted_proxies`.",
     ),
     entry(
+        "ERR_SLUICEGATE_1113",
+        "the subscriptions are being changed all the time; nothing of the body was kept",
+        "Send the body again after `Retry-After`. If it goes on, look for a program that changes them \
+         without end.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

@@ -319,7 +319,7 @@ impl Request {
             let items = remote.list(&path, key, query, most).await?;
             let mut out = io::stdout().lock();
             match output {
-                OutputFormat::Table => show::table(&mut out, columns, &items)?,
+                OutputFormat::Table => show::list(&mut out, columns, &items)?,
                 OutputFormat::Json => writeln!(out, "{:#}", Value::Array(items))?,
             }
             return Ok(());

@@ -6,7 +6,7 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-use super::super::table::table as lines_of;
+use super::super::table::table;
 use crate::control::Kind;
 use crate::report::{counted, escaped};
 
@@ -38,34 +38,31 @@ pub(super) fn columns(kind: Kind) -> &'static [&'static str] {
 }
 
 /// A list: a line of names, then a line for each.
-pub(super) fn table(out: &mut impl io::Write, names: &[&str], items: &[Value]) -> io::Result<()> {
+pub(super) fn list(out: &mut impl io::Write, names: &[&str], items: &[Value]) -> io::Result<()> {
     let head = names.iter().map(|&name| name.to_owned()).collect();
     let row = |item: &Value| names.iter().map(|&name| cut(cell(&item[name]))).collect();
     let rows: Vec<Vec<String>> = [head].into_iter().chain(items.iter().map(row)).collect();
-    out.write_all(lines_of(&rows, 0).as_bytes())
+    out.write_all(table(&rows, 0).as_bytes())
 }
 
 /// A resource: a line for each field that holds something.
 pub(super) fn one(out: &mut impl io::Write, resource: &Value) -> io::Result<()> {
     let none = Map::new();
     let members = resource.as_object().unwrap_or(&none);
-    let width = members.keys().map(String::len).max().unwrap_or(0);
     // The id first, whatever order the answer has.
     let (id, rest): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| *name == "id");
+    let mut rows = Vec::new();
     for (name, value) in id.into_iter().chain(rest) {
-        let name = escaped(name);
-        match value {
-            Value::Null => {}
-            Value::String(text) if text.is_empty() => {}
-            Value::Array(list) if list.is_empty() => {}
-            Value::String(text) => writeln!(out, "{name:width$}  {}", escaped(text))?,
-            other => {
-                let json = without_nulls(other).to_string();
-                writeln!(out, "{name:width$}  {}", escaped(&json))?;
-            }
-        }
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) if text.is_empty() => continue,
+            Value::Array(list) if list.is_empty() => continue,
+            Value::String(text) => text.clone(),
+            other => without_nulls(other).to_string(),
+        };
+        rows.push(vec![name.clone(), text]);
     }
-    Ok(())
+    out.write_all(table(&rows, 0).as_bytes())
 }
 
 /// An object without its empty members: a target names every service there is.
@@ -87,7 +84,7 @@ pub(super) fn trial(out: &mut impl io::Write, answer: &Value) -> io::Result<()> 
     match answer["terms"].as_array() {
         Some(terms) if !terms.is_empty() => {
             writeln!(out, "\nwhat decided:")?;
-            table(out, &["term", "true", "false", "errors"], terms)
+            list(out, &["term", "true", "false", "errors"], terms)
         }
         _ => Ok(()),
     }
@@ -151,7 +148,7 @@ mod tests {
         ];
         let names = ["id", "description", "target", "created_at"];
         assert_eq!(
-            printed(|out| table(out, &names, &items)),
+            printed(|out| list(out, &names, &items)),
             "id     description  target         created_at\n\
              ed_1   büro         kinesis arn:s  t\n\
              ed_22  -            debug          t\n"
