@@ -106,7 +106,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens journal, destinations and listeners, in this order, and starts. `recovery` is told while
+    /// Opens journal, destinations and listeners, in this order, and starts. `recovery` learns of it while
     /// the journal is recovered how many bytes have been read, and how many there are to read.
     ///
     /// # Errors

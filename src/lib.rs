@@ -16,10 +16,10 @@
 //! - [`store`]: what users made through the API, sealed, in one SQLite file
 //! - [`journal`]: the one log of records between senders and destinations; cursors, dead letters
 //! - [`pipeline`]: the life of an event: dispatch (one call) and delivery (one task a destination)
-//! - [`control`]: the control plane: changes of resources, checked, saved, put into force, told
+//! - [`control`]: the control plane: changes of resources, checked, saved, put into force, published
 //! - [`http`]: HTTP listeners in bounds: connections, TLS, time limits, bearer tokens, error answers
-//! - [`ingest`]: the entrances: events in over HTTP
-//! - [`api`]: the API listener: operations routes and the control API; decides nothing
+//! - [`ingest`]: the entrances: events in over HTTP, from Kafka and on standard input
+//! - [`api`]: the API listener: operations routes and the control API; who may ask, and how often
 //! - [`config`]: settings file → validated settings, all mistakes reported at once
 //! - [`daemon`]: opens, reloads, drains and stops everything; the only room that sees all others
 //! - [`cli`]: the command line, one file a command

@@ -1,6 +1,7 @@
 //! The API listener: the operations routes, and the control API with ngrok's routes and manners.
 //!
-//! It translates between HTTP and the control plane and decides nothing.
+//! It decides who may ask and how often, and translates between HTTP and the control plane, which
+//! decides what a change may be.
 
 mod answer;
 mod control;
@@ -51,7 +52,7 @@ pub struct ApiSettings {
     /// that each request names.
     pub public_url: Option<String>,
     /// Whether a restriction of the type `api` refuses anybody: without it, whoever shut themselves
-    /// out can mend the restriction.
+    /// out can fix the restriction.
     pub enforce_ip_restrictions: bool,
     /// Whether TLS is spoken, and with which certificate.
     pub tls: Option<TlsSettings>,

@@ -20,7 +20,7 @@ const ADDRESS_VARIABLE: &str = "SLUICEGATE_API_URL";
 /// The environment variable that holds the API key.
 const KEY_VARIABLE: &str = "SLUICEGATE_API_KEY";
 
-/// Largest key file: a key has some fifty bytes, and a file given by mistake is told as one.
+/// Largest key file: a key has some fifty bytes, and a file given by mistake is reported as one.
 const MAX_KEY_FILE: u64 = 4_096;
 
 // The key itself is never an argument: every process of the machine could read it.

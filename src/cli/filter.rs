@@ -166,15 +166,15 @@ impl Eval {
             match trial.read(&text) {
                 Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,
                 Ok(event) => {
-                    let told = trial.explain(&event.0).map(|it| explain(&it, self.output));
+                    let explained = trial.explain(&event.0).map(|it| explain(&it, self.output));
                     let body = trial.matches(&event);
                     if self.output == OutputFormat::Json {
                         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
-                        writeln!(out, "{}", result_line(number + 1, body, told))?;
+                        writeln!(out, "{}", result_line(number + 1, body, explained))?;
                         continue;
                     }
-                    if let Some(told) = told {
-                        writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&told))?;
+                    if let Some(explained) = explained {
+                        writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&explained))?;
                     }
                     if let Some(body) = body {
                         out.write_all(&body)?;

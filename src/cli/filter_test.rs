@@ -149,11 +149,11 @@ impl Case {
         let matches = body.is_some();
         if matches != self.matches {
             let says = |matches: bool| if matches { "a match" } else { "no match" };
-            let mut told = format!("expected {}, got {}", says(self.matches), says(matches));
+            let mut difference = format!("expected {}, got {}", says(self.matches), says(matches));
             if let Some(error) = self.trial.counts().last_filter_error {
-                told += &format!(": {error}");
+                difference += &format!(": {error}");
             }
-            return Err(told);
+            return Err(difference);
         }
         let (Some(expected), Some(body)) = (&self.projection, body) else { return Ok(()) };
         let found: Json = serde_json::from_slice(&body).map_err(|error| error.to_string())?;

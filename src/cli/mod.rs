@@ -119,7 +119,7 @@ enum OutputFormat {
 enum Failure {
     /// The work failed: exit code 1.
     Work(String),
-    /// The same, told by a report with places in a filter, which is shown in colours on a terminal.
+    /// The same, said by a report with places in a filter, which is shown in colours on a terminal.
     Report(String),
     /// The arguments are wrong in a way that the parser of arguments cannot see: exit code 2.
     Usage(String),

@@ -426,7 +426,7 @@ impl<'d> Setting<'d> {
         Section { context, entries, place, path, asked: Vec::new() }
     }
 
-    /// The node, unless there is none, its mistake is told already, or it says nothing.
+    /// The node, unless there is none, its mistake is reported already, or it says nothing.
     fn given(&self) -> Option<&'d Node> {
         let node = self.node?;
         match &node.value {

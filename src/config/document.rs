@@ -51,7 +51,7 @@ pub struct Document {
     mistakes: Mistakes,
 }
 
-/// Opens a settings file, its format told by the extension. `env` looks up the variables that the
+/// Opens a settings file, its format known by the extension. `env` looks up the variables that the
 /// file refers to.
 ///
 /// # Errors
@@ -157,7 +157,7 @@ fn refuse_nothing(root: Node) -> Result<Node, Mistake> {
         Value::Map(entries) if !entries.is_empty() => Ok(root),
         Value::Map(_) | Value::Null => Err(Mistake::of_file("the file sets nothing")
             .help("to run with all defaults, start without a settings file")),
-        // A tag on the whole file; told already, and no reason to decode.
+        // A tag on the whole file; reported already, and no reason to decode.
         Value::Mistaken => Err(Mistake::at(root.span, "the file is no section of settings")),
         _ => Err(Mistake::at(root.span, "the file must be a section: names and their values")),
     }

@@ -197,7 +197,7 @@ mod tests {
         ) {
             let theirs = serde_json::from_str::<Json>(&text);
             prop_assume!(!theirs.as_ref().is_err_and(|error| error.to_string().contains("range")));
-            // An empty file is told apart later, for all formats alike.
+            // An empty file is recognised later, for all formats alike.
             let ours = check(&text).is_ok_and(|node| node.span != Span::default());
             // Names given twice are refused here only.
             prop_assert!(!ours || theirs.is_ok(), "{}", text);

@@ -6,7 +6,7 @@ use super::decode::Section;
 use super::mistakes::Mistake;
 use crate::http::{ClientCa, TlsSettings, TrustedProxies};
 
-/// Reads `tls` and tries its files, so that a mistake in them is told before anything starts.
+/// Reads `tls` and tries its files, so that a mistake in them is reported before anything starts.
 pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
     listener.optional("tls").section(|section| {
         let certificate = section.required("certificate").string();

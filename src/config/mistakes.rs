@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::report::{Span, caret, line_column};
 
-/// Most mistakes that are printed; the rest are only counted. A person mends a screenful at a time,
+/// Most mistakes that are printed; the rest are only counted. A person fixes a screenful at a time,
 /// and a file of another kind altogether would give one for each of its lines.
 pub const MAX_SHOWN: usize = 200;
 
-/// Something in the settings that must be mended.
+/// Something in the settings that must be fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     place: Option<Span>,
@@ -145,9 +145,9 @@ mod tests {
     #[test]
     fn mistakes_stand_in_the_order_of_the_file_and_are_counted() {
         let mut mistakes = Mistakes::new("s.yaml", "a: 1\nb: 2");
-        mistakes.push(Mistake::at(span(5, 6), "second").help("mend it"));
+        mistakes.push(Mistake::at(span(5, 6), "second").help("fix it"));
         mistakes.push(Mistake::at(span(0, 1), "first"));
-        mistakes.push(Mistake::at(span(5, 6), "second").help("mend it"));
+        mistakes.push(Mistake::at(span(5, 6), "second").help("fix it"));
         let shown = "\
 s.yaml:1:1: first
   |
@@ -158,7 +158,7 @@ s.yaml:2:1: second
   |
 2 | b: 2
   | ^
-  = help: mend it
+  = help: fix it
 
 2 mistakes in s.yaml";
         assert_eq!(mistakes.to_string(), shown);

@@ -180,7 +180,7 @@ fn read_subscription(
         }
     }
     if sources.as_ref().is_none_or(Vec::is_empty) || destinations.is_empty() {
-        return None; // told already, by what was asked for or left out
+        return None; // reported already, by what was asked for or left out
     }
     Subscription::new(id?, description, sources?, destinations)
         .map_err(|error| refuse(section, "sources", &error))

@@ -23,7 +23,7 @@ use crate::resources::Resources;
 use crate::sinks::Secret;
 
 /// The JSON Schema of the settings file, for editors. What it cannot say (that a filter compiles,
-/// that a destination exists) is told by [`Config::load`] only.
+/// that a destination exists) shows in [`Config::load`] only.
 pub const SCHEMA: &str = include_str!("schema.json");
 
 /// Where the daemon keeps its data unless told otherwise.
@@ -53,7 +53,7 @@ const MAX_WINDOW: Duration = Duration::from_secs(86_400);
 /// Largest value for sizes of bodies and events.
 const MAX_BODY: u64 = 1 << 30;
 
-/// Everything the daemon is told before it starts.
+/// Everything the daemon is reported before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Event types, destinations, subscriptions.
@@ -87,7 +87,7 @@ impl Config {
     /// What holds where no file is given: everything by default, no destinations, no subscriptions.
     ///
     /// # Errors
-    /// None that can be mended: all defaults fit together.
+    /// None that can be fixed: all defaults fit together.
     pub fn defaults() -> Result<Config, Mistakes> {
         Config::read(&Document::empty())
     }

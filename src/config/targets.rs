@@ -17,7 +17,7 @@ pub(super) fn read_target(section: &mut Section<'_>, plain: &PlainHttpHosts) -> 
     ])
 }
 
-/// What all AWS targets are told: the resource's ARN, who we are, and where the service is.
+/// What all AWS targets share: the resource's ARN, who we are, and where the service is.
 struct Aws<'d> {
     arn: Option<Text<'d>>,
     auth: Option<Auth>,

@@ -159,7 +159,7 @@ impl<'s> Reader<'s, '_> {
     }
 
     /// What an alias stands for. Its parts keep the places where they are written, and where they
-    /// would be mended; the whole stands where the alias does.
+    /// would be fixed; the whole stands where the alias does.
     fn alias(&mut self, anchor: usize, span: Span, depth: usize) -> Result<Node, Mistake> {
         let node = self
             .anchors

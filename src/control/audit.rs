@@ -1,4 +1,4 @@
-//! Audit events: what is told of a change, and to whom it is ascribed.
+//! Audit events: what is published of a change, and to whom it is ascribed.
 
 use serde_json::{Map, Value, json};
 

@@ -287,7 +287,7 @@ impl Control {
             kind: object.kind.spec().path.to_owned(),
             id: object.id.clone(),
         };
-        let told = |verb, object: &Object| {
+        let audit_event = |verb, object: &Object| {
             let by = (&asked.caller, asked.base.as_str());
             let answer = object.answer(&asked.base);
             audit::event((object.kind, verb), answer, by, &self.identity.account_id)
@@ -296,10 +296,10 @@ impl Control {
         let mut events = Vec::new();
         for object in with_it {
             changes.push(gone(&object));
-            events.extend(told(Verb::Deleted, &object));
+            events.extend(audit_event(Verb::Deleted, &object));
             world.remove(object.kind, &object.id);
         }
-        events.extend(told(verb, &object));
+        events.extend(audit_event(verb, &object));
         let kind = object.kind;
         if verb == Verb::Deleted {
             changes.push(gone(&object));
@@ -393,7 +393,7 @@ impl Control {
         let target = match (input.get("target").filter(|it| !it.is_null()), before) {
             (Some(asked), before) => targets::read(asked, before.as_ref(), plain)?,
             (None, Some(before)) => before,
-            (None, None) => return Ok(()), // told as missing by the creation
+            (None, None) => return Ok(()), // reported as missing by the creation
         };
         let sink = self.pipeline.open(&target).await.map_err(|error| {
             Refusal::invalid("ERR_SLUICEGATE_1305", format!("the target cannot be opened: {error}"))

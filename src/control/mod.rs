@@ -1,6 +1,6 @@
 //! The control plane: the resources that users manage while the daemon runs.
 //!
-//! A change is checked against everything else there is, prepared, saved, put into force, and told
+//! A change is checked against everything else there is, prepared, saved, put into force, and published
 //! as an audit event, in this order; whoever gets an answer sees the change in force. Changes are
 //! made one at a time and are not cut short when their caller goes away. Reading never waits for
 //! them. It speaks in JSON objects, as requests and answers have them, and knows nothing of HTTP.

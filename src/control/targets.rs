@@ -230,7 +230,7 @@ pub(super) fn write(target: &Target) -> Value {
 /// A target of the store as answers and events show it: with null for every secret, and asterisks
 /// for a callback's query.
 ///
-/// It is read and written anew, so that what is hidden is told by the types of its settings. Of a
+/// It is read and written anew, so that what is hidden follows from the types of its settings. Of a
 /// row that cannot be read, nothing is known to be no secret, and nothing is shown.
 pub(super) fn shown(kept: &Value) -> Value {
     match read_kept(kept) {

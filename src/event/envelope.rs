@@ -114,7 +114,7 @@ impl<'e> Event<'e> {
         Event::parse_with(text, now, random, |cursor, _| cursor.skip(1))
     }
 
-    /// The same, with the object's text stepped over by `object`, which is told the event's type if
+    /// The same, with the object's text stepped over by `object`, which is given the event's type if
     /// that was seen before.
     pub(super) fn parse_with(
         text: &'e str,

@@ -2,7 +2,7 @@
 //!
 //! The one reader of lines for all entrances and for the command line. Pure and synchronous. A text
 //! that is no UTF-8 does not spoil its neighbours, except in one JSON array, whose elements cannot be
-//! told apart once its syntax is broken.
+//! distinguished once its syntax is broken.
 
 use std::ops::Range;
 

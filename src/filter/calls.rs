@@ -323,7 +323,7 @@ fn member_of(name: &str, nodes: &[Node], types: &[Type]) -> Option<(Node, Text<'
     }
 }
 
-/// What would mend common mismatches of types.
+/// What would fix common mismatches of types.
 fn overload_help(name: &str, types: &[Type]) -> Option<&'static str> {
     let number = |found: &Type| matches!(found, Type::Int | Type::Uint | Type::Double);
     match (name, types) {

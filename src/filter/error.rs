@@ -1,6 +1,6 @@
 //! What can go wrong: mistakes found when a filter is saved, and errors of one evaluation.
 //!
-//! Mistakes carry places and help because a person mends them; evaluation errors are counted by
+//! Mistakes carry places and help because a person fixes them; evaluation errors are counted by
 //! the thousand, so making one allocates little or nothing.
 
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Mistake {
     pub span: Span,
     /// What is wrong.
     pub message: String,
-    /// What would mend it, if that can be told.
+    /// What would fix it, if that is known.
     pub help: Option<String>,
     /// Whether it is a field that the event type does not have, which has a code of its own.
     pub(super) unknown_field: bool,

@@ -89,7 +89,7 @@ fn syntax_mistake(source: &str, error: &pest::error::Error<Rule>) -> Mistake {
 }
 
 /// A character outside strings that no token has: one that cannot be seen is named, others may look
-/// like one that is meant, so that their number is told.
+/// like one that is meant, so that their number is reported.
 fn unexpected_character(span: Span, char: char) -> Mistake {
     if let Some(name) = name_of_hidden(char) {
         let what = if char.is_whitespace() { "put a plain space here" } else { "take it out" };

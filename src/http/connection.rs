@@ -1,4 +1,4 @@
-//! One connection: its handshake, if the listener speaks TLS, and then its requests, each told who
+//! One connection: its handshake, if the listener speaks TLS, and then its requests, each marked with who
 //! the client is.
 
 use std::net::IpAddr;

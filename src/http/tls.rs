@@ -170,7 +170,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the files, and goes on looking at them until this is dropped. A change that cannot be
-    /// used is told once and leaves what there was in force.
+    /// used is reported once and leaves what there was in force.
     pub(super) fn open(settings: TlsSettings) -> Result<Tls, TlsError> {
         let files = settings.read()?;
         let (sender, current) = watch::channel(Arc::new(settings.configure(&files)?));

@@ -1,5 +1,5 @@
-//! Dead letters: records that their destination's service will never take, and events from Kafka
-//! that were rejected (HTTP's senders are told instead), kept for a person.
+//! Dead letters: records that their destination's service will never take, and events from Kafka and
+//! standard input that were rejected (HTTP's senders are told instead), kept for a person.
 //!
 //! Two files in the journal's folder, both only ever appended to while anybody uses them, so that
 //! the command line may work beside the daemon:

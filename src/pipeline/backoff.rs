@@ -18,8 +18,8 @@ pub(super) struct Backoff {
 pub(super) const TRANSIENT: Backoff =
     Backoff { first: Duration::from_millis(100), most: Duration::from_secs(30) };
 
-/// After a refusal that a person must mend: slower, since trying faster helps nobody; at most a
-/// minute, so that mending shows while the person still looks.
+/// After a refusal that a person must fix: slower, since trying faster helps nobody; at most a
+/// minute, so that fixing shows while the person still looks.
 pub(super) const CONFIGURATION: Backoff =
     Backoff { first: Duration::from_secs(2), most: Duration::from_secs(60) };
 

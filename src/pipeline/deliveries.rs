@@ -1,7 +1,7 @@
 //! The destinations in force: which delivery tasks run, with what settings, and what they tell.
 //!
 //! It starts tasks, hands them new settings and ends those of destinations that are gone and empty.
-//! What a task does with its records is told in `delivery`; it opens no connection.
+//! What a task does with its records is described in `delivery`; it opens no connection.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

@@ -12,7 +12,7 @@ pub enum State {
     Healthy,
     /// Some records wait to be sent again.
     Retrying,
-    /// The service refuses until somebody mends a setting; everything is kept.
+    /// The service refuses until somebody fixes a setting; everything is kept.
     Paused,
 }
 

@@ -1,6 +1,6 @@
 //! The subscriptions in force: a snapshot with a number, for whoever dispatches a body.
 //!
-//! A change makes a new snapshot with the next number. The journal is told the number and refuses an
+//! A change makes a new snapshot with the next number. The journal is given the number and refuses an
 //! append that was dispatched by an older one, so that no lock is held from dispatch to append.
 
 use std::sync::{Arc, Mutex};

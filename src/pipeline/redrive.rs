@@ -37,7 +37,7 @@ pub async fn redrive(destination: &Destination, sink: &Sink, records: &[Arc<Reco
 const MOST_TRIES: u32 = 9;
 
 /// The same, but what failed is sent again, with pauses, until it is taken or nothing more is for
-/// half a minute. A fault that somebody must mend ends it at once. One verdict a record, the last.
+/// half a minute. A fault that somebody must fix ends it at once. One verdict a record, the last.
 pub async fn redrive_patiently(
     destination: &Destination,
     sink: &Sink,

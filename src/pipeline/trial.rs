@@ -24,7 +24,7 @@ impl Trial {
     /// Compiles a source.
     ///
     /// # Errors
-    /// None that the source's own check has not told already.
+    /// None that the source's own check has not reported already.
     pub fn new(source: Source) -> Result<Trial, ResourceError> {
         Trial::of(vec![source])
     }
@@ -33,7 +33,7 @@ impl Trial {
     /// verdict is still that of dispatch.
     ///
     /// # Errors
-    /// None that the source's own check has not told already.
+    /// None that the source's own check has not reported already.
     pub fn explaining(source: Source) -> Result<Trial, ResourceError> {
         let explainer = source.filter.as_ref().map(|filter| {
             let mut plan = SlotPlan::default();
@@ -46,7 +46,7 @@ impl Trial {
     /// Compiles sources of different types.
     ///
     /// # Errors
-    /// None that the sources' own checks have not told already.
+    /// None that the sources' own checks have not reported already.
     pub fn of(sources: Vec<Source>) -> Result<Trial, ResourceError> {
         let id = ResourceId::new("trial")?;
         let subscription = Subscription {

@@ -71,7 +71,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What to call a character that cannot be seen or told from a plain space, such as `U+00A0 (no-break
+/// What to call a character that cannot be seen or distinguished from a plain space, such as `U+00A0 (no-break
 /// space)`; nothing for all others, the plain space among them.
 #[must_use]
 pub fn name_of_hidden(char: char) -> Option<String> {

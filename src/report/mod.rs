@@ -1,4 +1,4 @@
-//! How mistakes are shown to the person who must mend them: place, caret and nearest name.
+//! How mistakes are shown to the person who must fix them: place, caret and nearest name.
 //!
 //! Used by the filter language and the settings file alike; and the one place that says how text from
 //! outside is shown on terminals and in text logs ([`escaped`]). It formats; it neither detects mistakes

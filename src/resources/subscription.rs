@@ -21,7 +21,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Checks a source against the catalog. All mistakes are told, not only the first.
+    /// Checks a source against the catalog. All mistakes are reported, not only the first.
     ///
     /// # Errors
     /// An unknown type, a filter that does not compile, fields that the type does not have.

@@ -236,7 +236,7 @@ fn advice(code: &str, call: &Call) -> Option<String> {
             format!("look at the KMS key that encrypts `{resource}`")
         }
         "ResourceNotFoundException" => {
-            format!("create `{resource}`, or mend the ARN: its region and account count too")
+            format!("create `{resource}`, or correct the ARN: its region and account count too")
         }
         _ => return None,
     })

@@ -172,7 +172,9 @@ impl Callback {
                     (FaultKind::Configuration, true) => {
                         "; redirects are not followed: give the URL they lead to"
                     }
-                    (FaultKind::Configuration, false) => "; mend `callback_url`, or the receiver",
+                    (FaultKind::Configuration, false) => {
+                        "; correct `callback_url`, or the receiver"
+                    }
                     _ => "",
                 };
                 let asks = kind != FaultKind::Configuration;

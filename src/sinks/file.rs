@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_directory_in_the_files_place_is_for_somebody_to_mend() {
+    async fn a_directory_in_the_files_place_is_for_somebody_to_fix() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events");
         fs::create_dir(&path).unwrap();
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_only_a_person_can_mend_pause_the_destination() {
+    fn errors_that_only_a_person_can_fix_pause_the_destination() {
         for (kind, expected) in [
             (ErrorKind::PermissionDenied, FaultKind::Configuration),
             (ErrorKind::NotFound, FaultKind::Configuration),

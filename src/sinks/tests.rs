@@ -212,7 +212,7 @@ async fn a_missing_log_group_waits_for_its_owner() {
     let fault = Fault::new(
         FaultKind::Configuration,
         "`logs:CreateLogStream` was answered with `ResourceNotFoundException`: because; \
-                  create `arn:aws:logs:us-east-1:123456789012:log-group:events`, or mend the ARN: \
+                  create `arn:aws:logs:us-east-1:123456789012:log-group:events`, or correct the ARN: \
                   its region and account count too"
             .to_owned(),
     );

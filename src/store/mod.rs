@@ -208,7 +208,7 @@ impl Store {
         Ok(connection.query_row(value, [name], |row| row.get(0))?)
     }
 
-    /// Keeps something sealed from the first start on, so that another key is told at once. Checked
+    /// Keeps something sealed from the first start on, so that another key is noticed at once. Checked
     /// again here, since another process may have been the first.
     fn prove_key(&self) -> Result<(), StoreError> {
         let sealed = self.meta(PROOF.1, || self.key.seal(PROOF.0, PROOF.1, PROOF_TEXT))?;

@@ -58,7 +58,7 @@ fn refusals_pause_and_outages_are_waited_out_without_a_loss() {
     };
     let status = daemon.wait_for("paused", is("paused"));
     let said = status["destinations"][0]["last_error"].as_str().unwrap();
-    assert!(said.contains("answered 403 Forbidden: because; mend"), "{said}");
+    assert!(said.contains("answered 403 Forbidden: because; correct"), "{said}");
     assert!(!said.contains("s3cret"), "{said}");
     receiver.set(503);
     daemon.wait_for("retrying", is("retrying"));

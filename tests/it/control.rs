@@ -287,7 +287,7 @@ fn every_change_is_told_as_an_audit_event() {
     let client = Client::new(&daemon);
     let receiver = Receiver::start(200, None);
     let target = json!({"debug": {"callback_url": format!("http://{}/", receiver.address)}});
-    let told =
+    let subscribed =
         client.must("POST /event_destinations", &json!({"format": "json", "target": target}));
     let stems = [
         "api_key",
@@ -304,7 +304,7 @@ fn every_change_is_told_as_an_audit_event() {
     let types: Vec<String> =
         stems.iter().flat_map(|stem| verbs.map(|verb| format!("{stem}_{verb}.v0"))).collect();
     let sources: Vec<Value> = types.iter().map(|it| json!({"type": it})).collect();
-    let body = json!({"sources": sources, "destination_ids": [id(&told)]});
+    let body = json!({"sources": sources, "destination_ids": [id(&subscribed)]});
     let subscription = client.must("POST /event_subscriptions", &body);
     let policy = client.must("POST /ip_policies", &json!({"description": "office"}));
     let line = format!("/ip_policies/{}", id(&policy));

@@ -111,7 +111,7 @@ fn memory_does_not_grow_with_what_waits_through_an_outage() {
 }
 
 #[test]
-fn a_refusal_that_a_person_must_mend_pauses_and_keeps_everything() {
+fn a_refusal_that_a_person_must_fix_pauses_and_keeps_everything() {
     let fake = FakeKinesis::start(Mood::Denying);
     let daemon = Daemon::start(&settings(&fake));
     let events = generate("http_request_complete.v0", 100, 23);

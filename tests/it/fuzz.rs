@@ -1,6 +1,6 @@
 //! The bodies of the fuzz targets on mutated filters: those of the library, and those of the page.
 //!
-//! It needs no fuzzer. Each case has a seed of its own, which is told when the case fails; with
+//! It needs no fuzzer. Each case has a seed of its own, which is printed when the case fails; with
 //! `SLUICEGATE_FUZZ_SEED=<seed>` only that case runs. `SLUICEGATE_FUZZ_CASES` sets how many run.
 
 use std::ops::Range;

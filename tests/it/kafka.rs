@@ -175,7 +175,7 @@ fn brokers_that_are_away_are_told_and_waited_for() {
     let file = folder.path().join("out.ndjson");
     let daemon = Daemon::start(&(ingest(&brokers) + &to_file(&file)));
     let error = |status: &Value| status["ingest"]["kafka"]["error"].is_string();
-    let status = daemon.wait_for("the error is told", error);
+    let status = daemon.wait_for("the error shows", error);
     assert_eq!(status["ingest"]["kafka"]["state"], "joining");
     daemon.wait_for_log("Kafka ingest does not work as it should");
     mock.broker_up(1).unwrap();

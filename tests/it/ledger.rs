@@ -139,14 +139,14 @@ fn events_that_match_nothing_are_in_the_ledger_too_and_stay_there() {
         settings(folder.path(), &fake).replace(">= 400", ">= 1000").replace("'get'", "'no'");
     let daemon = Daemon::start(&settings);
     daemon.send(&generate("http_request_complete.v0", 700, 52));
-    let told = |daemon: &Daemon| {
+    let totals = |daemon: &Daemon| {
         let ledger = read(daemon);
         let copy = entry(&ledger, "copy");
         (count(copy, "accepted"), count(copy, "filtered_out"), count(copy, "delivered"))
     };
-    assert_eq!(told(&daemon), (700, 700, 0));
+    assert_eq!(totals(&daemon), (700, 700, 0));
     daemon.stop();
-    assert_eq!(told(&Daemon::start(&settings)), (700, 700, 0));
+    assert_eq!(totals(&Daemon::start(&settings)), (700, 700, 0));
 }
 
 #[test]

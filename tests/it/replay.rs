@@ -117,8 +117,8 @@ fn what_cannot_be_replayed_is_told_with_the_reason() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("go on with --since 20"), "{said}");
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("records not delivered: ") && told.contains("PutRecords"), "{told}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("records not delivered: ") && text.contains("PutRecords"), "{text}");
     assert!(set.repeated().is_empty());
 }
 
@@ -128,9 +128,9 @@ fn a_replay_goes_on_through_faults_that_pass() {
     set.fake.set(Mood::Throttling);
     // Of a single record the fake would refuse every try.
     let said = sluicegate(&set.arguments(&["--since", "1h"]), "");
-    let told = String::from_utf8(said.stdout).unwrap();
-    let delivered = told.lines().find(|line| line.contains("delivered to stream"));
+    let text = String::from_utf8(said.stdout).unwrap();
+    let delivered = text.lines().find(|line| line.contains("delivered to stream"));
     let count: u32 = delivered.and_then(|line| line.split(' ').next()?.parse().ok()).unwrap();
-    assert!(count > 400, "more than one try each: {told}");
+    assert!(count > 400, "more than one try each: {text}");
     assert_eq!(set.repeated().len() as u32, count);
 }

@@ -114,7 +114,7 @@ fn a_certificate_is_replaced_while_running_and_a_broken_one_is_not_taken() {
         assert!(began.elapsed() < Duration::from_secs(60), "never replaced:\n{}", daemon.log());
         pause();
     }
-    assert_eq!(daemon.log().matches("not replaced").count(), 1, "told once");
+    assert_eq!(daemon.log().matches("not replaced").count(), 1, "logged once");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Fields on the command line: `FIELD=VALUE` and `--data`, read by the table of kinds.
 //!
-//! It looks at names and JSON types, so that a slip of the pen is told before anything is sent.
+//! It looks at names and JSON types, so that a slip of the pen is reported before anything is sent.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -341,7 +341,7 @@ impl Api {
     pub(super) fn run(self) -> Outcome {
         let Options { access, output } = self.options;
         let remote = || Remote::new(&access);
-        // Mistakes in the arguments are told before anything is asked for, be it only a key.
+        // Mistakes in the arguments are reported before anything is asked for, be it only a key.
         let request = match self.call {
             Call::TestEvent(item) => return test_event(&remote()?, &item.id, output),
             Call::Status(item) => {

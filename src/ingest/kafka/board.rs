@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn troubles_are_shown_until_they_are_mended_the_deepest_first() {
+    fn problems_are_shown_until_they_are_fixed_the_deepest_first() {
         let board = KafkaBoard::new("g");
         board.set_problem(KafkaProblem::Commit, "no commit".to_owned());
         board.set_problem(KafkaProblem::Connection, "no broker".to_owned());

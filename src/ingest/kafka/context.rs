@@ -55,7 +55,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // What matters comes as an error too, and is told from there.
+        // What matters comes as an error too, and is logged from there.
         debug!(?level, facility, message, "librdkafka");
     }
 

@@ -228,8 +228,9 @@ mod tests {
         assert!(tally(&[offer("a", 0)]).is_none(), "nothing to tell");
         let bytes = encoded(&tally(&[offer("a", 3), offer("b", 0), offer("c.d", 9)]).unwrap());
         let frame = Frame::parse(&bytes).unwrap();
-        let told: Vec<_> = frame.turned_down().map(|(id, count)| (id.to_string(), count)).collect();
-        assert_eq!(told, [("a".to_owned(), 3), ("c.d".to_owned(), 9)]);
+        let counts: Vec<_> =
+            frame.turned_down().map(|(id, count)| (id.to_string(), count)).collect();
+        assert_eq!(counts, [("a".to_owned(), 3), ("c.d".to_owned(), 9)]);
         assert!(!frame.is_for(&ResourceId::new("a").unwrap()));
         let bytes = encoded(&entry("id", "a 3", &["a"]));
         assert_eq!(Frame::parse(&bytes).unwrap().turned_down().count(), 0);

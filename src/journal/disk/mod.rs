@@ -14,7 +14,7 @@
 //! the writer thread after one write and one `fdatasync` for all that are queued. A *read* takes
 //! records from memory while its destination keeps up, and else looks through a part of a segment on
 //! a blocking thread. The *keeper* thread saves the cursors every second and deletes what nobody
-//! needs. Recovery is told in `recovery`.
+//! needs. Recovery is described in `recovery`.
 //!
 //! Numbers:
 //! - a segment is sealed at a sixteenth of `max_bytes`, between 64 KiB and 64 MiB; an append is never
@@ -169,7 +169,7 @@ impl Disk {
         Disk::open_watched(directory, options, &|_, _| {})
     }
 
-    /// The same; `watch` is told how far recovery is.
+    /// The same; `watch` learns how far recovery is.
     pub(super) fn open_watched(
         directory: &Path,
         options: &Options,

@@ -97,7 +97,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// What a destination must have, told as simply as possible.
+/// What a destination must have, said as simply as possible.
 #[derive(Default)]
 struct Queue {
     reader: Option<Reader>,

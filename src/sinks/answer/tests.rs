@@ -80,7 +80,7 @@ fn a_fault_says_what_the_service_said_and_what_would_help() {
             "ResourceNotFoundException",
             Some(400),
             "`kinesis:PutRecords` was answered with `ResourceNotFoundException`: Some reason; \
-             create `arn:aws:kinesis:us-east-1:123456789012:stream/errors`, or mend the ARN: its \
+             create `arn:aws:kinesis:us-east-1:123456789012:stream/errors`, or correct the ARN: its \
              region and account count too",
         ),
         (

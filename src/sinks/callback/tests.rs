@@ -181,7 +181,7 @@ async fn a_fault_says_who_answered_what_without_the_secret() {
     let acks = callback.deliver(&records(&["403"]), DEFAULT_TIMEOUT).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     let expected = format!(
-        "{callback} answered 403 Forbidden: because of [31m this; mend `callback_url`, or the receiver"
+        "{callback} answered 403 Forbidden: because of [31m this; correct `callback_url`, or the receiver"
     );
     assert_eq!(fault.message, expected);
     assert!(!fault.message.contains("s3cret"));
