@@ -20,6 +20,7 @@ use tracing::debug;
 use super::answer::ErrorAnswer;
 use super::client_address::TrustedProxies;
 use super::tls::Tls;
+use super::unread::read_on;
 
 /// How long a client may take to send a request's head. Ends idle keep-alive connections too, so it
 /// is longer than any scraper's or sender's pause.
@@ -94,7 +95,7 @@ impl Connections {
         let service = service_fn(|mut request: Request<Incoming>| {
             let client = self.proxies.client(peer, request.headers());
             request.extensions_mut().insert(client);
-            router.call(request)
+            router.call(read_on(request))
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder

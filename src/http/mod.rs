@@ -8,6 +8,7 @@ mod client_address;
 mod connection;
 mod tls;
 mod token;
+mod unread;
 
 use std::future::Future;
 use std::io;
@@ -26,7 +27,7 @@ use tls::Tls;
 
 pub use answer::ErrorAnswer;
 pub use client_address::{ClientAddress, TrustedProxies};
-pub use tls::{ClientCa, TlsError, TlsSettings};
+pub use tls::{ClientCa, TlsError, TlsSettings, check_tls_file};
 pub use token::{BearerTokens, Unauthorized, bearer_token};
 
 /// How long connections may finish their request after the stop.

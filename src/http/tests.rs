@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use axum::Extension;
+use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -13,7 +14,8 @@ async fn listening() -> SocketAddr {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), None).await.unwrap();
     let address = listener.address();
     let show = async |Extension(client): Extension<ClientAddress>| client.0.to_string();
-    let router = Router::new().route("/", get(show));
+    let refuse = async || (StatusCode::PAYLOAD_TOO_LARGE, "refused");
+    let router = Router::new().route("/", get(show).post(refuse));
     let proxies = TrustedProxies::new(vec![TrustedProxies::network("127.0.0.0/8").unwrap()]);
     tokio::spawn(listener.serve(router, 4, proxies, std::future::pending()));
     address
@@ -59,4 +61,61 @@ async fn a_head_that_never_ends_is_given_up() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
+}
+
+fn post(length: usize, more: &str) -> String {
+    format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{more}\r\n")
+}
+
+/// Reads up to the end of one refusal.
+async fn refusal(stream: &mut TcpStream) -> io::Result<String> {
+    let mut said = Vec::new();
+    while !said.ends_with(b"refused") {
+        if stream.read_buf(&mut said).await? == 0 {
+            break;
+        }
+    }
+    Ok(String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn a_client_that_still_writes_sees_why_its_body_is_refused_and_may_go_on() {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(post(900_000, "").as_bytes()).await.unwrap();
+        for _ in 0..9 {
+            stream.write_all(&[b'x'; 100_000]).await.unwrap();
+        }
+        let said = refusal(&mut stream).await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 413 ") && said.ends_with("refused"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_writes_for_ever_is_cut_off() {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    stream.write_all(post(usize::MAX >> 2, "").as_bytes()).await.unwrap();
+    let mut written = 0usize;
+    while stream.write_all(&[b'x'; 100_000]).await.is_ok() {
+        written += 100_000;
+        assert!(written < 1 << 30, "a gigabyte of it was read");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_writes_nothing_more_is_not_waited_for() {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    stream.write_all(post(10, "").as_bytes()).await.unwrap();
+    let said = refusal(&mut stream).await.unwrap();
+    assert!(said.ends_with("refused"), "{said}");
+    tokio::time::pause();
+    assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0, "closed");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_not_invited_to_send_what_is_refused() {
+    let mut stream = TcpStream::connect(listening().await).await.unwrap();
+    stream.write_all(post(10, "expect: 100-continue\r\n").as_bytes()).await.unwrap();
+    let said = refusal(&mut stream).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
 }

@@ -129,6 +129,14 @@ impl ClientCa {
     }
 }
 
+/// Whether one file can be read, whatever is in it.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_tls_file(setting: &'static str, file: &Path) -> Result<(), TlsError> {
+    read(setting, file).map(drop)
+}
+
 fn refuse(setting: &'static str, file: &Path, problem: String) -> TlsError {
     TlsError { setting, file: file.to_owned(), problem }
 }

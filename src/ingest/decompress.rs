@@ -1,5 +1,6 @@
 //! `Content-Encoding`: bodies are decompressed up to a limit, so that a small bomb stays small.
 
+use std::fmt;
 use std::io::{self, Read};
 
 use axum::http::{HeaderMap, header};
@@ -18,13 +19,33 @@ pub(super) enum Encoding {
 pub(super) enum DecompressError {
     /// It has more bytes than allowed.
     TooLarge,
+    /// It asks for more memory than a zstd decoder must give.
+    WindowTooLarge,
     /// It is not what its header says.
     Corrupt(io::Error),
+}
+
+impl fmt::Display for DecompressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DecompressError::TooLarge => f.write_str("the decompressed body is too large"),
+            DecompressError::WindowTooLarge => write!(
+                f,
+                "the body's zstd window is larger than {} bytes, the most that is taken: compress it \
+                 without `--ultra` and `--long`, or with `--long={ZSTD_WINDOW_LOG_MAX}`",
+                1 << ZSTD_WINDOW_LOG_MAX
+            ),
+            DecompressError::Corrupt(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Largest window a zstd frame may ask for, as a power of two: 8 MiB, the most that the format's
 /// specification tells every decoder to support (RFC 8878, section 3.1.1.1.2).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// What libzstd says of a window past the limit (`ZSTD_getErrorName`).
+const ZSTD_WINDOW_REFUSED: &str = "Frame requires too much memory for decoding";
 
 impl Encoding {
     /// Reads the header; the header's text if we do not know it.
@@ -52,7 +73,13 @@ impl Encoding {
                 let mut decoder =
                     zstd::Decoder::with_buffer(body).map_err(DecompressError::Corrupt)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(DecompressError::Corrupt)?;
-                read_up_to(decoder, max)
+                read_up_to(decoder, max).map_err(|error| match error {
+                    // The library tells by its words only; a test holds them.
+                    DecompressError::Corrupt(error) if error.to_string() == ZSTD_WINDOW_REFUSED => {
+                        DecompressError::WindowTooLarge
+                    }
+                    error => error,
+                })
             }
         }
     }
@@ -91,6 +118,21 @@ mod tests {
         assert!(matches!(Encoding::Gzip.decode(&bomb, 1_000), Err(DecompressError::TooLarge)));
         let bomb = zstd::encode_all(&vec![0; 10_000_000][..], 3).unwrap();
         assert!(matches!(Encoding::Zstd.decode(&bomb, 1_000), Err(DecompressError::TooLarge)));
+    }
+
+    #[test]
+    fn a_zstd_window_past_the_limit_is_refused_by_its_name_and_one_at_the_limit_is_taken() {
+        let encoded = |window_log| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+            encoder.window_log(window_log).unwrap();
+            encoder.write_all(&[b'x'; 1_000]).unwrap();
+            encoder.finish().unwrap()
+        };
+        let decoded = |window_log| Encoding::Zstd.decode(&encoded(window_log), 10_000);
+        assert_eq!(decoded(ZSTD_WINDOW_LOG_MAX).unwrap(), [b'x'; 1_000]);
+        let refused = decoded(ZSTD_WINDOW_LOG_MAX + 1).unwrap_err();
+        assert!(matches!(refused, DecompressError::WindowTooLarge), "{refused}");
+        assert!(refused.to_string().contains("larger than 8388608 bytes"), "{refused}");
     }
 
     #[test]

@@ -181,6 +181,11 @@ impl Ingest {
                 "ERR_SLUICEGATE_1102",
                 format!("the decompressed body has more than {max} bytes"),
             )),
+            Err(error @ DecompressError::WindowTooLarge) => Err(ErrorAnswer::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "ERR_SLUICEGATE_1114",
+                error.to_string(),
+            )),
             Err(DecompressError::Corrupt(error)) => Err(ErrorAnswer::new(
                 StatusCode::BAD_REQUEST,
                 "ERR_NGROK_212",
@@ -241,14 +246,18 @@ fn stopping() -> ErrorAnswer {
     .retry_after(1)
 }
 
+/// Whether a charset is UTF-8, by its name or by the one that many programs write.
+fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
 /// Reads `Content-Type`.
 fn framing(headers: &HeaderMap) -> Result<Framing, ErrorAnswer> {
     let text = headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
     let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
     let other_charset =
         parameters.split(';').filter_map(|it| it.trim().split_once('=')).any(|(name, value)| {
-            name.eq_ignore_ascii_case("charset")
-                && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            name.eq_ignore_ascii_case("charset") && !is_utf8(value.trim_matches('"'))
         });
     match media_type.trim().to_ascii_lowercase().as_str() {
         _ if other_charset => {}
