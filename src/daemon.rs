@@ -16,10 +16,10 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, Saved};
 use crate::http::{CannotListen, Listener, TrustedProxies};
-use crate::ingest::{CannotConsume, Kafka, Stdin, StdinSettings};
+use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
@@ -99,7 +99,7 @@ pub struct Daemon {
     pipeline: Arc<Pipeline>,
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
-    ingest: Served,
+    ingest: Option<Served>,
     kafka: Option<Kafka>,
     stdin: Option<Stdin>,
     api: Served,
@@ -118,9 +118,13 @@ impl Daemon {
         recovery: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Daemon, StartError> {
         let cannot = |setting| move |cause| StartError::Listen { setting, cause };
-        let ingest_listener = Listener::bind(config.ingest.listen, config.ingest.tls.as_ref())
-            .await
-            .map_err(cannot("ingest.http.listen"))?;
+        let ingest_listener = match &config.ingest {
+            Some(http) => {
+                let bound = Listener::bind(http.listen, http.tls.as_ref()).await;
+                Some(bound.map_err(cannot("ingest.http.listen"))?)
+            }
+            None => None,
+        };
         let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
             .await
             .map_err(cannot("api.listen"))?;
@@ -137,10 +141,12 @@ impl Daemon {
         tokio::spawn(async move { publishing.keep_publishing().await });
         let accepting = Arc::new(AtomicBool::new(true));
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
-        let (to_control, to_accepting) = shared();
-        let router = ingest::router(config.ingest.clone(), to_control, to_accepting);
-        let (max, proxies) = (config.ingest.max_connections, config.ingest.trusted_proxies.clone());
-        let ingest = Served::new(ingest_listener, router, max, proxies);
+        let serve = |(listener, http): (Listener, HttpSettings)| {
+            let (max, proxies) = (http.max_connections, http.trusted_proxies.clone());
+            let (to_control, to_accepting) = shared();
+            Served::new(listener, ingest::router(http, to_control, to_accepting), max, proxies)
+        };
+        let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
         let kafka = config.kafka.clone().map(start).transpose().map_err(StartError::Kafka)?;
         let start =
@@ -158,7 +164,7 @@ impl Daemon {
             info!("the control API has no key yet: `sluicegate api-key create` makes one");
         }
         info!(
-            ingest = %ingest.address,
+            ingest = ingest.as_ref().map(|it| tracing::field::display(it.address)),
             api = %api.address,
             durability = %config.journal.durability,
             destinations = resources.destinations().len(),
@@ -168,10 +174,10 @@ impl Daemon {
         Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, stdin, api })
     }
 
-    /// The address of ingest.
+    /// The address of HTTP ingest, if there is any.
     #[must_use]
-    pub fn ingest_address(&self) -> SocketAddr {
-        self.ingest.address
+    pub fn ingest_address(&self) -> Option<SocketAddr> {
+        self.ingest.as_ref().map(|it| it.address)
     }
 
     /// The address of the API.
@@ -214,6 +220,25 @@ impl Daemon {
         Ok(())
     }
 
+    /// Notes in the log and for `/status` that the settings file was not taken.
+    fn reject(&self, mistakes: &Mistakes) {
+        let summary = mistakes.summary();
+        error!(mistakes = %summary, "not reloaded; everything goes on as it was");
+        // A line of the report is a line of the log, so that carets stand under what they are about.
+        for line in mistakes.to_string().lines().filter(|line| !line.is_empty()) {
+            error!("  {line}");
+        }
+        self.control.reload_rejected(&summary);
+    }
+
+    /// Done when nothing can come in any more: standard input is the only entrance and has ended.
+    async fn entrance_ended(&self) {
+        match &self.stdin {
+            Some(stdin) if self.ingest.is_none() && self.kafka.is_none() => stdin.ended().await,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Stops accepting, answers what is in progress, delivers what is pending for as long as the
     /// settings allow, and tells what became of it.
     pub async fn stop(self) -> Ended {
@@ -229,7 +254,9 @@ impl Daemon {
         if let Some(kafka) = &self.kafka {
             kafka.stop();
         }
-        self.ingest.stop().await;
+        if let Some(ingest) = self.ingest {
+            ingest.stop().await;
+        }
         if let Some(stdin) = self.stdin {
             stdin.stop().await;
         }
@@ -330,23 +357,31 @@ impl Signals {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, and then stops; a second one of these ends it at once. SIGHUP calls
-/// `load` and puts what it gives into force; what `load` cannot give changes nothing.
+/// Runs until SIGTERM or SIGINT, or until the only entrance has ended, and then stops; a signal to stop
+/// during that ends it at once. SIGHUP calls `load`, which gives nothing where there is no file, and
+/// puts what it gives into force; mistakes change nothing.
 pub async fn run_until_signalled(
     mut daemon: Daemon,
     mut signals: Signals,
-    load: impl Fn() -> Option<Config>,
+    load: impl Fn() -> Result<Option<Config>, Mistakes>,
 ) -> Ended {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.hangup.recv() => {
-                let Some(config) = load() else { continue };
-                if let Err(cause) = daemon.reload(config).await {
-                    error!(%cause, "not reloaded; everything goes on as it was");
-                }
+            () = daemon.entrance_ended() => {
+                info!("the only entrance has ended");
+                break;
             }
+            _ = signals.hangup.recv() => match load() {
+                Ok(Some(config)) => {
+                    if let Err(cause) = daemon.reload(config).await {
+                        error!(%cause, "not reloaded; everything goes on as it was");
+                    }
+                }
+                Ok(None) => warn!("there is no settings file to read again"),
+                Err(mistakes) => daemon.reject(&mistakes),
+            },
         }
     }
     tokio::select! {

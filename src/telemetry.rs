@@ -59,6 +59,8 @@ pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
 /// Requests from addresses that an IP restriction does not allow; labels `type`, `outcome`
 /// (`refused`, or `warned` where it is not enforced).
 pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total";
+/// 1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected.
+pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -122,35 +124,50 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &REQUEST_BUCKETS)?
         .idle_timeout(MetricKindMask::GAUGE, Some(GONE_AFTER))
         .install_recorder()?;
-    describe_counter!(INGEST_ACCEPTED, "events accepted");
-    describe_counter!(INGEST_REJECTED, "events rejected");
-    describe_counter!(INGEST_REFUSED, "bodies and events refused, by code");
-    describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept");
+    describe_of_process();
+    describe_of_journal();
+    Ok(handle)
+}
+
+/// What counts since the process began.
+fn describe_of_process() {
+    describe_counter!(INGEST_ACCEPTED, "events accepted since the start");
+    describe_counter!(INGEST_REJECTED, "events rejected since the start");
+    describe_counter!(INGEST_REFUSED, "bodies and events refused since the start, by code");
+    describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept since the start");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
-    describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types");
-    describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record");
-    describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error");
-    describe_counter!(ACCEPTED, "events accepted for the destination");
-    describe_counter!(FILTERED_OUT, "events that filters turned down");
-    describe_gauge!(LEDGER_IMBALANCE, "accepted events less all that is known of them");
-    describe_counter!(DELIVERED, "records that the service has taken");
-    describe_counter!(RETRIED, "records sent again");
-    describe_counter!(DEAD_LETTERED, "records put among the dead letters");
-    describe_counter!(DROPPED, "records given up to make room");
-    describe_gauge!(PENDING_RECORDS, "records that wait or are on their way");
-    describe_gauge!(PENDING_BYTES, Unit::Bytes, "bytes that wait or are on their way");
-    describe_gauge!(OLDEST_PENDING, Unit::Seconds, "age of the oldest pending record");
+    describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types since the start");
+    describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record since the start");
+    describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error since the start");
+    describe_counter!(RETRIED, "records sent again since the start");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
     describe_counter!(
         ACCESS_DENIED,
-        "requests from addresses that an IP restriction does not allow"
+        "requests from addresses that an IP restriction does not allow, since the start"
     );
+    describe_gauge!(
+        RELOAD_SUCCESSFUL,
+        "1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected"
+    );
+}
+
+/// What the journal counts. On disk these totals go on across restarts; a rate over a restart is right
+/// all the same, since they never fall.
+fn describe_of_journal() {
+    describe_counter!(ACCEPTED, "events accepted for the destination, since its journal began");
+    describe_counter!(FILTERED_OUT, "events that filters turned down, since its journal began");
+    describe_gauge!(LEDGER_IMBALANCE, "accepted events less all that is known of them");
+    describe_counter!(DELIVERED, "records that the service has taken, since its journal began");
+    describe_counter!(DEAD_LETTERED, "records put among the dead letters, since its journal began");
+    describe_counter!(DROPPED, "records given up to make room, since its journal began");
+    describe_gauge!(PENDING_RECORDS, "records that wait or are on their way");
+    describe_gauge!(PENDING_BYTES, Unit::Bytes, "bytes that wait or are on their way");
+    describe_gauge!(OLDEST_PENDING, Unit::Seconds, "age of the oldest pending record");
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
-    describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal");
+    describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal since the start");
     describe_gauge!(JOURNAL_ERROR, "1 while something keeps the journal from working");
-    Ok(handle)
 }
 
 /// Records how long one request to a destination's service took.

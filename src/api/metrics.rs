@@ -57,6 +57,11 @@ pub(super) fn set_access(access: &Access) {
     }
 }
 
+/// Whether the settings in force are those of the last reload.
+pub(super) fn set_reload(successful: bool) {
+    gauge!(telemetry::RELOAD_SUCCESSFUL).set(f64::from(u8::from(successful)));
+}
+
 /// Both sides of the ledger and their difference, from one reading of all accounts.
 pub(super) fn set_ledger(accounts: &[(ResourceId, Account)]) {
     for (id, account) in accounts {

@@ -27,6 +27,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::control::Control;
+use crate::event::Timestamp;
 use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 use crate::ingest::{KafkaBoard, KafkaReading};
 use crate::pipeline::Pipeline;
@@ -84,6 +85,7 @@ struct Api {
     metrics: PrometheusHandle,
     kafka: Option<Arc<KafkaBoard>>,
     window: rate::Window,
+    started_at: Timestamp,
 }
 
 /// The routes while the daemon starts, which takes a while if the journal has much to recover: it is
@@ -104,7 +106,9 @@ pub fn router(
 ) -> Router {
     let window = rate::Window::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());
-    let api = Arc::new(Api { settings, control, pipeline, accepting, metrics, kafka, window });
+    let started_at = Timestamp::now();
+    let api = Api { settings, control, pipeline, accepting, metrics, kafka, window, started_at };
+    let api = Arc::new(api);
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))
@@ -151,8 +155,9 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
-    let (status, access) = (api.pipeline.status(), api.control.access());
-    axum::Json(status::to_json(&status, &access, api.kafka().as_ref())).into_response()
+    let (status, kafka) = (api.pipeline.status(), api.kafka());
+    let json = status::to_json(&status, &api.control, api.started_at, kafka.as_ref());
+    axum::Json(json).into_response()
 }
 
 async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
@@ -163,6 +168,7 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
     metrics::set(&api.pipeline.status(), api.kafka().as_ref());
     metrics::set_ledger(&api.pipeline.ledger());
     metrics::set_access(&api.control.access());
+    metrics::set_reload(api.control.rejected_reload().is_none());
     let text = api.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

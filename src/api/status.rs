@@ -2,11 +2,21 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::control::{Access, AccessCounts, Scope};
+use crate::control::{Access, AccessCounts, Control, Scope};
+use crate::event::Timestamp;
 use crate::ingest::KafkaReading;
 use crate::pipeline::{DestinationStatus, Status};
 
-pub(super) fn to_json(status: &Status, access: &Access, kafka: Option<&KafkaReading>) -> Value {
+/// Totals of ingest, subscriptions, IP restrictions and `retried` count since `started_at`. What a
+/// destination accepted and what became of it (`accepted`, `filtered_out`, `delivered`,
+/// `dead_lettered`, `dropped`) counts for as long as the journal knows the destination: with
+/// `durability: disk` across restarts, in memory since `started_at`.
+pub(super) fn to_json(
+    status: &Status,
+    control: &Control,
+    started_at: Timestamp,
+    kafka: Option<&KafkaReading>,
+) -> Value {
     let subscriptions: Vec<Value> = status
         .subscriptions
         .iter()
@@ -31,11 +41,14 @@ pub(super) fn to_json(status: &Status, access: &Access, kafka: Option<&KafkaRead
     if let Some(reading) = kafka {
         ingest["kafka"] = of_kafka(reading);
     }
+    let rejected = control.rejected_reload();
     json!({
+        "started_at": started_at.to_string(),
+        "reload": rejected.map(|it| json!({"at": it.at.to_string(), "error": it.error})),
         "ingest": ingest,
         "subscriptions": subscriptions,
         "destinations": destinations,
-        "ip_restrictions": of_access(access),
+        "ip_restrictions": of_access(&control.access()),
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,

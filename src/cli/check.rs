@@ -26,7 +26,9 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Outcome {
-        let config = Config::load(&self.config)?;
+        let config = Config::load_to_run(&self.config)?;
+        // What was made through the API must go with the file, too.
+        let with_saved = with_saved(config.clone())?;
         let resources = &config.resources;
         let mut out = io::stdout().lock();
         writeln!(
@@ -44,7 +46,7 @@ impl Check {
             }
             return Ok(());
         }
-        let config = with_saved(config)?;
+        let config = with_saved;
         let mut failed = 0;
         if let Some(answer) = config.kafka.as_ref().map(ask_kafka) {
             failed += usize::from(answer.is_err());

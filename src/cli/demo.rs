@@ -74,7 +74,9 @@ impl Demo {
                 "{error}\nthe demo can listen elsewhere: --ingest-listen 127.0.0.1:0 --api-listen 127.0.0.1:0"
             ))
         })?;
-        let (ingest, api) = (daemon.ingest_address(), daemon.api_address());
+        let api = daemon.api_address();
+        // The demo's settings have HTTP ingest.
+        let ingest = daemon.ingest_address().unwrap_or(self.ingest_listen);
         say(&introduction(&self, ingest, api))?;
         self.send_traffic(&daemon, ingest).await?;
         say("stopping: what was accepted is delivered first")?;

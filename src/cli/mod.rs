@@ -237,6 +237,14 @@ fn load(path: Option<&Path>) -> Result<Config, Failure> {
     })
 }
 
+/// The same for a daemon that is to run here.
+fn load_to_run(path: Option<&Path>) -> Result<Config, Failure> {
+    Ok(match path {
+        Some(path) => Config::load_to_run(path)?,
+        None => Config::defaults()?,
+    })
+}
+
 /// The same, for commands that read what a daemon has left in its journal's folder.
 ///
 /// # Errors

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use super::progress::Progress;
-use super::{Failure, Outcome, load};
-use crate::config::Config;
+use super::{Failure, Outcome, load_to_run};
+use crate::config::{Config, Mistakes};
 use crate::daemon::{Daemon, Ended, Signals, run_until_signalled};
 use crate::report::counted;
 use crate::sinks::LogOutput;
@@ -25,7 +25,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) async fn run(self, progress: Progress) -> Outcome {
-        let config = load(self.config.as_deref())?;
+        let config = load_to_run(self.config.as_deref())?;
         let mut signals = Signals::listen()?;
         let metrics = telemetry::install_metrics().map_err(Failure::work)?;
         // Gone with the end of recovery, before anything else is said.
@@ -51,15 +51,7 @@ impl Run {
         }
     }
 
-    fn reload(&self) -> Option<Config> {
-        let Some(path) = &self.config else {
-            warn!("there is no settings file to read again");
-            return None;
-        };
-        Config::load(path)
-            .inspect_err(|mistakes| {
-                error!("not reloaded; everything goes on as it was\n{mistakes}")
-            })
-            .ok()
+    fn reload(&self) -> Result<Option<Config>, Mistakes> {
+        self.config.as_deref().map(Config::load_to_run).transpose()
     }
 }

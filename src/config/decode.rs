@@ -32,6 +32,7 @@ pub type Member<'r, T> = (&'static str, &'r dyn Fn(&mut Section<'_>) -> Option<T
 struct Context<'d> {
     source: &'d str,
     mistakes: &'d RefCell<Mistakes>,
+    on_its_machine: bool,
 }
 
 impl Context<'_> {
@@ -63,6 +64,7 @@ impl<'d> Section<'d> {
         root: &Node,
         source: &str,
         mistakes: Mistakes,
+        on_its_machine: bool,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
     ) -> (Option<T>, Mistakes) {
         let mistakes = RefCell::new(mistakes);
@@ -71,7 +73,7 @@ impl<'d> Section<'d> {
             _ => &[],
         };
         let place = Span { start: 0, end: 0 };
-        let context = Context { source, mistakes: &mistakes };
+        let context = Context { source, mistakes: &mistakes, on_its_machine };
         let value =
             Section { context, entries, place, path: String::new(), asked: Vec::new() }.read(read);
         (value, mistakes.into_inner())
@@ -145,6 +147,19 @@ impl<'d> Section<'d> {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether the settings are read on the machine where they are to hold, so that its folders, files
+    /// and addresses may be asked for.
+    #[must_use]
+    pub fn is_on_its_machine(&self) -> bool {
+        self.context.on_its_machine
+    }
+
+    /// Whether a setting is written in the file. Asking for it is still needed.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
     }
 
     /// Where the section stands: its name, or its beginning where it has none.

@@ -49,6 +49,8 @@ pub struct Document {
     source: Arc<str>,
     /// Found so far; decoding adds its own.
     mistakes: Mistakes,
+    /// Whether decoding also looks at the machine.
+    on_its_machine: bool,
 }
 
 /// Opens a settings file, its format known by the extension. `env` looks up the variables that the
@@ -110,7 +112,7 @@ impl Document {
         match read.and_then(refuse_nothing) {
             Ok(mut root) => {
                 fill(&mut root, &source, env, &mut mistakes);
-                Ok(Document { root, source, mistakes })
+                Ok(Document { root, source, mistakes, on_its_machine: false })
             }
             Err(mistake) => Err(alone(mistakes, mistake)),
         }
@@ -120,7 +122,15 @@ impl Document {
     #[must_use]
     pub fn empty() -> Document {
         let root = Node::new(Value::Map(Vec::new()), Span::default());
-        Document { root, source: "".into(), mistakes: Mistakes::new("(no settings file)", "") }
+        let mistakes = Mistakes::new("(no settings file)", "");
+        Document { root, source: "".into(), mistakes, on_its_machine: false }
+    }
+
+    /// The same settings to be checked on the machine where they are to hold: its folders, files and
+    /// addresses are asked for too.
+    #[must_use]
+    pub fn on_its_machine(self) -> Document {
+        Document { on_its_machine: true, ..self }
     }
 
     /// Reads the settings with `read`, which asks the root section for all it knows.
@@ -131,8 +141,13 @@ impl Document {
         &self,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
     ) -> Result<T, Mistakes> {
-        let (value, mut mistakes) =
-            Section::read_root(&self.root, &self.source, self.mistakes.clone(), read);
+        let (value, mut mistakes) = Section::read_root(
+            &self.root,
+            &self.source,
+            self.mistakes.clone(),
+            self.on_its_machine,
+            read,
+        );
         if value.is_none() && mistakes.is_empty() {
             mistakes.push(Mistake::of_file("the settings are incomplete"));
         }

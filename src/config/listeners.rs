@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::decode::Section;
+use super::decode::{Section, Text};
 use super::mistakes::Mistake;
-use crate::http::{ClientCa, TlsSettings, TrustedProxies};
+use crate::http::{ClientCa, TlsError, TlsSettings, TrustedProxies, check_tls_file};
 
-/// Reads `tls` and tries its files, so that a mistake in them is reported before anything starts.
+/// Reads `tls`. On its machine the files are tried, so that every mistake in them is reported before
+/// anything starts.
 pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
     listener.optional("tls").section(|section| {
         let certificate = section.required("certificate").string();
@@ -26,14 +27,32 @@ pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
             file: PathBuf::from(file.value),
             required: required.unwrap_or(true),
         });
+        let given = |text: &Option<Text<'_>>| text.as_ref().map(|it| PathBuf::from(it.value));
+        let files = [
+            ("certificate", given(&certificate)),
+            ("key", given(&key)),
+            ("client_ca", client_ca.as_ref().map(|it| it.file.clone())),
+        ];
+        let here = section.is_on_its_machine();
+        let refuse = |section: &Section<'_>, error: TlsError| {
+            let message = format!("`{}.{}` {}", section.path(), error.setting, error.problem);
+            section.push(Mistake::at(section.place_of(error.setting), message));
+        };
+        let mut all_readable = true;
+        for (setting, file) in files.iter().filter_map(|(name, file)| Some((*name, file.as_ref()?)))
+        {
+            if let (true, Err(error)) = (here, check_tls_file(setting, file)) {
+                all_readable = false;
+                refuse(section, error);
+            }
+        }
         let tls = TlsSettings {
             certificate: PathBuf::from(certificate?.value),
             key: PathBuf::from(key?.value),
             client_ca,
         };
-        if let Err(error) = tls.check() {
-            let message = format!("`{}.{}` {}", section.path(), error.setting, error.problem);
-            section.push(Mistake::at(section.place_of(error.setting), message));
+        if let (true, true, Err(error)) = (here, all_readable, tls.check()) {
+            refuse(section, error);
         }
         Some(tls)
     })

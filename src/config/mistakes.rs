@@ -12,6 +12,9 @@ use crate::report::{Span, caret, line_column};
 /// and a file of another kind altogether would give one for each of its lines.
 pub const MAX_SHOWN: usize = 200;
 
+/// Most mistakes of a summary, which is one line.
+const MAX_IN_SUMMARY: usize = 5;
+
 /// Something in the settings that must be fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -95,6 +98,27 @@ impl Mistakes {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+
+    /// The first few in one line, each with its place, without the file's text: for a status page.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let ordered = self.in_order();
+        let mut parts: Vec<String> = ordered
+            .iter()
+            .take(MAX_IN_SUMMARY)
+            .map(|mistake| match mistake.place {
+                None => format!("{}: {}", self.name, mistake.message),
+                Some(place) => {
+                    let (line, column) = line_column(&self.source, place.start);
+                    format!("{}:{line}:{column}: {}", self.name, mistake.message)
+                }
+            })
+            .collect();
+        if ordered.len() > MAX_IN_SUMMARY {
+            parts.push(format!("and {} more", ordered.len() - MAX_IN_SUMMARY));
+        }
+        parts.join("; ")
     }
 
     /// The value, if nothing was wrong.
@@ -202,5 +226,8 @@ s.yaml:1:9: no filter
         let shown = mistakes.to_string();
         assert!(shown.ends_with("201 mistakes in s.yaml, of which the first 200 are shown"));
         assert!(shown.contains("mistake 199") && !shown.contains("mistake 200"));
+        let summary = mistakes.summary();
+        assert!(summary.starts_with("s.yaml: mistake 0; s.yaml: mistake 1; "), "{summary}");
+        assert!(summary.ends_with("; s.yaml: mistake 4; and 196 more"), "{summary}");
     }
 }

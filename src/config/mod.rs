@@ -31,7 +31,7 @@
 //!
 //! Its files in the order of the data: `document` opens and drives; `yaml`, `toml` and `json` make a
 //! `tree`; `interpolate` fills it in; `settings` (with `listeners`, `resources` and `targets`) asks `decode` (with
-//! `units`) for what it holds; all speak through `mistakes`.
+//! `units`) for what it holds, and `machine` whether it can be had there; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
 mod decode;
@@ -39,6 +39,7 @@ mod document;
 mod interpolate;
 mod json;
 mod listeners;
+mod machine;
 mod mistakes;
 mod resources;
 mod scalar;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::decode::{Section, Text};
 use super::document::{Document, load};
 use super::listeners::{read_proxies, read_tls};
+use super::machine::{check_data_dir, check_input_file, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_callbacks;
@@ -58,8 +59,8 @@ const MAX_BODY: u64 = 1 << 30;
 pub struct Config {
     /// Event types, destinations, subscriptions.
     pub resources: Resources,
-    /// HTTP ingest.
-    pub ingest: HttpSettings,
+    /// HTTP ingest; `None` where the settings name standard input as the only entrance.
+    pub ingest: Option<HttpSettings>,
     /// Kafka ingest, if there is to be any.
     pub kafka: Option<KafkaSettings>,
     /// Standard input as an entrance, if there is any.
@@ -84,6 +85,15 @@ impl Config {
         Config::read(&load(path, &|name| std::env::var(name).ok())?)
     }
 
+    /// The same for a daemon that is to run here: also what this machine cannot give is a mistake, such
+    /// as a folder that is not there or a certificate that cannot be read.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn load_to_run(path: &Path) -> Result<Config, Mistakes> {
+        Config::read(&load(path, &|name| std::env::var(name).ok())?.on_its_machine())
+    }
+
     /// What holds where no file is given: everything by default, no destinations, no subscriptions.
     ///
     /// # Errors
@@ -100,11 +110,13 @@ impl Config {
         document.decode(|root| {
             let data_dir = root.optional("data_dir").string();
             let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
+            check_data_dir(root, Path::new(data_dir));
             let ingest = root.optional("ingest").section_or_empty(|ingest| {
+                let only_stdin = ingest.has("stdin") && !ingest.has("http") && !ingest.has("kafka");
                 let http = ingest.optional("http").section_or_empty(read_ingest);
                 let kafka = ingest.optional("kafka").section(read_kafka);
                 let stdin = ingest.optional("stdin").section(read_stdin);
-                Some((http?, kafka, stdin))
+                Some(((!only_stdin).then_some(http?), kafka, stdin))
             });
             let api = root.optional("api").section_or_empty(read_api);
             let journal = root
@@ -118,13 +130,17 @@ impl Config {
             let callbacks = root.optional("callbacks").section_or_empty(read_callbacks);
             let callbacks = callbacks.unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), callbacks);
-            let (ingest, kafka, stdin) = ingest?;
+            let ((ingest, kafka, stdin), api) = (ingest?, api?);
+            if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
+                let message = "`ingest.http.listen` and `api.listen` are the same address";
+                root.push(Mistake::of_file(format!("{message}, {}", http.listen)));
+            }
             Some(Config {
                 resources,
                 ingest,
                 kafka,
                 stdin,
-                api: api?,
+                api,
                 journal: journal?,
                 drain_limit: drain_limit?,
                 data_dir: PathBuf::from(data_dir),
@@ -194,6 +210,10 @@ fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
                 PropertyError::Owned { .. } => name.wrong(error),
                 PropertyError::Refused(_) => value.wrong(error),
             });
+        }
+        // `probe` is librdkafka's word for "look where systems have it".
+        if name.value.ends_with(".location") && value.value != "probe" {
+            check_input_file(section, &value);
         }
         options.insert(text(name), Secret::new(value.value));
     }
@@ -271,7 +291,18 @@ fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<JournalSet
 
 fn address(section: &mut Section<'_>, default: SocketAddr) -> SocketAddr {
     let expected = "an IP address with a port, such as `127.0.0.1:4180`";
-    section.optional("listen").parsed(expected, |text| text.parse().ok()).unwrap_or(default)
+    let listen = section.optional("listen").parsed(expected, |text| text.parse().ok());
+    if let Some(listen) = listen {
+        check_listen(section, listen);
+    }
+    listen.unwrap_or(default)
+}
+
+/// Whether two listeners would take each other's port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && same_ip && one.is_ipv4() == other.is_ipv4()
 }
 
 fn max_connections(section: &mut Section<'_>, default: usize) -> usize {

@@ -1,7 +1,9 @@
 //! Targets as the settings file writes them: one reader a kind.
 
 use super::decode::{Section, Text};
+use super::machine::check_output_file;
 use super::mistakes::Mistake;
+use crate::report::nearest;
 use crate::sinks::{
     Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
     PlainHttpHosts, Secret, Target, TargetError,
@@ -80,9 +82,92 @@ fn placed<T>(
     None
 }
 
+/// That an ARN names a region that AWS has, or could have: else nothing is ever delivered, since no
+/// host has such a name. Emulators and private endpoints may call theirs what they like.
+fn check_region(section: &Section<'_>, arn: &Text<'_>, endpoint_url: Option<&str>) {
+    let region = arn.value.split(':').nth(3).unwrap_or_default();
+    if endpoint_url.is_some() || region.is_empty() || could_be_region(region) {
+        return;
+    }
+    let message = arn.wrong(format!("`{}` names no region of AWS", arn.shown()));
+    section.push(match nearest(region, KNOWN_REGIONS) {
+        Some(known) => message.help(format!("did you mean `{known}`?")),
+        None => {
+            message.help("a region is, for example, `us-east-1`; an emulator needs `endpoint_url`")
+        }
+    });
+}
+
+/// The form that AWS gives to names of regions, so that one which is opened tomorrow is taken today: the
+/// beginnings are those of its partitions (`partitions.json` of its endpoint rules, `regionRegex`).
+fn could_be_region(region: &str) -> bool {
+    const BEGINNINGS: [&str; 16] = [
+        "af", "ap", "ca", "cn", "eu", "eu-isoe", "eusc-de", "il", "me", "mx", "sa", "us", "us-gov",
+        "us-iso", "us-isob", "us-isof",
+    ];
+    const DIRECTIONS: [&str; 9] = [
+        "north",
+        "south",
+        "east",
+        "west",
+        "central",
+        "northeast",
+        "northwest",
+        "southeast",
+        "southwest",
+    ];
+    let mut parts = region.rsplitn(3, '-');
+    let (number, direction, beginning) = (parts.next(), parts.next(), parts.next());
+    number.is_some_and(|it| it.len() <= 2 && it.parse::<u8>().is_ok_and(|it| it > 0))
+        && direction.is_some_and(|it| DIRECTIONS.contains(&it))
+        && beginning.is_some_and(|it| BEGINNINGS.contains(&it))
+}
+
+/// Regions that AWS has (2025), only to say which was meant.
+const KNOWN_REGIONS: [&str; 37] = [
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
 fn read_kinesis(section: &mut Section<'_>) -> Option<Target> {
     let Aws { arn, auth, endpoint_url } = read_aws(section, "stream_arn");
     let arn = arn?;
+    check_region(section, &arn, endpoint_url.as_deref());
     let target = KinesisTarget::new(arn.value, auth?, endpoint_url);
     placed(section, Some(&arn), target).map(Target::Kinesis)
 }
@@ -90,6 +175,7 @@ fn read_kinesis(section: &mut Section<'_>) -> Option<Target> {
 fn read_firehose(section: &mut Section<'_>) -> Option<Target> {
     let Aws { arn, auth, endpoint_url } = read_aws(section, "delivery_stream_arn");
     let arn = arn?;
+    check_region(section, &arn, endpoint_url.as_deref());
     let target = FirehoseTarget::new(arn.value, auth?, endpoint_url);
     placed(section, Some(&arn), target).map(Target::Firehose)
 }
@@ -98,6 +184,7 @@ fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
     let Aws { arn, auth, endpoint_url } = read_aws(section, "log_group_arn");
     let log_stream = section.optional("log_stream").string().map(|text| text.value.to_owned());
     let arn = arn?;
+    check_region(section, &arn, endpoint_url.as_deref());
     let target = CloudwatchLogsTarget::new(arn.value, log_stream, auth?, endpoint_url);
     placed(section, Some(&arn), target).map(Target::CloudwatchLogs)
 }
@@ -111,6 +198,7 @@ fn read_debug(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Targe
 
 fn read_file(section: &mut Section<'_>) -> Option<Target> {
     let path = section.required("path").string()?;
+    check_output_file(section, &path);
     placed(section, None, FileTarget::new(path.value)).map(Target::File)
 }
 

@@ -347,6 +347,15 @@ impl Control {
     /// # Errors
     /// When the two do not go together, or a destination cannot be opened; then nothing has changed.
     pub async fn reload(&self, file: &Resources) -> Result<(), Refusal> {
+        let reloaded = self.put_file_in_force(file).await;
+        match &reloaded {
+            Ok(()) => self.reloads.succeeded(),
+            Err(refusal) => self.reloads.rejected(&refusal.to_string()),
+        }
+        reloaded
+    }
+
+    async fn put_file_in_force(&self, file: &Resources) -> Result<(), Refusal> {
         let _turn = self.changing.lock().await;
         let world = self.world().under_file(file)?;
         let prepared = self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?;

@@ -17,6 +17,7 @@ mod kind;
 mod listing;
 mod object;
 mod refusal;
+mod reloads;
 mod request;
 mod rules;
 mod targets;
@@ -44,6 +45,7 @@ pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
 pub use refusal::{Class, Refusal};
+pub use reloads::RejectedReload;
 use world::World;
 
 /// The address that the one user is known by in audit events.
@@ -95,6 +97,7 @@ pub struct Control {
     version: AtomicI64,
     /// Held by the change that is being made.
     changing: Mutex<Outbox>,
+    reloads: reloads::Reloads,
 }
 
 /// How far the outbox was emptied.
@@ -144,6 +147,7 @@ impl Control {
             world: RwLock::new(Arc::new(world)),
             version: AtomicI64::new(version),
             changing: Mutex::new(Outbox { published: 0 }),
+            reloads: reloads::Reloads::default(),
         }))
     }
 
@@ -161,6 +165,17 @@ impl Control {
     #[must_use]
     pub fn access(&self) -> Arc<Access> {
         Arc::clone(self.world().access())
+    }
+
+    /// The last reload of the settings file, if it was rejected.
+    #[must_use]
+    pub fn rejected_reload(&self) -> Option<RejectedReload> {
+        self.reloads.read()
+    }
+
+    /// Notes that the settings file could not be read again, and why.
+    pub fn reload_rejected(&self, error: &str) {
+        self.reloads.rejected(error);
     }
 
     /// Whether there is any API key.

@@ -49,6 +49,11 @@ impl Stdin {
         Stdin { stop, task }
     }
 
+    /// Done when the input has ended and everything that was read is kept.
+    pub async fn ended(&self) {
+        self.stop.closed().await;
+    }
+
     /// Takes nothing more, and waits until what was taken is kept.
     pub async fn stop(self) {
         self.stop.send_replace(true);

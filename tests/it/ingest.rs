@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::daemon::Daemon;
 use crate::support::http;
-use crate::support::{generate, output_of};
+use crate::support::{generate, output_of, sluicegate};
 
 const TO_FILE: &str = r#"
 destinations:
@@ -248,4 +248,31 @@ subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destin
     let listed = output_of(&["dead-letters", "list", "-c", settings.to_str().unwrap()], "");
     assert!(listed.contains("(ingest.stdin)  line/501"), "{listed}");
     assert!(daemon.stop().status.success());
+}
+
+#[test]
+fn standard_input_that_ends_ends_the_daemon_where_it_is_the_only_entrance() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("s.yaml"), folder.path().join("out.ndjson"));
+    let text = format!(
+        "data_dir: {}\ningest: {{ stdin: {{}} }}\napi: {{ listen: 127.0.0.1:0 }}\n\
+         destinations: [{{ id: kept, target: {{ file: {{ path: {} }} }}, batch: {{ linger: 60s }} }}]\n\
+         subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [kept] }}]\n",
+        folder.path().join("data").display(),
+        out.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let events = generate("http_request_complete.v0", 3_000, 6);
+    let run = ["run", "-c", file.to_str().unwrap()];
+    for round in 1..=2 {
+        let ended = sluicegate(&run, &events.join("\n"));
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("the only entrance has ended") && !said.contains("ingest="),
+            "{said}"
+        );
+        let delivered = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(delivered.lines().count(), round * events.len());
+    }
 }

@@ -44,6 +44,10 @@ fn a_new_filter_and_a_new_destination_take_effect() {
     assert_eq!(status["subscriptions"][0]["seen"], 4, "a subscription's counts go on");
 }
 
+fn metrics(daemon: &Daemon) -> String {
+    crate::support::http::get(daemon.api, "/metrics").body
+}
+
 #[test]
 fn a_bad_file_changes_nothing_and_says_why() {
     let daemon = Daemon::start(&settings("one", "ev.http.response.status_code == 500"));
@@ -51,13 +55,21 @@ fn a_bad_file_changes_nothing_and_says_why() {
         (settings("two", "ev.http.response.status == 500"), "does not compile"),
         ("destinations: []\nsubscriptions:\n  - {}\n".to_owned(), "is missing"),
         ("# nothing\n".replace('#', "\u{0}"), "not valid YAML"),
-        (settings("two", "true").replace("DIR/two", "DIR/no/such/folder/two"), "cannot be opened"),
+        (settings("two", "true").replace("DIR/two", "DIR/no/such/folder/two"), "cannot be used"),
     ] {
         let before = daemon.log().matches("not reloaded").count();
         daemon.reload(&bad);
         daemon.wait_for_log(reason);
         assert_eq!(daemon.log().matches("not reloaded").count(), before + 1);
+        let status = daemon.wait_for("told", |status| {
+            status["reload"]["error"].as_str().is_some_and(|error| error.contains(reason))
+        });
+        assert!(status["reload"]["at"].as_str().unwrap() >= status["started_at"].as_str().unwrap());
+        assert!(metrics(&daemon).contains("\nsluicegate_config_last_reload_successful 0\n"));
     }
+    daemon.reload(&settings("one", "ev.http.response.status_code == 500"));
+    daemon.wait_for("forgotten", |status| status["reload"].is_null());
+    assert!(metrics(&daemon).contains("\nsluicegate_config_last_reload_successful 1\n"));
     daemon.send(&[event(1, 500)]);
     assert_eq!(ids(&daemon, "one.ndjson"), ["1"]);
 }

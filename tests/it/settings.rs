@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::support::{output_of, sluicegate};
 
@@ -39,7 +40,20 @@ fn the_settings_of_demo_and_deployment_are_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("demo.yaml");
     fs::write(&path, output_of(&["demo", "--print-settings"], "")).unwrap();
-    let said = output_of(&["check", "-c", path.to_str().unwrap()], "");
+    // The demo makes its folder, `run` does not.
+    let check = ["check", "-c", path.to_str().unwrap()];
+    let elsewhere = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(check)
+        .env("DEMO_DIR", folder.path().join("no-such"))
+        .output()
+        .unwrap();
+    assert_eq!(elsewhere.status.code(), Some(78), "{elsewhere:?}");
+    let checked = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(check)
+        .env("DEMO_DIR", folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
     assert!(said.ends_with("demo.yaml: ok, 3 destinations and 3 subscriptions\n"), "{said}");
 }
 
