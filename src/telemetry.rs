@@ -52,6 +52,8 @@ pub const PENDING_RECORDS: &str = "sluicegate_destination_pending_records";
 pub const PENDING_BYTES: &str = "sluicegate_destination_pending_bytes";
 /// Age of the oldest of these; label `destination`.
 pub const OLDEST_PENDING: &str = "sluicegate_destination_oldest_pending_seconds";
+/// Records that fail by themselves while others are delivered; label `destination`.
+pub const SET_ASIDE: &str = "sluicegate_destination_set_aside_records";
 /// 1 for the state a destination is in, 0 for the others; labels `destination`, `state`.
 pub const DESTINATION_STATE: &str = "sluicegate_destination_state";
 /// How long requests to a service take; label `destination`.
@@ -141,6 +143,7 @@ fn describe_of_process() {
     describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record since the start");
     describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error since the start");
     describe_counter!(RETRIED, "records sent again since the start");
+    describe_gauge!(SET_ASIDE, "records that fail by themselves while others are delivered");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
     describe_counter!(

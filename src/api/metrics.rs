@@ -37,6 +37,8 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
         counter!(telemetry::DROPPED, &label).absolute(account.dropped);
         gauge!(telemetry::PENDING_RECORDS, &label).set(account.pending_records as f64);
         gauge!(telemetry::PENDING_BYTES, &label).set(account.pending_bytes as f64);
+        let set_aside = destination.condition.set_aside.len();
+        gauge!(telemetry::SET_ASIDE, &label).set(set_aside as f64);
         gauge!(telemetry::OLDEST_PENDING, &label).set(account.oldest_pending.as_secs_f64());
         for state in [State::Healthy, State::Retrying, State::Paused] {
             let is_in = f64::from(u8::from(state == destination.condition.state));

@@ -4,6 +4,7 @@
 //! decides what a change may be.
 
 mod answer;
+mod bury;
 mod control;
 mod ledger;
 mod metrics;

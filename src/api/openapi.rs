@@ -200,6 +200,11 @@ fn fixed_paths() -> Map<String, Value> {
                 operation("try_filter", "Try a filter on events given, or on the last that came in", ("200", any())),
                 &reference("filter_try"), true),
         },
+        "/dead_letters/bury": {
+            "post": with_body(
+                operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
+                &reference("bury"), true),
+        },
     });
     match paths {
         Value::Object(paths) => paths,
@@ -251,6 +256,24 @@ fn fixed_schemas() -> Map<String, Value> {
                 "filter": text,
                 "events": {"type": "array", "maxItems": 1000},
                 "last": {"type": "integer", "minimum": 1, "maximum": 1000},
+            },
+        },
+        "bury": {
+            "type": "object",
+            "required": ["destination_id", "event_id"],
+            "additionalProperties": false,
+            "properties": {
+                "destination_id": {"type": "string", "minLength": 1},
+                "event_id": {"type": "string", "minLength": 1},
+            },
+        },
+        "buried": {
+            "type": "object",
+            "required": ["destination_id", "event_id", "buried"],
+            "properties": {
+                "destination_id": text,
+                "event_id": text,
+                "buried": {"type": "integer", "minimum": 1},
             },
         },
     });
@@ -373,7 +396,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 9);
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 10);
         check(&whole, &whole);
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::request::{self, encode};
-use super::{status, try_filter};
+use super::{bury, status, try_filter};
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked};
 use crate::event::Timestamp;
 use crate::http::ErrorAnswer;
@@ -89,6 +89,7 @@ pub(super) enum Place {
     TestEvent(String),
     DestinationStatus(String),
     TryFilter,
+    Bury,
 }
 
 impl Place {
@@ -103,6 +104,7 @@ impl Place {
             ["self"] => Place::Oneself,
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
+            ["dead_letters", "bury"] => Place::Bury,
             [path] => Place::Collection(route(path)?),
             [_, ""] => return None,
             [path, id] => Place::Item(route(path)?, id.to_owned()),
@@ -131,7 +133,7 @@ impl Place {
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
             Place::OfDomain(..) => &["DELETE"],
-            Place::TestEvent(_) | Place::TryFilter => &["POST"],
+            Place::TestEvent(_) | Place::TryFilter | Place::Bury => &["POST"],
         }
     }
 
@@ -207,7 +209,11 @@ async fn read(
             found.map(status::destination).ok_or_else(crate::control::Refusal::not_found)?
         }
         // Served to everyone, or without this method: neither comes here.
-        Place::OpenApi | Place::OfDomain(..) | Place::TestEvent(_) | Place::TryFilter => json!({}),
+        Place::OpenApi
+        | Place::OfDomain(..)
+        | Place::TestEvent(_)
+        | Place::TryFilter
+        | Place::Bury => json!({}),
     }))
 }
 
@@ -232,6 +238,7 @@ async fn post(
             test_event(control, &id).await?
         }
         Place::TryFilter => Answer::ok(try_filter::run(control, &input)?),
+        Place::Bury => Answer::ok(bury::run(control, &input).await?),
         other => unreached(&other),
     })
 }
@@ -367,6 +374,7 @@ mod tests {
                 "/reserved_domains/rd_1/certificate",
                 Some(Place::OfDomain("rd_1".to_owned(), "certificate_id")),
             ),
+            ("/dead_letters/bury", Some(Place::Bury)),
             ("/ip_policies/a+b", Some(Place::Item(policies, "a+b".to_owned()))),
             ("/event_destinations/ed_1/send_test_event", Some(Place::TestEvent("ed_1".to_owned()))),
         ] {

@@ -1,11 +1,12 @@
 //! `/status`: the pipeline's reading as JSON.
 
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
 use crate::ingest::KafkaReading;
-use crate::pipeline::{DestinationStatus, Status};
+use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
 
 /// Totals of ingest, subscriptions, IP restrictions and `retried` count since `started_at`. What a
 /// destination accepted and what became of it (`accepted`, `filtered_out`, `delivered`,
@@ -92,6 +93,7 @@ fn of_kafka(reading: &KafkaReading) -> Value {
 }
 
 pub(super) fn destination(status: &DestinationStatus) -> Value {
+    let set_aside: Vec<Value> = status.condition.set_aside.iter().map(of_set_aside).collect();
     json!({
         "id": status.id.as_str(),
         "target": status.kind,
@@ -108,5 +110,24 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "dropped": status.account.dropped,
         "last_error": status.condition.last_error,
         "credentials": status.credentials,
+        "retry_at": status.condition.retry_at.map(time_of),
+        "set_aside": set_aside,
     })
+}
+
+fn of_set_aside(record: &SetAsideRecord) -> Value {
+    json!({
+        "event_id": record.event_id,
+        "last_answer": record.last_answer,
+        "attempts": record.attempts,
+        "retry_at": record.retry_at.map(time_of),
+    })
+}
+
+/// A coming instant as RFC 3339, in whole seconds; a past one as the present.
+fn time_of(instant: Instant) -> String {
+    let now = Timestamp::now();
+    let ahead = instant.saturating_duration_since(Instant::now()).as_secs();
+    let seconds = now.seconds.saturating_add(i64::try_from(ahead).unwrap_or(i64::MAX));
+    Timestamp { seconds, ..now }.whole_seconds().to_string()
 }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::ingest::ask_kafka;
 use crate::report::{counted, escaped};
 use crate::resources::Destination;
-use crate::sinks::{DEFAULT_TIMEOUT, LogOutput};
+use crate::sinks::LogOutput;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -74,10 +74,6 @@ impl Check {
 }
 
 async fn probe(destination: &Destination) -> Result<String, String> {
-    let sink = destination
-        .target
-        .open(LogOutput::Stdout, DEFAULT_TIMEOUT)
-        .await
-        .map_err(|it| it.to_string())?;
+    let sink = destination.open(LogOutput::Stdout).await.map_err(|it| it.to_string())?;
     sink.probe().await.map_err(|fault| fault.message)
 }

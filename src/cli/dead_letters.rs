@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::bury::Bury;
 use super::progress::Progress;
 use super::table::table;
 use super::{
@@ -21,7 +22,7 @@ use crate::event::Timestamp;
 use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::pipeline::redrive;
 use crate::report::{counted, escaped};
-use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput};
+use crate::sinks::{Ack, LogOutput};
 
 /// Letters sent in one go, so that memory stays small however many there are.
 const REDRIVE_AT_ONCE: usize = 1_000;
@@ -36,6 +37,8 @@ pub(super) enum DeadLetters {
     Redrive(Change),
     /// Throw letters away
     Purge(Change),
+    /// Make a dead letter of a record that a running daemon has set aside, since it keeps failing
+    Bury(Bury),
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +100,7 @@ impl DeadLetters {
             DeadLetters::Show(show) => show.run(),
             DeadLetters::Redrive(change) => change.redrive(progress),
             DeadLetters::Purge(change) => change.purge(),
+            DeadLetters::Bury(bury) => bury.run(),
         }
     }
 }
@@ -313,7 +317,7 @@ impl Change {
         }
         let records: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.record)).collect();
         let acks = block_on(async {
-            let sink = destination.target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await;
+            let sink = destination.open(LogOutput::Stdout).await;
             Ok::<_, String>(
                 redrive(destination, &sink.map_err(|error| error.to_string())?, &records).await,
             )

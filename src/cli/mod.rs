@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod api_key;
 mod bench;
+mod bury;
 mod catalog;
 mod check;
 mod client;

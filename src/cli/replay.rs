@@ -22,7 +22,7 @@ use crate::journal::{Durability, LogReader, Retained};
 use crate::pipeline::{Trial, redrive_patiently};
 use crate::report::{counted, escaped};
 use crate::resources::{Destination, Source};
-use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput, Sink};
+use crate::sinks::{Ack, LogOutput, Sink};
 
 /// Records sent in one go, so that memory stays small however many there are.
 const AT_ONCE: usize = 1_000;
@@ -148,13 +148,7 @@ impl Replay {
         let mut tally = Tally::default();
         let sink = match self.dry_run {
             true => None,
-            false => Some(
-                destination
-                    .target
-                    .open(LogOutput::Stdout, DEFAULT_TIMEOUT)
-                    .await
-                    .map_err(Failure::work)?,
-            ),
+            false => Some(destination.open(LogOutput::Stdout).await.map_err(Failure::work)?),
         };
         let at_once = self.rate.map_or(AT_ONCE, |rate| AT_ONCE.min(rate as usize));
         let began = Instant::now();

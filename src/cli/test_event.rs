@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::pipeline::send_test_event;
 use crate::report::{escaped, nearest};
 use crate::resources::Destination;
-use crate::sinks::{Ack, DEFAULT_TIMEOUT, LogOutput};
+use crate::sinks::{Ack, LogOutput};
 
 /// With `--config` the event is sent from here, with `--api` from a running daemon.
 #[derive(Debug, Args)]
@@ -45,8 +45,7 @@ impl TestEvent {
     fn send_from_here(&self, file: &Path) -> Outcome {
         let config = with_saved(Config::load(file)?)?;
         let destination = find(&config, &self.destination, Some(file), [])?;
-        let sink = block_on(destination.target.open(LogOutput::Stdout, DEFAULT_TIMEOUT))?
-            .map_err(Failure::work)?;
+        let sink = block_on(destination.open(LogOutput::Stdout))?.map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
         let (answer, message) = match &outcome.ack {
             Ack::Delivered => ("delivered", None),

@@ -11,10 +11,10 @@ use crate::event::{Catalog, Class, EventType, Field, FieldType};
 use crate::filter::{library, library_filter};
 use crate::report::nearest;
 use crate::resources::{
-    BatchSettings, Destination, MAX_LINGER, Overflow, ResourceError, ResourceId, Resources, Source,
-    Subscription,
+    BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, ResourceError,
+    ResourceId, Resources, Source, Subscription,
 };
-use crate::sinks::{PlainHttpHosts, Target};
+use crate::sinks::{DEFAULT_TIMEOUT, PlainHttpHosts, Target};
 
 /// The types that a field can have, for messages.
 const FIELD_TYPES: &str =
@@ -123,6 +123,7 @@ fn read_destination(
     let target = section.required("target").section(|target| read_target(target, plain));
     let batch =
         section.optional("batch").section_or_empty(|batch| read_batch(batch, target.as_ref()));
+    let timeout = section.optional("timeout").duration(MIN_TIMEOUT..=MAX_TIMEOUT);
     let overflow = section
         .optional("overflow")
         .word(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
@@ -131,6 +132,7 @@ fn read_destination(
         description,
         target: target?,
         batch: batch?,
+        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         overflow: overflow.unwrap_or_default(),
     })
 }

@@ -19,7 +19,7 @@ use crate::filter::CheckedFilter;
 use crate::resources::{
     BatchSettings, Destination, Overflow, ResourceId, Resources, Source, Subscription,
 };
-use crate::sinks::PlainHttpHosts;
+use crate::sinks::{DEFAULT_TIMEOUT, PlainHttpHosts};
 use crate::store::Row;
 
 /// The resources of one kind, by id.
@@ -276,6 +276,7 @@ fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, R
         description: object.text("description").to_owned(),
         batch: BatchSettings::new(&target, None, None, None)?,
         target,
+        timeout: DEFAULT_TIMEOUT,
         overflow: Overflow::default(),
     })
 }

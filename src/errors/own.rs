@@ -163,4 +163,15 @@ pub(super) const CODES: &[ErrorCode] = &[
         "The message holds the service's own answer. Correct the target or its permissions, and try \
          again.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1311",
+        "no record of the event is set aside at the destination, so none can be given up",
+        "Look at `set_aside` in `/status`: the record may have been delivered meanwhile.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1312",
+        "a record was not given up yet",
+        "If the message says that the dead letter cannot be written, look at the disk of `data_dir`; the \
+         daemon tries again by itself. Else try again.",
+    ),
 ];

@@ -23,6 +23,11 @@ pub(super) const TRANSIENT: Backoff =
 pub(super) const CONFIGURATION: Backoff =
     Backoff { first: Duration::from_secs(2), most: Duration::from_secs(60) };
 
+/// Between tries of a record that fails by itself while others get through: rarely, since the answer
+/// is known; at most ten minutes, so that a receiver that was put right gets it while somebody watches.
+pub(super) const SET_ASIDE: Backoff =
+    Backoff { first: Duration::from_secs(10), most: Duration::from_secs(600) };
+
 impl Backoff {
     /// The wait after `failures` failures in a row (1 for the first), `random` being uniform over
     /// all `u64`: uniform between zero and an upper end that doubles with each failure. Full jitter

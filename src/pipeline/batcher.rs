@@ -1,5 +1,9 @@
 //! The batcher: records that wait for a request, and the rule when and how they make one.
 //!
+//! Where a service limits how far apart a request's times may lie, several batches are open at a
+//! time, each with times that fit together, so that records whose times alternate do not cost a
+//! request each. Inside a batch records keep their order; elsewhere there is one open batch.
+//!
 //! Pure: time comes in as an argument. It neither reads the journal nor sends anything.
 
 use std::collections::VecDeque;
@@ -7,9 +11,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::Timestamp;
 use crate::journal::Pending;
 use crate::resources::BatchSettings;
+
+/// Most batches that are open for more records at a time; when there are more, the oldest goes out
+/// as it is. Enough for a few senders of old events beside the live ones.
+const MAX_OPEN: usize = 8;
 
 /// A record on its way to one destination.
 #[derive(Clone, Debug)]
@@ -21,72 +28,172 @@ pub(super) struct Attempt {
     pub tries: u32,
     /// When it came into the batcher.
     pub since: Instant,
+    /// Whether it makes a request by itself: it failed so before, and is not to spoil others'.
+    pub lone: bool,
+    /// Whether the service refused it before, at a time when it refused everything.
+    pub refused: bool,
 }
 
 /// Records in the order in which they are to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Batcher {
-    waiting: VecDeque<Attempt>,
+    open: VecDeque<Open>,
+    records: usize,
     bytes: usize,
 }
 
-impl Batcher {
-    pub(super) fn push(&mut self, attempt: Attempt) {
-        self.bytes += attempt.bytes;
-        self.waiting.push_back(attempt);
-    }
+/// Records that may go out in one request, as far as their times are concerned.
+#[derive(Debug)]
+struct Open {
+    records: VecDeque<Attempt>,
+    bytes: usize,
+    /// The span of all times that it has ever held, in milliseconds.
+    span: (i64, i64),
+    /// Whether it takes no more that is read: opened again later, it would change records' order.
+    closed: bool,
+}
 
-    /// Puts records that have been sent before ahead of all others, in their own order.
-    pub(super) fn push_front(&mut self, attempts: Vec<Attempt>) {
-        for attempt in attempts.into_iter().rev() {
-            self.bytes += attempt.bytes;
-            self.waiting.push_front(attempt);
+impl Open {
+    fn new(attempt: Attempt) -> Open {
+        let time = attempt.pending.record.time.unix_millis();
+        Open {
+            bytes: attempt.bytes,
+            records: VecDeque::from([attempt]),
+            span: (time, time),
+            closed: false,
         }
     }
 
-    /// When the waiting records make a request: at once if they fill one or the first was sent
-    /// before, else when the first has lingered. `None` if none waits.
-    pub(super) fn due(&self, settings: &BatchSettings) -> Option<Instant> {
-        let first = self.waiting.front()?;
-        let full = self.waiting.len() >= settings.max_records || self.bytes >= settings.max_bytes;
+    fn takes(&self, attempt: &Attempt, max_span: Option<Duration>) -> bool {
+        let lone = attempt.lone || self.records.front().is_some_and(|first| first.lone);
+        !lone && is_within(max_span, widened(self.span, attempt))
+    }
+
+    fn note(&mut self, attempt: &Attempt) {
+        self.bytes += attempt.bytes;
+        self.span = widened(self.span, attempt);
+    }
+
+    /// When it is to go out: at once if it fills a request or its first record was sent before, else
+    /// when the first has lingered.
+    fn due(&self, settings: &BatchSettings) -> Option<Instant> {
+        let first = self.records.front()?;
+        let full = self.records.len() >= settings.max_records || self.bytes >= settings.max_bytes;
         let linger = if full || first.tries > 0 { Duration::ZERO } else { settings.linger };
         Some(first.since + linger)
     }
+}
 
-    /// Takes the records of one request from the front: within the settings' records and bytes, and
-    /// with event times less than `max_span` apart. At least one record if any waits.
+fn widened(span: (i64, i64), attempt: &Attempt) -> (i64, i64) {
+    let time = attempt.pending.record.time.unix_millis();
+    (span.0.min(time), span.1.max(time))
+}
+
+fn is_within(max_span: Option<Duration>, (earliest, latest): (i64, i64)) -> bool {
+    max_span.is_none_or(|max| u128::from(latest.abs_diff(earliest)) < max.as_millis())
+}
+
+impl Batcher {
+    /// Adds a record that was just read, to the oldest open batch that it fits.
+    pub(super) fn push(&mut self, attempt: Attempt, max_span: Option<Duration>) {
+        self.records += 1;
+        self.bytes += attempt.bytes;
+        let older = self.open.len().saturating_sub(MAX_OPEN);
+        let mut newest = self.open.iter_mut().skip(older).filter(|it| !it.closed);
+        if let Some(open) = newest.find(|it| it.takes(&attempt, max_span)) {
+            open.note(&attempt);
+            open.records.push_back(attempt);
+            return;
+        }
+        self.open.push_back(Open::new(attempt));
+        let oldest_open = self.open.len().checked_sub(MAX_OPEN + 1);
+        if let Some(open) = oldest_open.and_then(|at| self.open.get_mut(at)) {
+            open.closed = true;
+        }
+    }
+
+    /// Puts records that have been sent before ahead of all others, in their own order.
+    pub(super) fn push_front(&mut self, attempts: Vec<Attempt>, max_span: Option<Duration>) {
+        for attempt in attempts.into_iter().rev() {
+            self.records += 1;
+            self.bytes += attempt.bytes;
+            let mut first = self.open.iter_mut().take(MAX_OPEN);
+            match first.find(|it| it.takes(&attempt, max_span)) {
+                Some(open) => {
+                    open.note(&attempt);
+                    open.records.push_front(attempt);
+                }
+                None => self.open.push_front(Open::new(attempt)),
+            }
+        }
+    }
+
+    /// When the next request is due; `None` if no record waits.
+    pub(super) fn due(&self, settings: &BatchSettings) -> Option<Instant> {
+        self.next(settings).map(|(_, due)| due)
+    }
+
+    /// The open batch that is to go out next, and when.
+    fn next(&self, settings: &BatchSettings) -> Option<(usize, Instant)> {
+        let crowded = self.open.len() > MAX_OPEN
+            || self.records >= settings.max_records
+            || self.bytes >= settings.max_bytes;
+        if crowded {
+            return Some((0, self.open.front()?.records.front()?.since));
+        }
+        let each = self.open.iter().enumerate();
+        each.filter_map(|(at, open)| Some((at, open.due(settings)?))).min_by_key(|(_, due)| *due)
+    }
+
+    /// Takes the records of one request: within the settings' records and bytes, and with event
+    /// times less than `max_span` apart. At least one record if any waits.
     pub(super) fn take(
         &mut self,
         settings: &BatchSettings,
         max_span: Option<Duration>,
     ) -> Vec<Attempt> {
+        let Some((at, _)) = self.next(settings) else { return Vec::new() };
+        let Some(open) = self.open.get_mut(at) else { return Vec::new() };
         let mut batch: Vec<Attempt> = Vec::new();
         let mut bytes = 0;
-        let mut span: Option<(Timestamp, Timestamp)> = None;
-        while let Some(next) = self.waiting.front() {
-            let time = next.pending.record.time;
-            let (earliest, latest) =
-                span.map_or((time, time), |(from, to)| (from.min(time), to.max(time)));
+        let mut span: Option<(i64, i64)> = None;
+        while let Some(next) = open.records.front() {
+            let time = next.pending.record.time.unix_millis();
+            let wider = widened(span.unwrap_or((time, time)), next);
             bytes += next.bytes;
             let fits = batch.len() < settings.max_records
                 && bytes <= settings.max_bytes
-                && max_span.is_none_or(|max| {
-                    let apart = latest.unix_millis() - earliest.unix_millis();
-                    u128::from(apart.unsigned_abs()) < max.as_millis()
-                });
+                && is_within(max_span, wider);
             if !fits && !batch.is_empty() {
                 break;
             }
-            span = Some((earliest, latest));
-            let Some(next) = self.waiting.pop_front() else { break };
+            span = Some(wider);
+            let Some(next) = open.records.pop_front() else { break };
+            open.bytes -= next.bytes;
+            self.records -= 1;
             self.bytes -= next.bytes;
             batch.push(next);
+        }
+        if open.records.is_empty() {
+            self.open.remove(at);
         }
         batch
     }
 
+    /// Takes all records, in the order in which the journal has them.
+    pub(super) fn take_all(&mut self) -> Vec<Attempt> {
+        let open = std::mem::take(self).open;
+        let mut all: Vec<Attempt> = open.into_iter().flat_map(|it| it.records).collect();
+        all.sort_by_key(|attempt| attempt.pending.position);
+        all
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.records
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -95,75 +202,4 @@ impl Batcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::event::Record;
-
-    fn attempt(position: u64, bytes: usize, seconds: i64, since: Instant) -> Attempt {
-        let record = Record {
-            event_id: "e".into(),
-            time: Timestamp { seconds, nanos: 0 },
-            body: Bytes::new(),
-        };
-        let pending = Pending { position, record: Arc::new(record) };
-        Attempt { pending, bytes, tries: 0, since }
-    }
-
-    const SETTINGS: BatchSettings =
-        BatchSettings { max_records: 3, max_bytes: 100, linger: Duration::from_secs(1) };
-
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_is_due_when_full_or_when_its_first_record_has_lingered() {
-        let now = Instant::now();
-        let mut batcher = Batcher::default();
-        assert_eq!(batcher.due(&SETTINGS), None);
-        batcher.push(attempt(0, 10, 0, now));
-        assert_eq!(batcher.due(&SETTINGS), Some(now + SETTINGS.linger));
-        batcher.push(attempt(1, 90, 0, now));
-        assert_eq!(batcher.due(&SETTINGS), Some(now));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_was_sent_before_goes_first_and_at_once() {
-        let now = Instant::now();
-        let mut batcher = Batcher::default();
-        batcher.push(attempt(5, 10, 0, now));
-        batcher.push_front(vec![Attempt { tries: 1, ..attempt(2, 10, 0, now) }]);
-        assert_eq!(batcher.due(&SETTINGS), Some(now));
-        let batch = batcher.take(&SETTINGS, None);
-        assert_eq!(batch.iter().map(|it| it.pending.position).collect::<Vec<_>>(), [2, 5]);
-    }
-
-    proptest! {
-        #[test]
-        fn every_batch_is_inside_all_limits_and_nothing_is_lost_or_reordered(
-            records in proptest::collection::vec((1..=100usize, 0..20i64), 0..40),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let now = runtime.block_on(async { Instant::now() });
-            let mut batcher = Batcher::default();
-            for (position, &(bytes, seconds)) in records.iter().enumerate() {
-                batcher.push(attempt(position as u64, bytes, seconds, now));
-            }
-            let mut order = Vec::new();
-            loop {
-                let batch = batcher.take(&SETTINGS, Some(Duration::from_secs(10)));
-                if batch.is_empty() {
-                    break;
-                }
-                prop_assert!(batch.len() <= SETTINGS.max_records);
-                prop_assert!(batch.iter().map(|it| it.bytes).sum::<usize>() <= SETTINGS.max_bytes);
-                let times = || batch.iter().map(|it| it.pending.record.time.seconds);
-                prop_assert!(times().max().unwrap() - times().min().unwrap() < 10);
-                order.extend(batch.iter().map(|it| it.pending.position));
-            }
-            prop_assert_eq!(order, (0..records.len() as u64).collect::<Vec<_>>());
-            prop_assert_eq!((batcher.len(), batcher.bytes()), (0, 0));
-        }
-    }
-}
+mod tests;

@@ -6,11 +6,14 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::DestinationStatus;
-use super::delivery::{Delivery, Orders, Outlet};
+use super::burial::{Burials, BuryError, Undertaker, burials};
+use super::delivery::{Deliver, Delivery, Orders};
 use super::health::Health;
 use crate::journal::{Account, Journal};
 use crate::lock::lock;
@@ -20,6 +23,24 @@ use crate::sinks::Sink;
 /// How long a delivery task that failed rests before another takes over.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// A destination as configured now, with its open connection.
+pub(super) struct Outlet {
+    pub destination: Arc<Destination>,
+    pub sink: Arc<Sink>,
+}
+
+impl Outlet {
+    /// What a delivery task needs of it.
+    fn orders(&self) -> Orders {
+        let sink = Arc::clone(&self.sink);
+        let deliver: Deliver = Arc::new(move |batch| {
+            let sink = Arc::clone(&sink);
+            Box::pin(async move { sink.deliver(&batch).await })
+        });
+        Orders { destination: Arc::clone(&self.destination), deliver, hurry: false }
+    }
+}
+
 /// All delivery tasks of one journal.
 pub(super) struct Deliveries {
     journal: Journal,
@@ -27,10 +48,17 @@ pub(super) struct Deliveries {
 }
 
 struct Running {
-    destination: Arc<Destination>,
+    outlet: Outlet,
     removed: bool,
     health: Arc<Health>,
     orders: watch::Sender<Orders>,
+    undertaker: Undertaker,
+}
+
+impl Running {
+    fn id(&self) -> &ResourceId {
+        &self.outlet.destination.id
+    }
 }
 
 impl Deliveries {
@@ -45,16 +73,16 @@ impl Deliveries {
     /// The open sink of a destination in force.
     pub(super) fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
         let running = self.running();
-        let running = running.iter().find(|it| it.destination.id == *destination)?;
-        (!running.removed).then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+        let running = running.iter().find(|it| it.id() == destination)?;
+        (!running.removed).then(|| Arc::clone(&running.outlet.sink))
     }
 
-    /// The open sink of a destination whose target stays as it is.
+    /// The open sink of a destination, if it may stay as it is.
     pub(super) fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
         let running = self.running();
-        let running = running.iter().find(|it| it.destination.id == destination.id)?;
-        let same = running.destination.target == destination.target;
-        same.then(|| Arc::clone(&running.orders.borrow().outlet.sink))
+        let running = running.iter().find(|it| *it.id() == destination.id)?;
+        let same = running.outlet.destination.opens_like(destination);
+        same.then(|| Arc::clone(&running.outlet.sink))
     }
 
     /// Delivers to these from now on, and to no others but for what those still have and what still
@@ -63,21 +91,20 @@ impl Deliveries {
         let mut all = self.running();
         let mut before = std::mem::take(&mut *all);
         for outlet in outlets {
-            let destination = Arc::clone(&outlet.destination);
+            let destination = &outlet.destination;
             self.journal.set_overflow(&destination.id, destination.overflow);
-            let orders = Orders { outlet, hurry: false };
-            let at = before.iter().position(|it| it.destination.id == destination.id);
+            let at = before.iter().position(|it| *it.id() == destination.id);
             all.push(match at.map(|at| before.swap_remove(at)) {
                 Some(running) => {
-                    running.orders.send_replace(orders);
-                    Running { destination, removed: false, ..running }
+                    running.orders.send_replace(outlet.orders());
+                    Running { outlet, removed: false, ..running }
                 }
-                None => self.spawn(destination, orders),
+                None => self.spawn(outlet),
             });
         }
         for mut running in before {
             if !running.removed {
-                info!(destination = %running.destination.id, "removed; what it has is still delivered");
+                info!(destination = %running.id(), "removed; what it has is still delivered");
             }
             running.removed = true;
             all.push(running);
@@ -91,15 +118,32 @@ impl Deliveries {
         self.running().retain(|running| !running.removed || waits(running));
     }
 
-    fn spawn(&self, destination: Arc<Destination>, orders: Orders) -> Running {
+    fn spawn(&self, outlet: Outlet) -> Running {
         let health = Arc::new(Health::default());
-        let (orders, receiver) = watch::channel(orders);
-        tokio::spawn(supervise(self.journal.clone(), receiver, Arc::clone(&health)));
-        Running { destination, removed: false, health, orders }
+        let (orders, receiver) = watch::channel(outlet.orders());
+        let (undertaker, burials) = burials();
+        let task = supervise(self.journal.clone(), receiver, burials, Arc::clone(&health));
+        tokio::spawn(task);
+        Running { outlet, removed: false, health, orders, undertaker }
     }
 
     fn account(&self, running: &Running) -> Account {
-        self.journal.account(&running.destination.id).unwrap_or_default()
+        self.journal.account(running.id()).unwrap_or_default()
+    }
+
+    /// Gives up the records of an event that are set aside, or refused, at a destination: they
+    /// become dead letters. Tells how many there were.
+    pub(super) async fn bury(
+        &self,
+        destination: &ResourceId,
+        event_id: &str,
+    ) -> Result<usize, BuryError> {
+        let undertaker = {
+            let running = self.running();
+            let running = running.iter().find(|it| it.id() == destination);
+            running.ok_or(BuryError::NotThere)?.undertaker.clone()
+        };
+        undertaker.bury(event_id).await
     }
 
     /// Tells every task that no record lingers any more.
@@ -115,11 +159,11 @@ impl Deliveries {
             .iter()
             .filter(|running| !running.removed || self.account(running).pending_records > 0)
             .map(|running| DestinationStatus {
-                id: running.destination.id.clone(),
-                kind: running.destination.target.kind(),
+                id: running.id().clone(),
+                kind: running.outlet.destination.target.kind(),
                 removed: running.removed,
                 condition: running.health.read(),
-                credentials: running.orders.borrow().outlet.sink.credentials(),
+                credentials: running.outlet.sink.credentials(),
                 account: self.account(running),
             })
             .collect()
@@ -128,11 +172,18 @@ impl Deliveries {
 
 /// Keeps a destination's delivery going: should its task panic, which is a bug, another takes over
 /// and reads again what had not been settled.
-async fn supervise(journal: Journal, orders: watch::Receiver<Orders>, health: Arc<Health>) {
+async fn supervise(
+    journal: Journal,
+    orders: watch::Receiver<Orders>,
+    burials: Burials,
+    health: Arc<Health>,
+) {
     loop {
-        let destination = Arc::clone(&orders.borrow().outlet.destination);
+        let destination = Arc::clone(&orders.borrow().destination);
         let cursor = journal.cursor(&destination.id, destination.overflow);
-        let delivery = Delivery::new(orders.clone(), cursor, Arc::clone(&health));
+        let random = StdRng::from_rng(&mut rand::rng());
+        let delivery =
+            Delivery::new(orders.clone(), burials.clone(), cursor, Arc::clone(&health), random);
         let Err(failure) = tokio::spawn(delivery.run()).await else { return };
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
         health.set_last_error(&format!("the delivery task failed: {failure}"));

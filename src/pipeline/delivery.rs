@@ -3,36 +3,45 @@
 //! read → batch → deliver → settle. Each record gets a verdict of its own; only failed ones are sent
 //! again. What the task holds at a time is bounded by a few batches, whatever happens outside; the
 //! rest waits in the journal.
+//!
+//! What is decided elsewhere: which records share a request (`batcher`), when the next may go and
+//! how large it may be (`pace`), what is done with a record that fails by itself (`set_aside`), and
+//! whether a refusal is believed (`verdicts`). Time is tokio's and randomness is given, so that a
+//! run can be repeated exactly.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use rand::RngExt as _;
+use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
 use super::backoff;
 use super::batcher::{Attempt, Batcher};
+use super::burial::{Burial, Burials, BuryError};
 use super::health::{Health, State};
+use super::pace::{Failure, Pace, Size};
+use super::set_aside::{Found, Placed, SetAside};
+use super::verdicts::{IN_A_ROW, Refused, Verdicts};
 use crate::journal::{Cursor, DeadLetter, Outcome, Pending};
-use crate::resources::Destination;
-use crate::sinks::{Ack, Batch, Fault, FaultKind, Sink};
+use crate::resources::{BatchSettings, Destination};
+use crate::sinks::{Ack, Batch, Fault, FaultKind};
 use crate::telemetry;
 
-/// A destination as configured now, with its open connection.
-#[derive(Clone)]
-pub(super) struct Outlet {
-    pub destination: Arc<Destination>,
-    pub sink: Arc<Sink>,
-}
+/// Takes a batch to a service; gives one verdict a record, in the batch's order.
+pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
 
 /// What the rest of the pipeline tells a delivery task.
 #[derive(Clone)]
 pub(super) struct Orders {
+    /// The destination as configured now.
+    pub destination: Arc<Destination>,
     /// Where to deliver from now on; requests in flight finish where they were sent.
-    pub outlet: Outlet,
+    pub deliver: Deliver,
     /// No record lingers any more.
     pub hurry: bool,
 }
@@ -45,54 +54,74 @@ struct Answer {
 
 pub(super) struct Delivery {
     orders: watch::Receiver<Orders>,
-    outlet: Outlet,
+    /// The orders in force.
+    current: Orders,
+    burials: Burials,
     cursor: Cursor,
     health: Arc<Health>,
+    random: StdRng,
     batcher: Batcher,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     records_in_flight: usize,
     /// Records of partly failed requests, each group until its time comes.
     retries: Vec<(Instant, Vec<Attempt>)>,
-    /// Requests in a row that delivered nothing.
-    failures: u32,
-    /// Nothing is sent before this instant.
-    hold_until: Instant,
+    pace: Pace,
+    set_aside: SetAside,
+    verdicts: Verdicts,
+    /// The record whose failure by itself is the last thing that happened.
+    failed_last: Option<u64>,
+    /// Records that are to become dead letters.
+    letters: Vec<Refused>,
+    /// Dead letters are not written before this instant.
+    write_at: Instant,
+    /// Wishes to give a record up that is just being sent again.
+    waiting_burials: Vec<Burial>,
+    /// Records that the service has taken from this task.
+    delivered: u64,
 }
 
 impl Delivery {
     pub(super) fn new(
         orders: watch::Receiver<Orders>,
+        burials: Burials,
         cursor: Cursor,
         health: Arc<Health>,
+        random: StdRng,
     ) -> Delivery {
-        let outlet = orders.borrow().outlet.clone();
+        let current = orders.borrow().clone();
+        let now = Instant::now();
         Delivery {
             orders,
-            outlet,
+            current,
+            burials,
             cursor,
             health,
+            random,
             batcher: Batcher::default(),
             in_flight: FuturesUnordered::new(),
             records_in_flight: 0,
             retries: Vec::new(),
-            failures: 0,
-            hold_until: Instant::now(),
+            pace: Pace::new(now),
+            set_aside: SetAside::default(),
+            verdicts: Verdicts::default(),
+            failed_last: None,
+            letters: Vec::new(),
+            write_at: now,
+            waiting_burials: Vec::new(),
+            delivered: 0,
         }
     }
 
     /// Runs until the orders' sender is gone.
     pub(super) async fn run(mut self) {
+        self.tell();
         loop {
-            let orders = self.orders.borrow_and_update().clone();
-            if !Arc::ptr_eq(&orders.outlet.sink, &self.outlet.sink) {
-                // New settings may be the cure: try at once.
-                self.hold_until = Instant::now();
-            }
-            self.outlet = orders.outlet;
-            self.release_due_retries();
-            self.send_due_batches(orders.hurry);
+            self.take_orders();
+            self.release_what_is_due();
+            self.write_letters_if_due().await;
+            self.send_due_batches();
             let (records, bytes) = self.room();
-            let wake = self.next_wake(orders.hurry);
+            let wake = self.next_wake();
             tokio::select! {
                 biased;
                 changed = self.orders.changed() => {
@@ -100,104 +129,183 @@ impl Delivery {
                         return;
                     }
                 }
+                Some(burial) = self.burials.next() => self.give_up(burial).await,
                 Some(answer) = self.in_flight.next() => self.settle(answer).await,
                 () = sleep_until(wake) => {}
-                taken = self.cursor.read(records, bytes), if records > 0 => {
-                    self.take_in(taken).await;
-                }
+                taken = self.cursor.read(records, bytes), if records > 0 => self.take_in(taken),
             }
         }
     }
 
-    /// Records that this task holds, wherever.
+    fn take_orders(&mut self) {
+        let orders = self.orders.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.current, orders);
+        let (was, is) = (&before.destination, &self.current.destination);
+        let now = Instant::now();
+        if !Arc::ptr_eq(was, is) && was != is {
+            // New settings may be the cure: try at once. They may count bytes in another way too.
+            self.pace.start_anew(now);
+            self.stop_waiting(now);
+            let waiting = self.batcher.take_all();
+            self.put_in_front(waiting);
+            self.tell();
+        }
+        if self.current.hurry && !before.hurry {
+            self.pace.stop_waiting(now);
+            self.stop_waiting(now);
+        }
+    }
+
+    /// Lets all records go out now that wait to be sent again.
+    fn stop_waiting(&mut self, now: Instant) {
+        self.set_aside.stop_waiting(now);
+        for (due, _) in &mut self.retries {
+            *due = now.min(*due);
+        }
+    }
+
+    /// Records that this task holds, wherever, but for the few that wait for a decision: these have
+    /// bounds of their own, and must not keep others from being read.
     fn held(&self) -> usize {
         let retrying: usize = self.retries.iter().map(|(_, attempts)| attempts.len()).sum();
-        self.batcher.len() + self.records_in_flight + retrying
+        self.batcher.len() + self.records_in_flight + retrying + self.letters.len()
     }
 
     /// How many records and bytes may be read now: what fills every free request and one more batch,
     /// or only one request while the service refuses, so that what waits can still be given up.
     fn room(&self) -> (usize, usize) {
-        let destination = &self.outlet.destination;
-        let batches = if self.failures > 0 { 1 } else { destination.target.limits().in_flight + 1 };
-        let records = (destination.batch.max_records * batches).saturating_sub(self.held());
-        let bytes = destination.batch.max_bytes.saturating_sub(self.batcher.bytes());
-        if bytes == 0 { (0, 0) } else { (records.min(destination.batch.max_records), bytes) }
+        let Destination { batch, target, .. } = &*self.current.destination;
+        let batches = if self.is_one_at_a_time() { 1 } else { target.limits().in_flight + 1 };
+        let records = (batch.max_records * batches).saturating_sub(self.held());
+        let bytes = batch.max_bytes.saturating_sub(self.batcher.bytes());
+        if bytes == 0 { (0, 0) } else { (records.min(batch.max_records), bytes) }
     }
 
     /// When something is to be done even if nothing happens.
-    fn next_wake(&self, hurry: bool) -> Instant {
+    fn next_wake(&self) -> Instant {
         /// Far enough to be never; `Instant` has no end of time.
         const NEVER: Duration = Duration::from_secs(86_400);
         let now = Instant::now();
-        let retry = self.retries.iter().map(|(due, _)| *due).min();
         let may_send = self.in_flight.len() < self.requests_allowed();
-        let batch = self
-            .batcher
-            .due(&self.outlet.destination.batch)
-            .filter(|_| may_send)
-            .map(|due| if hurry { now } else { due }.max(self.hold_until));
-        retry.into_iter().chain(batch).min().unwrap_or(now + NEVER)
+        let batch = self.batcher.due(&self.batch()).filter(|_| may_send);
+        let batch = batch.map(|due| if self.current.hurry { now } else { due });
+        let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
+        let probe = self.probe_is_needed().then_some(now);
+        let requests = [batch, alone, probe].into_iter().flatten();
+        let requests = requests.map(|due| due.max(self.pace.hold_until()));
+        let retries = self.retries.iter().map(|(due, _)| *due);
+        let letters = (!self.letters.is_empty()).then_some(self.write_at);
+        let verdicts = self.verdicts.next_due();
+        requests.chain(retries).chain(letters).chain(verdicts).min().unwrap_or(now + NEVER)
+    }
+
+    /// What a request may carry now: one record while the service refuses every one.
+    fn batch(&self) -> BatchSettings {
+        let batch = self.pace.limit(self.current.destination.batch);
+        let max_records = if self.verdicts.is_paused() { 1 } else { batch.max_records };
+        BatchSettings { max_records, ..batch }
+    }
+
+    fn max_span(&self) -> Option<Duration> {
+        self.current.destination.target.limits().max_span
+    }
+
+    fn is_one_at_a_time(&self) -> bool {
+        self.pace.is_failing() || self.verdicts.is_paused()
     }
 
     /// One request at a time while the service refuses, all that its limits allow otherwise.
     fn requests_allowed(&self) -> usize {
-        if self.failures > 0 { 1 } else { self.outlet.destination.target.limits().in_flight }
+        if self.is_one_at_a_time() { 1 } else { self.current.destination.target.limits().in_flight }
     }
 
-    async fn take_in(&mut self, taken: Vec<Pending>) {
-        let target = &self.outlet.destination.target;
-        let limits = target.limits();
+    /// A record that failed by itself shows whether the service works only if nothing else can.
+    fn may_try_lone_records(&self) -> bool {
+        !self.pace.is_failing() || self.batcher.is_empty()
+    }
+
+    fn probe_is_needed(&self) -> bool {
+        self.in_flight.is_empty() && self.verdicts.needs_probe(!self.batcher.is_empty())
+    }
+
+    fn take_in(&mut self, taken: Vec<Pending>) {
         let since = Instant::now();
-        let mut oversize = Vec::new();
+        let max_span = self.max_span();
         for pending in taken {
-            let bytes = target.record_bytes(&pending.record);
-            let attempt = Attempt { pending, bytes, tries: 0, since };
-            if bytes > limits.max_record_bytes {
-                let reason = format!(
-                    "the record counts {bytes} bytes, {} takes at most {}",
-                    target.kind(),
-                    limits.max_record_bytes
-                );
-                oversize.push((attempt, reason));
-            } else {
-                self.batcher.push(attempt);
-            }
-        }
-        self.bury(oversize).await;
-    }
-
-    fn release_due_retries(&mut self) {
-        let now = Instant::now();
-        let retries = std::mem::take(&mut self.retries);
-        for (due, attempts) in retries {
-            if due <= now {
-                self.batcher.push_front(attempts);
-            } else {
-                self.retries.push((due, attempts));
+            let fresh = Attempt { pending, bytes: 0, tries: 0, since, lone: false, refused: false };
+            if let Some(attempt) = self.measured(fresh) {
+                self.batcher.push(attempt, max_span);
             }
         }
     }
 
-    fn send_due_batches(&mut self, hurry: bool) {
-        let Outlet { destination, sink } = self.outlet.clone();
+    /// Puts records that were read before ahead of all others, in their own order.
+    fn put_in_front(&mut self, attempts: Vec<Attempt>) {
+        let attempts = attempts.into_iter().filter_map(|it| self.measured(it)).collect();
+        self.batcher.push_front(attempts, self.max_span());
+    }
+
+    /// The record with the bytes that the service counts for it. One that it will never take, for
+    /// its size, becomes a dead letter.
+    fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
+        let target = &self.current.destination.target;
+        let bytes = target.record_bytes(&attempt.pending.record);
+        let most = target.limits().max_record_bytes;
+        if bytes <= most {
+            return Some(Attempt { bytes, ..attempt });
+        }
+        let kind = target.kind();
+        let reason = format!("the record counts {bytes} bytes, {kind} takes at most {most}");
+        self.letters.push(Refused { attempt, reason });
+        None
+    }
+
+    fn release_what_is_due(&mut self) {
         let now = Instant::now();
-        while self.in_flight.len() < self.requests_allowed() && self.hold_until <= now {
-            let due = self.batcher.due(&destination.batch);
-            if !due.is_some_and(|due| hurry || due <= now) {
+        let (due, later) =
+            std::mem::take(&mut self.retries).into_iter().partition(|(due, _)| *due <= now);
+        self.retries = later;
+        let due: Vec<(Instant, Vec<Attempt>)> = due;
+        for (_, attempts) in due {
+            self.put_in_front(attempts);
+        }
+        self.letters.extend(self.verdicts.overdue(now));
+        if self.current.hurry && self.batcher.is_empty() && self.in_flight.is_empty() {
+            self.letters.extend(self.verdicts.give_up());
+        }
+        if self.pace.hold_until() > now {
+            return;
+        }
+        if self.may_try_lone_records() {
+            let lone = self.set_aside.release(now);
+            if !lone.is_empty() {
+                self.put_in_front(lone);
+                self.tell();
+            }
+        }
+        if self.probe_is_needed() {
+            let probe = self.verdicts.take_probe();
+            self.put_in_front(probe.into_iter().collect());
+        }
+    }
+
+    fn send_due_batches(&mut self) {
+        let now = Instant::now();
+        let max_span = self.max_span();
+        while self.in_flight.len() < self.requests_allowed() && self.pace.hold_until() <= now {
+            let due = self.batcher.due(&self.batch());
+            if !due.is_some_and(|due| self.current.hurry || due <= now) {
                 break;
             }
-            let attempts =
-                self.batcher.take(&destination.batch, destination.target.limits().max_span);
+            let attempts = self.batcher.take(&self.batch(), max_span);
             self.health.count_retried(attempts.iter().filter(|it| it.tries > 0).count());
             self.records_in_flight += attempts.len();
-            let id = destination.id.clone();
-            let sink = Arc::clone(&sink);
+            let Orders { destination, deliver, .. } = self.current.clone();
             self.in_flight.push(Box::pin(async move {
                 let records = attempts.iter().map(|it| Arc::clone(&it.pending.record)).collect();
                 let began = Instant::now();
-                let acks = sink.deliver(&Batch { records }).await;
-                telemetry::request_finished(id.as_str(), began.elapsed());
+                let acks = deliver(Batch { records }).await;
+                telemetry::request_finished(destination.id.as_str(), began.elapsed());
                 Answer { attempts, acks }
             }));
         }
@@ -206,99 +314,205 @@ impl Delivery {
     async fn settle(&mut self, answer: Answer) {
         let Answer { attempts, mut acks } = answer;
         let sent = attempts.len();
+        let size = Size { records: sent, bytes: attempts.iter().map(|it| it.bytes).sum() };
+        let repeated = attempts.iter().any(|it| it.tries > 0);
         self.records_in_flight -= sent;
         // A verdict that is missing must not lose its record.
         acks.resize_with(sent, || Ack::Retry(no_verdict()));
         let mut delivered = Vec::new();
         let mut failed = Vec::new();
-        let mut rejected = Vec::new();
+        let mut refused = Vec::new();
         let mut fault: Option<Fault> = None;
         for (mut attempt, ack) in attempts.into_iter().zip(acks) {
             attempt.tries += 1;
+            if attempt.lone && !matches!(ack, Ack::Retry(_)) {
+                self.set_aside.forget(attempt.pending.position);
+            }
             match ack {
-                Ack::Delivered => {
-                    delivered.push((attempt.pending.position, Outcome::Delivered));
-                }
-                Ack::Rejected(reason) => rejected.push((attempt, reason)),
+                Ack::Delivered => delivered.push((attempt.pending.position, Outcome::Delivered)),
+                Ack::Rejected(reason) => refused.push(Refused { attempt, reason }),
                 Ack::Retry(of_record) => {
                     failed.push(attempt);
-                    fault = fault.filter(|seen| seen.kind >= of_record.kind).or(Some(of_record));
+                    fault = Some(worse(fault, of_record));
                 }
             }
         }
-        self.cursor.settle(&delivered);
         debug!(
-            destination = %self.outlet.destination.id,
-            sent, failed = failed.len(), rejected = rejected.len(), "request finished"
+            destination = %self.current.destination.id,
+            sent, failed = failed.len(), refused = refused.len(), "request finished"
         );
+        self.cursor.settle(&delivered);
+        self.delivered += delivered.len() as u64;
+        let fault = self.judge(refused, !delivered.is_empty()).or(fault);
         match fault {
-            None => self.recovered(),
-            Some(fault) => self.failed(failed, &fault, sent),
+            None => self.got_through(size),
+            Some(fault) => self.failed(failed, Failure { fault: &fault, size, repeated }),
         }
-        self.bury(rejected).await;
+        self.tell();
+        for burial in std::mem::take(&mut self.waiting_burials) {
+            self.give_up(burial).await;
+        }
     }
 
-    fn recovered(&mut self) {
-        self.failures = 0;
-        let state = if self.retries.is_empty() { State::Healthy } else { State::Retrying };
-        if self.health.set_state(state) == State::Paused {
-            info!(destination = %self.outlet.destination.id, "deliveries go on");
-        }
+    /// Decides what becomes of refused records. If the service refuses every record, that is a fault.
+    fn judge(&mut self, refused: Vec<Refused>, any_delivered: bool) -> Option<Fault> {
+        let last = refused.last().map(|it| it.reason.clone());
+        let ruling = self.verdicts.judge(refused, any_delivered, Instant::now());
+        self.letters.extend(ruling.bury);
+        self.put_in_front(ruling.again);
+        let reason = last.filter(|_| self.verdicts.is_paused())?;
+        Some(Fault::new(
+            FaultKind::Configuration,
+            format!(
+                "the service refused at least {IN_A_ROW} records in a row and took none, so \
+                 something is wrong with the settings rather than with each record: {reason}"
+            ),
+        ))
+    }
+
+    fn got_through(&mut self, size: Size) {
+        self.failed_last = None;
+        self.pace.succeeded(size, self.current.destination.batch);
     }
 
     /// Plans when the failed records of a request are sent again.
-    fn failed(&mut self, failed: Vec<Attempt>, fault: &Fault, sent: usize) {
-        let id = &self.outlet.destination.id;
+    fn failed(&mut self, failed: Vec<Attempt>, failure: Failure<'_>) {
+        let Failure { fault, size, .. } = failure;
+        let id = &self.current.destination.id;
+        let (records, sent) = (failed.len(), size.records);
         let pauses = fault.kind == FaultKind::Configuration;
-        let state = if pauses { State::Paused } else { State::Retrying };
         self.health.set_last_error(&fault.message);
-        let before = self.health.set_state(state);
-        if pauses && before != State::Paused {
-            error!(destination = %id, fault = %fault.message, "paused: the service refuses; all records are kept");
-        } else {
-            warn!(destination = %id, failed = failed.len(), sent, fault = %fault.message, "will be sent again");
+        if !pauses {
+            warn!(destination = %id, failed = records, sent, fault = %fault.message, "will be sent again");
         }
-        if failed.len() < sent && !pauses {
+        let now = Instant::now();
+        let after = fault.retry_after.filter(|_| !self.current.hurry).unwrap_or_default();
+        if records < sent && !pauses {
             // The service works; only these records wait.
-            self.failures = 0;
+            self.got_through(size);
             let tries = failed.iter().map(|attempt| attempt.tries).max().unwrap_or(1);
-            let due = Instant::now() + backoff::TRANSIENT.wait(tries, rand::random());
+            let wait = backoff::TRANSIENT.wait(tries, self.random.random());
+            let due = now + wait.max(after.min(super::pace::MAX_RETRY_AFTER));
             self.retries.push((due, failed));
             return;
         }
-        self.failures = self.failures.saturating_add(1);
-        let range = if pauses { backoff::CONFIGURATION } else { backoff::TRANSIENT };
-        self.hold_until = Instant::now() + range.wait(self.failures, rand::random());
-        self.batcher.push_front(failed);
+        if fault.kind == FaultKind::Transient && sent == 1 {
+            self.failed_alone(failed, failure);
+        } else {
+            self.pace.failed(failure, now, self.random.random());
+            self.put_in_front(failed);
+        }
+        self.pace.obey(after, now);
+    }
+
+    /// Either the service is down or the record is one that it cannot handle: others tell.
+    fn failed_alone(&mut self, failed: Vec<Attempt>, failure: Failure<'_>) {
+        let now = Instant::now();
+        for attempt in failed {
+            let position = attempt.pending.position;
+            let again = self.failed_last.replace(position) == Some(position);
+            let chance = (now, self.random.random());
+            let answer = &failure.fault.message;
+            match self.set_aside.failed(&attempt, answer, self.delivered, chance) {
+                Placed::SetAside => {
+                    let event_id = &attempt.pending.record.event_id;
+                    warn!(destination = %self.current.destination.id, %event_id, "set aside: it fails by itself while others are delivered");
+                    self.pace.cleared();
+                }
+                Placed::StillSetAside => {}
+                Placed::Suspected if again || !self.pace.is_failing() => self.pace.doubted(),
+                Placed::Suspected => self.pace.failed(failure, now, self.random.random()),
+                Placed::NoRoom => {
+                    self.pace.failed(failure, now, self.random.random());
+                    self.put_in_front(vec![Attempt { lone: true, ..attempt }]);
+                }
+            }
+        }
+    }
+
+    async fn write_letters_if_due(&mut self) {
+        if !self.letters.is_empty() && self.write_at <= Instant::now() {
+            // If that fails it is said and tried again.
+            let _written = self.write_letters().await;
+        }
     }
 
     /// Puts records among the dead letters; if that fails they are kept and tried again.
-    async fn bury(&mut self, rejected: Vec<(Attempt, String)>) {
-        if rejected.is_empty() {
-            return;
-        }
-        let id = self.outlet.destination.id.clone();
-        let letters = rejected
-            .iter()
-            .map(|(attempt, reason)| {
-                let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
-                (attempt.pending.clone(), letter)
-            })
-            .collect();
-        if let Err(cause) = self.cursor.dead_letter(letters).await {
+    async fn write_letters(&mut self) -> Result<(), BuryError> {
+        let id = &self.current.destination.id;
+        let letters = self.letters.iter().map(|Refused { attempt, reason }| {
+            let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
+            (attempt.pending.clone(), letter)
+        });
+        if let Err(cause) = self.cursor.dead_letter(letters.collect()).await {
             error!(destination = %id, %cause, "dead letters cannot be written; the records are kept");
             self.health.set_last_error(&format!("dead letters cannot be written: {cause}"));
-            let due = Instant::now() + backoff::CONFIGURATION.most;
-            self.retries.push((due, rejected.into_iter().map(|(attempt, _)| attempt).collect()));
-            return;
+            self.write_at = Instant::now() + backoff::CONFIGURATION.most;
+            return Err(BuryError::CannotWrite(cause.to_string()));
         }
-        for (attempt, reason) in &rejected {
+        for Refused { attempt, reason } in std::mem::take(&mut self.letters) {
             warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
         }
+        Ok(())
     }
+
+    /// Gives a record up that a person does not want to wait for any more.
+    async fn give_up(&mut self, burial: Burial) {
+        let mut found = self.verdicts.take(&burial.event_id);
+        match self.set_aside.take(&burial.event_id) {
+            Found::OnItsWay => return self.waiting_burials.push(burial),
+            Found::Nothing => {}
+            Found::Records(records) => found.extend(records),
+        }
+        let count = found.len();
+        self.letters.extend(found);
+        let outcome = match count {
+            0 => Err(BuryError::NotThere),
+            _ => self.write_letters().await.map(|()| count),
+        };
+        burial.answer(outcome);
+        self.tell();
+    }
+
+    /// Tells how deliveries stand.
+    fn tell(&self) {
+        let id = &self.current.destination.id;
+        let now = Instant::now();
+        let hold_until = self.pace.hold_until();
+        let waits = self.pace.is_failing() || hold_until > now || !self.retries.is_empty();
+        let state = if self.pace.is_paused() || self.verdicts.is_paused() {
+            State::Paused
+        } else if waits || !self.set_aside.is_empty() {
+            State::Retrying
+        } else {
+            State::Healthy
+        };
+        let before = self.health.update(state, hold_until, self.set_aside.list());
+        match (before, state) {
+            (State::Paused, State::Paused) => {}
+            (_, State::Paused) => {
+                let fault = self.health.read().last_error.unwrap_or_default();
+                error!(destination = %id, fault, "paused: the service refuses; all records are kept");
+            }
+            (State::Paused, _) => info!(destination = %id, "deliveries go on"),
+            _ => {}
+        }
+    }
+}
+
+/// The graver of two faults, with the longer wait that was asked for.
+fn worse(one: Option<Fault>, other: Fault) -> Fault {
+    let Some(one) = one else { return other };
+    let retry_after = one.retry_after.max(other.retry_after);
+    let unanswered = one.unanswered || other.unanswered;
+    let graver = if one.kind >= other.kind { one } else { other };
+    Fault { retry_after, unanswered, ..graver }
 }
 
 fn no_verdict() -> Fault {
     let message = "the sink gave no verdict on the record".to_owned();
     Fault::new(FaultKind::Transient, message)
 }
+
+#[cfg(test)]
+mod tests;

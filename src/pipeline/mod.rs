@@ -6,19 +6,23 @@
 
 mod backoff;
 mod batcher;
+mod burial;
 mod deliveries;
 mod delivery;
 mod dispatch;
 mod health;
 mod in_force;
 mod intake;
+mod pace;
 mod projection;
 mod publish;
 mod recent;
 mod redrive;
+mod set_aside;
 mod stats;
 mod test_event;
 mod trial;
+mod verdicts;
 mod workers;
 
 use std::io;
@@ -33,8 +37,8 @@ use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 
-use deliveries::Deliveries;
-use delivery::Outlet;
+pub use burial::BuryError;
+use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;
 pub use health::{Condition, State};
 use in_force::InForce;
@@ -42,6 +46,7 @@ pub use intake::{NotTaken, Sender, Taken};
 pub use publish::PublishError;
 use recent::Recent;
 pub use redrive::{redrive, redrive_patiently};
+pub use set_aside::SetAsideRecord;
 use stats::Stats;
 pub use stats::SubscriptionCounts;
 pub use test_event::{TestOutcome, send_test_event};
@@ -167,7 +172,7 @@ impl Pipeline {
             let sink = match self.deliveries.open_sink(destination) {
                 Some(sink) => sink,
                 None => {
-                    let opened = self.open(&destination.target).await;
+                    let opened = destination.open(self.log_output.clone()).await;
                     Arc::new(opened.map_err(|cause| CannotOpen {
                         destination: destination.id.clone(),
                         cause,
@@ -217,6 +222,16 @@ impl Pipeline {
     #[must_use]
     pub fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
         self.deliveries.sink_of(destination)
+    }
+
+    /// Gives up the records of an event that are set aside at a destination, or that its service
+    /// refuses while it refuses everything: they become dead letters, with the last answer as reason.
+    /// Tells how many there were.
+    ///
+    /// # Errors
+    /// When there are none, or the dead letters cannot be written.
+    pub async fn bury(&self, destination: &ResourceId, event_id: &str) -> Result<usize, BuryError> {
+        self.deliveries.bury(destination, event_id).await
     }
 
     fn subscriptions(&self) -> MutexGuard<'_, Vec<ResourceId>> {

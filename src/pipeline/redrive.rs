@@ -9,41 +9,57 @@ use super::backoff::TRANSIENT;
 use super::batcher::{Attempt, Batcher};
 use crate::event::Record;
 use crate::journal::Pending;
-use crate::resources::Destination;
+use crate::resources::{BatchSettings, Destination};
 use crate::sinks::{Ack, Batch, FaultKind, Sink};
 
 /// Sends records in batches inside the service's limits, one request at a time and each record once.
 /// One verdict a record, in their order.
 pub async fn redrive(destination: &Destination, sink: &Sink, records: &[Arc<Record>]) -> Vec<Ack> {
-    let limits = destination.target.limits();
+    send(destination, &destination.batch, sink, records).await
+}
+
+async fn send(
+    destination: &Destination,
+    batch: &BatchSettings,
+    sink: &Sink,
+    records: &[Arc<Record>],
+) -> Vec<Ack> {
+    let max_span = destination.target.limits().max_span;
     let mut batcher = Batcher::default();
     for (position, record) in (0..).zip(records) {
         let bytes = destination.target.record_bytes(record);
         let pending = Pending { position, record: Arc::clone(record) };
-        batcher.push(Attempt { pending, bytes, tries: 0, since: Instant::now() });
+        let since = Instant::now();
+        let fresh = Attempt { pending, bytes, tries: 0, since, lone: false, refused: false };
+        batcher.push(fresh, max_span);
     }
-    let mut acks = Vec::with_capacity(records.len());
-    loop {
-        let batch = batcher.take(&destination.batch, limits.max_span);
-        if batch.is_empty() {
-            return acks;
-        }
-        let records = batch.into_iter().map(|attempt| attempt.pending.record).collect();
-        acks.extend(sink.deliver(&Batch { records }).await);
+    // Records whose times lie far apart do not go out in their order.
+    let mut acks: Vec<(u64, Ack)> = Vec::with_capacity(records.len());
+    while !batcher.is_empty() {
+        let (positions, records): (Vec<_>, Vec<_>) = batcher
+            .take(batch, max_span)
+            .into_iter()
+            .map(|attempt| (attempt.pending.position, attempt.pending.record))
+            .unzip();
+        acks.extend(positions.into_iter().zip(sink.deliver(&Batch { records }).await));
     }
+    acks.sort_by_key(|(position, _)| *position);
+    acks.into_iter().map(|(_, ack)| ack).collect()
 }
 
 /// Tries in a row that deliver nothing before records are given up: about half a minute.
 const MOST_TRIES: u32 = 9;
 
 /// The same, but what failed is sent again, with pauses, until it is taken or nothing more is for
-/// half a minute. A fault that somebody must fix ends it at once. One verdict a record, the last.
+/// half a minute. After a request without an answer the next are half as large. A fault that
+/// somebody must fix ends it at once. One verdict a record, the last.
 pub async fn redrive_patiently(
     destination: &Destination,
     sink: &Sink,
     records: &[Arc<Record>],
 ) -> Vec<Ack> {
-    let mut acks = redrive(destination, sink, records).await;
+    let mut batch = destination.batch;
+    let mut acks = send(destination, &batch, sink, records).await;
     let mut tries = 1;
     loop {
         let retry = acks.iter().zip(records).filter(|(ack, _)| matches!(ack, Ack::Retry(_)));
@@ -53,8 +69,12 @@ pub async fn redrive_patiently(
         if failed.is_empty() || tries == MOST_TRIES || acks.iter().any(hopeless) {
             return acks;
         }
+        if acks.iter().any(|ack| matches!(ack, Ack::Retry(fault) if fault.unanswered)) {
+            batch.max_records = (batch.max_records.min(failed.len()) / 2).max(1);
+            batch.max_bytes = (batch.max_bytes / 2).max(1);
+        }
         tokio::time::sleep(TRANSIENT.wait(tries, rand::random())).await;
-        let again = redrive(destination, sink, &failed).await;
+        let again = send(destination, &batch, sink, &failed).await;
         let any = again.iter().any(|ack| !matches!(ack, Ack::Retry(_)));
         tries = if any { 1 } else { tries + 1 };
         let places = acks.iter_mut().filter(|ack| matches!(ack, Ack::Retry(_)));

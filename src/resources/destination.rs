@@ -3,10 +3,18 @@
 use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
-use crate::sinks::Target;
+use crate::sinks::{LogOutput, OpenError, Sink, Target};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
+
+/// Shortest time that a request may be given. Below it a distant region's round trip with TLS would
+/// count as an outage.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Longest time that a request may be given: what common proxies and load balancers cut at is a
+/// minute; five leave room for a receiver that works through a large batch before it answers.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What happens to new records while the journal is full because of this destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,7 +74,7 @@ impl BatchSettings {
 }
 
 /// Where records go, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// Its name.
     pub id: ResourceId,
@@ -76,6 +84,25 @@ pub struct Destination {
     pub target: Target,
     /// How records are put into requests.
     pub batch: BatchSettings,
+    /// How long one request may take, from connecting to the answer; [`MIN_TIMEOUT`] to
+    /// [`MAX_TIMEOUT`]. What was sent may have arrived all the same.
+    pub timeout: Duration,
     /// What gives way when the journal is full.
     pub overflow: Overflow,
+}
+
+impl Destination {
+    /// Opens the target, for requests that may take [`Destination::timeout`]; see [`Target::open`].
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(&self, log: LogOutput) -> Result<Sink, OpenError> {
+        self.target.open(log, self.timeout).await
+    }
+
+    /// Whether a sink that was opened for the other one serves this one too.
+    #[must_use]
+    pub fn opens_like(&self, other: &Destination) -> bool {
+        self.target == other.target && self.timeout == other.timeout
+    }
 }

@@ -15,7 +15,7 @@ use crate::event::Catalog;
 use crate::filter::FilterError;
 use crate::sinks::PlainHttpHosts;
 
-pub use destination::{BatchSettings, Destination, MAX_LINGER, Overflow};
+pub use destination::{BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow};
 pub use subscription::{MAX_FIELDS, Source, Subscription};
 
 /// Most destinations in one daemon. Each has a task and buffers of its own; a thousand keeps their

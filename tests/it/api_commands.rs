@@ -229,8 +229,8 @@ fn a_test_event_goes_through_the_daemon() {
     let receiver = Receiver::start(200, None);
     let id = set.to(&receiver);
     let line = ["test-event", "--destination", &id];
-    let table = output_of(&set.open(&line), "");
-    assert!(table.contains("answer       delivered after "), "{table}");
+    let printed = output_of(&set.open(&line), "");
+    assert!(printed.contains("answer       delivered after "), "{printed}");
     assert_eq!(receiver.take_lines().len(), 1);
     assert!(set.api(&["event-destinations", "test", &id]).contains("delivered"));
     assert_eq!(set.json(&["event-destinations", "status", &id])["id"], *id);

@@ -20,6 +20,7 @@ mod command_line;
 mod control;
 mod credentials;
 mod delivery;
+mod doubt;
 mod errors;
 mod faults;
 mod filters;

@@ -94,7 +94,7 @@ impl Remote {
     }
 
     /// Asks for what is to be done.
-    pub(super) async fn must(
+    pub(in crate::cli) async fn must(
         &self,
         method: Method,
         path: &str,

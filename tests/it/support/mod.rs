@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod moto;
 pub(crate) mod receiver;
+pub(crate) mod scripted;
 pub(crate) mod tls;
 
 use std::path::PathBuf;

@@ -71,7 +71,7 @@ fn serve(stream: impl Read + Write, shared: &Mutex<Shared>) {
     }
 }
 
-fn read_request(reader: &mut BufReader<impl Read>) -> Option<(String, String)> {
+pub(crate) fn read_request(reader: &mut BufReader<impl Read>) -> Option<(String, String)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if reader.read_line(&mut head).ok()? == 0 {
