@@ -1,14 +1,8 @@
-//! What the errors of AWS mean: one table for the codes that its services share.
+//! What became of a call to AWS, in the words of a fault, with what would help.
 //!
-//! Each sink's own file adds what only its service says. Nothing here sends anything. The codes are
-//! those of the services' API models of 2026 and of the AWS SDK's own lists of retryable ones; they
-//! are compared as text, since services give codes that their models do not name, such as
-//! `ThrottlingException`.
-
-mod body;
+//! Each sink's own file adds what only its service says. Nothing here sends anything.
 
 use std::error::Error;
-use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -16,40 +10,11 @@ use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::{ErrorMetadata, ProvideErrorMetadata};
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::aws::Strange;
+use super::causes::{causes, chain};
+use super::genuine::Strange;
 use super::parts::Outcome;
+use super::refusal::{Class, Refusal, class_of, shown};
 use super::transport::NoAnswer;
-
-/// Longest text of a service that is shown: enough for IAM's longest sentence.
-const MAX_TEXT: usize = 1_000;
-
-/// What an error says about the request, or about one of its records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Not the records' fault.
-    Fault(FaultKind),
-    /// At least one record is such that the service will never take it.
-    Poison,
-}
-
-pub(super) const THROTTLED: Class = Class::Fault(FaultKind::Throttled);
-pub(super) const TRANSIENT: Class = Class::Fault(FaultKind::Transient);
-pub(super) const CONFIGURATION: Class = Class::Fault(FaultKind::Configuration);
-
-/// An error as the service gave it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// The service's code; empty if it gave none.
-    pub(super) code: String,
-    /// The service's text.
-    pub(super) text: String,
-    /// The HTTP status of the whole answer, if it was the whole request that failed.
-    pub(super) status: Option<u16>,
-    /// How long the service asks to be left alone.
-    pub(super) retry_after: Option<Duration>,
-    /// Whether it is not recognisably the service's.
-    pub(super) unanswered: bool,
-}
 
 /// Why a call gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,81 +78,6 @@ pub(super) struct Call<'a> {
     pub(super) resource: &'a str,
 }
 
-/// The class of an error by its code, or else by the HTTP status.
-///
-/// What is not known is never held against the records: an unknown 4xx waits for the operator.
-pub(super) fn class_of(refusal: &Refusal) -> Class {
-    match refusal.code.as_str() {
-        "BandwidthLimitExceeded"
-        | "KMSThrottlingException"
-        | "LimitExceededException"
-        | "PriorRequestNotComplete"
-        | "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "SlowDown"
-        | "ThrottledException"
-        | "Throttling"
-        | "ThrottlingException"
-        | "TooManyRequestsException"
-        | "TransactionInProgressException" => THROTTLED,
-        "IDPCommunicationError"
-        | "InternalError"
-        | "InternalFailure"
-        | "InternalFailureException"
-        | "InternalServerError"
-        | "InternalServiceError"
-        | "RequestTimeout"
-        | "RequestTimeoutException"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException" => TRANSIENT,
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "AuthFailure"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "InvalidAccessKeyId"
-        | "InvalidClientTokenId"
-        | "InvalidKMSResourceException"
-        | "InvalidSignature"
-        | "InvalidSignatureException"
-        | "InvalidToken"
-        | "InvalidTokenException"
-        | "KMSAccessDeniedException"
-        | "KMSDisabledException"
-        | "KMSInvalidStateException"
-        | "KMSNotFoundException"
-        | "KMSOptInRequired"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "NotAuthorized"
-        | "OptInRequired"
-        | "RequestExpired"
-        | "RequestInTheFuture"
-        | "RequestTimeTooSkewed"
-        | "ResourceNotFoundException"
-        | "SignatureDoesNotMatch"
-        | "TokenRefreshRequired"
-        | "UnauthorizedOperation"
-        | "UnrecognizedClient"
-        | "UnrecognizedClientException" => CONFIGURATION,
-        "InvalidArgumentException"
-        | "InvalidParameterException"
-        | "SerializationException"
-        | "ValidationError"
-        | "ValidationException" => Class::Poison,
-        _ => match refusal.status {
-            Some(429) => THROTTLED,
-            Some(413) => Class::Poison,
-            None | Some(408 | 500..) => TRANSIENT,
-            Some(_) => CONFIGURATION,
-        },
-    }
-}
-
 /// What would help against an error, if it is known.
 fn advice(code: &str, call: &Call) -> Option<String> {
     let Call { action, resource } = call;
@@ -240,16 +130,6 @@ fn advice(code: &str, call: &Call) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-impl Refusal {
-    /// A fault that comes of this refusal, with what else the answer says.
-    pub(super) fn marked(&self, fault: Fault) -> Fault {
-        // Whoever has to change something is not waited for by the clock.
-        let asks = fault.kind != FaultKind::Configuration;
-        let retry_after = self.retry_after.filter(|_| asks);
-        Fault { retry_after, unanswered: self.unanswered, ..fault }
-    }
 }
 
 impl Call<'_> {
@@ -358,11 +238,6 @@ fn unsent(error: &(dyn Error + 'static)) -> CallError {
     CallError::Unanswered(preparation_fault(error))
 }
 
-/// An error and its causes, the outermost first.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&cause| cause.source())
-}
-
 /// A fault from before the request was sent: most often the credentials could not be had.
 fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
     let why = error.source().map(causes).unwrap_or_default();
@@ -405,30 +280,6 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
     } else {
         format!("the request could not be prepared: {why}")
     })
-}
-
-/// A service's text as it is shown: of bearable length and without a full stop.
-pub(super) fn shown(text: &str) -> &str {
-    let text = text.trim().trim_end_matches('.');
-    &text[..text.floor_char_boundary(MAX_TEXT)]
-}
-
-/// An error with all its causes on one line, without the wrappers that say nothing and without
-/// what wrapping repeats.
-pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut line = String::new();
-    for cause in chain(error) {
-        if cause.is::<ConnectorError>() {
-            continue;
-        }
-        let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        if !line.contains(&text) {
-            line.push_str(if line.is_empty() { "" } else { ": " });
-            line.push_str(&text);
-        }
-    }
-    line.truncate(line.floor_char_boundary(MAX_TEXT));
-    line
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! are fetched with the first request.
 
 mod credentials;
-mod genuine;
 mod http;
 
 use std::collections::BTreeMap;
@@ -31,7 +30,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::credentials::{Origin, Watched};
-pub(super) use self::genuine::{Strange, kind_of};
 use super::answer::{CallError, call_error};
 use super::auth::Auth;
 use crate::https::CONNECT_TIMEOUT;

@@ -17,10 +17,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::error::TargetError;
 use super::file::lines;
 use super::parts::{Outcome, Parts};
+use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
 use super::transport::{Routes, connector};
 use crate::event::Record;

@@ -20,13 +20,14 @@ use hyper::Uri;
 use tokio::sync::Mutex;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, TRANSIENT, class_of};
+use super::answer::{Call, CallError};
 use super::arn::{Arn, LOG_GROUP};
 use super::auth::{Auth, check_endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
+use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
 use crate::event::Record;
 
 /// Most log events of one PutLogEvents (CloudWatch Logs API model, `InputLogEvents`).

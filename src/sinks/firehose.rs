@@ -20,13 +20,14 @@ use aws_sdk_firehose::types::{
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, THROTTLED, class_of};
+use super::answer::{Call, CallError};
 use super::arn::{Arn, DELIVERY_STREAM};
 use super::auth::{Auth, check_endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
+use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
 use crate::event::Record;
 
 /// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
@@ -250,7 +251,7 @@ fn verdicts(call: &Call, results: &[PutRecordBatchResponseEntry]) -> Vec<Ack> {
 mod tests {
     use bytes::Bytes;
 
-    use super::super::answer::TRANSIENT;
+    use super::super::refusal::TRANSIENT;
     use super::*;
     use crate::event::Timestamp;
     use crate::sinks::FaultKind;

@@ -18,13 +18,14 @@ use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Stre
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::answer::{CONFIGURATION, Call, CallError, Class, Refusal, class_of};
+use super::answer::{Call, CallError};
 use super::arn::{Arn, STREAM};
 use super::auth::{Auth, check_endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
+use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
 use crate::event::Record;
 
 /// Most records of one PutRecords (Kinesis API model, `PutRecordsRequestEntryList`).
@@ -235,7 +236,7 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::{THROTTLED, TRANSIENT};
+    use super::super::refusal::{THROTTLED, TRANSIENT};
     use super::*;
     use crate::sinks::{FaultKind, Secret};
 

@@ -21,7 +21,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use hyper::Uri;
 
 use super::ack::Fault;
-use super::answer::causes;
+use super::causes::causes;
 use super::proxy::{Proxy, RULES, Way};
 
 /// One of something for each way that the environment's proxies allow.

@@ -1,10 +1,13 @@
-//! Every documented error, and the fault it must come to.
+//! Faults in words, and what a call without an answer comes to.
+
+use std::time::Duration;
 
 use aws_sdk_kinesis::operation::put_records::PutRecordsError;
 use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
 
 use super::*;
+use crate::sinks::refusal::{CONFIGURATION, MAX_TEXT};
 
 const CALL: Call<'static> = Call {
     action: "kinesis:PutRecords",
@@ -14,56 +17,6 @@ const CALL: Call<'static> = Call {
 fn refusal(code: &str, status: Option<u16>) -> Refusal {
     let (code, text) = (code.to_owned(), "Some reason.".to_owned());
     Refusal { code, text, status, ..Refusal::default() }
-}
-
-#[test]
-fn every_code_has_its_class_whatever_the_status() {
-    let throttled = "ProvisionedThroughputExceededException KMSThrottlingException \
-                     ThrottlingException Throttling ThrottledException RequestThrottled \
-                     RequestThrottledException TooManyRequestsException RequestLimitExceeded \
-                     BandwidthLimitExceeded LimitExceededException SlowDown";
-    let transient = "InternalFailure InternalFailureException RequestTimeout \
-                     RequestTimeoutException ServiceUnavailable ServiceUnavailableException";
-    let configuration = "ExpiredTokenException ExpiredToken UnrecognizedClientException \
-                         InvalidSignatureException RequestExpired AccessDeniedException \
-                         KMSAccessDeniedException KMSDisabledException KMSInvalidStateException \
-                         KMSNotFoundException KMSOptInRequired InvalidKMSResourceException \
-                         ResourceNotFoundException AccessDenied SignatureDoesNotMatch";
-    let poison = "InvalidArgumentException InvalidParameterException ValidationException \
-                  SerializationException";
-    for (codes, class) in [
-        (throttled, THROTTLED),
-        (transient, TRANSIENT),
-        (configuration, CONFIGURATION),
-        (poison, Class::Poison),
-    ] {
-        for code in codes.split_whitespace() {
-            for status in [None, Some(200), Some(400), Some(403), Some(500)] {
-                assert_eq!(class_of(&refusal(code, status)), class, "{code} {status:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn an_unknown_code_is_judged_by_the_status_and_never_as_poison_but_for_413() {
-    for (status, class) in [
-        (None, TRANSIENT),
-        (Some(400), CONFIGURATION),
-        (Some(401), CONFIGURATION),
-        (Some(403), CONFIGURATION),
-        (Some(404), CONFIGURATION),
-        (Some(408), TRANSIENT),
-        (Some(413), Class::Poison),
-        (Some(429), THROTTLED),
-        (Some(500), TRANSIENT),
-        (Some(502), TRANSIENT),
-        (Some(503), TRANSIENT),
-        (Some(504), TRANSIENT),
-    ] {
-        assert_eq!(class_of(&refusal("", status)), class, "{status:?}");
-        assert_eq!(class_of(&refusal("BrandNewException", status)), class, "{status:?}");
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::genuine::{Expected, Strange};
+use crate::sinks::genuine::{Expected, Strange};
 use crate::sinks::transport::{NoAnswer, Routes, address, connector};
 
 /// Most of an answer that is read: the longest one, of a PutRecords with 500 records that were all

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::answer::THROTTLED;
+use super::super::refusal::THROTTLED;
 use super::*;
 use crate::event::Timestamp;
 

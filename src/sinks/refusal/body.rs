@@ -9,10 +9,9 @@ use std::time::SystemTime;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_xml::decode::{Document, try_data};
 use hyper::Uri;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Refusal, shown};
-use crate::sinks::aws::kind_of;
 use crate::sinks::retry_after::retry_after;
 use crate::sinks::transport::address;
 
@@ -102,6 +101,33 @@ fn from_xml(body: &[u8]) -> Option<(Option<String>, String)> {
     }
     let code = plain(&code?)?;
     Some((Some(code), text.unwrap_or_default()))
+}
+
+/// What a body is at first sight.
+pub(in crate::sinks) fn kind_of(body: &[u8]) -> &'static str {
+    let start = body[..body.len().min(256)].trim_ascii_start().to_ascii_lowercase();
+    if body.trim_ascii().is_empty() {
+        "an empty body"
+    } else if serde_json::from_slice::<Map<String, Value>>(body).is_ok() {
+        "other JSON"
+    } else if serde_json::from_slice::<Value>(body).is_ok() {
+        "JSON that is no object"
+    } else if start.starts_with(b"<") && HTML.iter().any(|it| contains(&start, it)) {
+        "HTML"
+    } else if start.starts_with(b"<") {
+        "XML"
+    } else if start.starts_with(b"{") || start.starts_with(b"[") {
+        "JSON that is cut off or broken"
+    } else {
+        "a text that is no JSON"
+    }
+}
+
+/// What only HTML has near its beginning.
+const HTML: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<title", b"<body"];
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 #[cfg(test)]

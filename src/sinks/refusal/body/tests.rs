@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::http::{Response, StatusCode};
 use aws_smithy_types::body::SdkBody;
 
 use super::*;
-use crate::sinks::answer::{CONFIGURATION, Class, THROTTLED, TRANSIENT, class_of};
+use crate::sinks::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT, class_of};
 
 fn refusal(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Refusal {
     let mut answer = Response::new(StatusCode::try_from(status).unwrap(), SdkBody::from(body));

@@ -10,8 +10,8 @@ use std::fmt;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value};
 
-use crate::sinks::ack::{Fault, FaultKind};
-use crate::sinks::answer::{Class, Refusal, class_of};
+use super::ack::{Fault, FaultKind};
+use super::refusal::{Class, Refusal, class_of, kind_of};
 
 /// Headers under which services give the id of a request.
 const REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
@@ -124,36 +124,9 @@ fn has_request_id(answer: &HttpResponse) -> bool {
     REQUEST_ID.iter().any(|name| answer.headers().get(name).is_some_and(|id| !id.trim().is_empty()))
 }
 
-/// What a body is at first sight.
-pub(in crate::sinks) fn kind_of(body: &[u8]) -> &'static str {
-    let start = body[..body.len().min(256)].trim_ascii_start().to_ascii_lowercase();
-    if body.trim_ascii().is_empty() {
-        "an empty body"
-    } else if serde_json::from_slice::<Map<String, Value>>(body).is_ok() {
-        "other JSON"
-    } else if serde_json::from_slice::<Value>(body).is_ok() {
-        "JSON that is no object"
-    } else if start.starts_with(b"<") && HTML.iter().any(|it| contains(&start, it)) {
-        "HTML"
-    } else if start.starts_with(b"<") {
-        "XML"
-    } else if start.starts_with(b"{") || start.starts_with(b"[") {
-        "JSON that is cut off or broken"
-    } else {
-        "a text that is no JSON"
-    }
-}
-
-/// What only HTML has near its beginning.
-const HTML: [&[u8]; 5] = [b"<!doctype html", b"<html", b"<head", b"<title", b"<body"];
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
 /// An answer that is not AWS's.
 #[derive(Debug)]
-pub(in crate::sinks) struct Strange {
+pub(super) struct Strange {
     /// Who gave it: scheme, host and port.
     address: String,
     status: u16,
@@ -173,7 +146,7 @@ impl Strange {
     }
 
     /// What to do about it: a stranger's success is no verdict, so the request goes out again.
-    pub(in crate::sinks) fn fault(&self) -> Fault {
+    pub(super) fn fault(&self) -> Fault {
         let Some(refusal) = &self.refusal else { return Fault::unanswered(self.to_string()) };
         let kind = match class_of(refusal) {
             Class::Fault(kind) => kind,
