@@ -1,10 +1,12 @@
 //! `POST /filters/try`: what a filter would have done, on events given or on the last that came in.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::control::{Control, Refusal};
+use crate::filter;
 use crate::http::ErrorAnswer;
 use crate::pipeline::Trial;
 use crate::resources::{ResourceError, Source};
@@ -15,13 +17,28 @@ const MAX_EVENTS: usize = 1_000;
 /// Most examples of matching events that are shown.
 const MAX_SHOWN: usize = 3;
 
-/// One part of the filter and how often it decided.
+/// One term of the filter, how often it was among those that decided, and what it found last.
 #[derive(Default)]
-struct Term {
-    text: String,
+struct Term<'t> {
+    text: &'t str,
     yes: u64,
     no: u64,
     errors: u64,
+    /// The term's fields with their JSON text in the last event that it decided.
+    last_fields: Map<String, Value>,
+}
+
+impl<'t> Term<'t> {
+    fn add(&mut self, found: filter::Term<'t>) {
+        self.text = found.text;
+        match found.value {
+            Ok(true) => self.yes += 1,
+            Ok(false) => self.no += 1,
+            Err(_) => self.errors += 1,
+        }
+        let named = |(name, json): (&str, Option<String>)| (name.to_owned(), json.into());
+        self.last_fields = found.fields.into_iter().map(named).collect();
+    }
 }
 
 /// Tries a filter.
@@ -78,7 +95,9 @@ fn first(errors: Vec<ResourceError>) -> ErrorAnswer {
 fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
     let mut rejected = Vec::new();
     let mut examples = Vec::new();
-    let mut terms: Vec<Term> = Vec::new();
+    let mut terms: Vec<Term<'_>> = Vec::new();
+    // A filter may have a thousand terms, too many to look through for each term of each event.
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for (index, text) in events.iter().enumerate() {
         let read = match trial.read(text) {
             Ok(read) => read,
@@ -96,21 +115,26 @@ fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
             examples.push(serde_json::from_str::<Value>(text).unwrap_or(Value::Null));
         }
         if let Some(decision) = trial.explain(&read.0) {
-            let known = terms.iter().position(|term| term.text == decision.text);
-            let at = known.unwrap_or_else(|| {
-                terms.push(Term { text: decision.text.to_owned(), ..Term::default() });
-                terms.len() - 1
-            });
-            match decision.value {
-                Ok(true) => terms[at].yes += 1,
-                Ok(false) => terms[at].no += 1,
-                Err(_) => terms[at].errors += 1,
+            for found in decision.terms {
+                let at = *places.entry(found.text).or_insert(terms.len());
+                if at == terms.len() {
+                    terms.push(Term::default());
+                }
+                terms[at].add(found);
             }
         }
     }
     let terms: Vec<Value> = terms
         .iter()
-        .map(|it| json!({"term": it.text, "true": it.yes, "false": it.no, "errors": it.errors}))
+        .map(|it| {
+            json!({
+                "term": it.text,
+                "true": it.yes,
+                "false": it.no,
+                "errors": it.errors,
+                "last_fields": it.last_fields,
+            })
+        })
         .collect();
     let counts = trial.counts();
     json!({

@@ -119,14 +119,14 @@ impl fmt::Display for Term<'_> {
             Ok(value) => write!(f, "`{text}` is {value}")?,
             Err(error) => write!(f, "`{text}` has no value: {error}")?,
         }
-        // The term names its first field itself, if it begins with it.
-        let starts_with = |field: &str| {
-            let rest = self.text.trim_start_matches(['(', ' ']).strip_prefix(field);
-            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        // Of `ev.x + 1 > 2`, "it" might be the sum.
+        let compares = |field: &str| {
+            let rest = self.text.strip_prefix(field).unwrap_or("").trim_start();
+            ["==", "!=", "<", ">", "in ", "in["].iter().any(|operator| rest.starts_with(operator))
         };
         for (at, (field, json)) in self.fields.iter().enumerate() {
             let name = match &*self.fields {
-                [(only, _)] if starts_with(only) => "it",
+                [(only, _)] if compares(only) => "it",
                 _ => field,
             };
             let found = json.as_ref().map_or("absent".into(), |json| escaped(json));
@@ -169,10 +169,20 @@ impl Builder<'_> {
         Some(Part { text: self.written(expr), kind })
     }
 
-    /// A part's text in one line. Only text over several lines has comments in it.
+    /// A part's text in one line, without brackets around all of it. Only text over several lines has
+    /// comments in it.
     fn written(&self, expr: &Expr) -> String {
-        let text = self.text.get(expr.span.start..expr.span.end).unwrap_or("");
-        if text.contains(['\n', '\r']) { unparse(expr) } else { text.to_owned() }
+        let mut text = self.text.get(expr.span.start..expr.span.end).unwrap_or("");
+        if text.contains(['\n', '\r']) {
+            return unparse(expr);
+        }
+        // The brackets of `(a) == (b)` are not around all of it: `a) == (b` is no expression.
+        while let Some(inside) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'))
+            && parse(inside, true).is_ok()
+        {
+            text = inside.trim();
+        }
+        text.to_owned()
     }
 
     fn parts(&mut self, items: &[Expr]) -> Option<Vec<Part>> {
@@ -277,7 +287,7 @@ mod tests {
                 "ev.conn.server_port == 443 && ev.tls.version == '1.3' && false",
                 r#"`ev.tls.version == '1.3'` is false: it is "1.2""#,
             ),
-            ("!(ev.conn.server_port == 443)", "`(ev.conn.server_port == 443)` is true: it is 443"),
+            ("!(ev.conn.server_port == 443)", "`ev.conn.server_port == 443` is true: it is 443"),
             (
                 "has(ev.conn.client_ip) || size(ev.tls.version) + ev.conn.server_port > 9",
                 "`size(ev.tls.version) + ev.conn.server_port > 9` is true: \
@@ -286,6 +296,14 @@ mod tests {
             (
                 "ev.tls.version in ['\u{202e}']",
                 r#"`ev.tls.version in ['\u{202e}']` is false: it is "1.2""#,
+            ),
+            (
+                "((ev.conn.server_port) == (80))",
+                "`(ev.conn.server_port) == (80)` is false: ev.conn.server_port is 443",
+            ),
+            (
+                "ev.conn.server_port + 1 == 80",
+                "`ev.conn.server_port + 1 == 80` is false: ev.conn.server_port is 443",
             ),
             ("false", "`false` is false"),
         ] {

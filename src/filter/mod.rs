@@ -73,7 +73,7 @@ use crate::report::Span;
 
 pub use environment::{Declaration, Environment};
 pub use error::{EvalError, FilterError, Mistake};
-pub use explain::{Decision, Explainer};
+pub use explain::{Decision, Explainer, Term};
 pub use expression::Expression;
 pub use library::{LibraryFilter, library, library_filter};
 pub use limits::MAX_SOURCE;

@@ -88,7 +88,7 @@ pub fn name_of_hidden(char: char) -> Option<String> {
 }
 
 /// The names of those that are met, after Unicode's: first and last code point, name.
-const NAMES: [(u32, u32, &str); 58] = [
+const NAMES: [(u32, u32, &str); 59] = [
     (0x00, 0x00, "null"),
     (0x07, 0x07, "bell"),
     (0x08, 0x08, "backspace"),
@@ -142,6 +142,7 @@ const NAMES: [(u32, u32, &str); 58] = [
     (0x2067, 0x2067, "right-to-left isolate"),
     (0x2068, 0x2068, "first strong isolate"),
     (0x2069, 0x2069, "pop directional isolate"),
+    (0x2800, 0x2800, "Braille pattern blank"),
     (0x3000, 0x3000, "ideographic space"),
     (0x3164, 0x3164, "Hangul filler"),
     (0xFE00, 0xFE0F, "variation selector"),
@@ -190,7 +191,7 @@ mod tests {
             ('\u{202e}', "U+202E (right-to-left override)"),
             ('\u{1}', "U+0001 (control character)"),
             ('\u{206a}', "U+206A (invisible character)"),
-            ('\u{2800}', "U+2800 (space)"),
+            ('\u{2800}', "U+2800 (Braille pattern blank)"),
             ('\u{e0041}', "U+E0041 (tag character)"),
         ] {
             assert_eq!(name_of_hidden(char).as_deref(), Some(name));
