@@ -4,7 +4,7 @@
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/system_openssl.sh tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
 # OpenSSL, for Kafka, is built from source unless OPENSSL_NO_VENDOR is set. Cargo cannot look whether the
 # system has its headers; make can. To mix `cargo` and `make` without building it twice, export the

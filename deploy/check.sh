@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 "$python" - "$work/kubernetes.yaml" <<'EOF'
 import glob, json, sys, yaml
 
-for path in sorted(glob.glob("*/*.yaml")):
+for path in sorted(glob.glob("**/*.yaml", recursive=True)):
     with open(path) as file:
         documents = list(yaml.safe_load_all(file))
     if path == "kubernetes/configmap.yaml":
@@ -43,7 +43,15 @@ done
 
 if [ -n "$binary" ]; then
     SLUICEGATE_INGEST_TOKEN=example "$binary" check -c container/sluicegate.yaml
-    echo example >"$work/ingest"
+    # Every token that the ConfigMap reads is one that the page has the secret made of.
+    grep -o '/etc/sluicegate-tokens/[a-z]*' "$work/kubernetes.yaml" | while read -r file; do
+        name=${file##*/}
+        grep -q -- "--from-literal=$name=" kubernetes/README.md || {
+            echo "check.sh: kubernetes/README.md makes no token '$name'" >&2
+            exit 1
+        }
+        echo example >"$work/$name"
+    done
     sed -i "s|/etc/sluicegate-tokens/|$work/|" "$work/kubernetes.yaml"
     "$binary" check -c "$work/kubernetes.yaml"
 fi

@@ -20,6 +20,7 @@ mod command_line;
 mod control;
 mod credentials;
 mod delivery;
+mod documents;
 mod doubt;
 mod errors;
 mod faults;

@@ -279,6 +279,15 @@ fn write_settings(folder: &Path, settings: &str) {
     fs::write(settings_path(folder), text).unwrap();
 }
 
+/// Waits until something is so.
+pub(crate) fn patiently(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "never {what}");
+        pause();
+    }
+}
+
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }

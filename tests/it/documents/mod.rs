@@ -1,0 +1,104 @@
+//! Every snippet of the documents, run as a reader would run it, and every file of `examples/`.
+//!
+//! The snippets of one section are one session in one folder: `sh` is run, `python` too, `yaml` is a settings
+//! file and is checked, `json` behind a command is what it prints (the same members and types; ids and times
+//! differ). Ports are free ones. A snippet that cannot be run says so in the page, with the reason, and is
+//! counted here. Filters in `cel` are run by the page's own test (`src/filter`).
+
+mod examples;
+mod page;
+mod session;
+mod settings_page;
+
+use serde_json::Value;
+
+use page::{Page, Section, Snippet};
+use session::Session;
+
+/// The pages, each with how many of its snippets are not run.
+const PAGES: [(&str, usize); 13] = [
+    ("README.md", 3),
+    ("ARCHITECTURE.md", 0),
+    ("CONTRIBUTING.md", 0),
+    ("docs/README.md", 0),
+    ("docs/operating.md", 1),
+    ("docs/releasing.md", 2),
+    ("docs/settings.md", 0),
+    ("docs/terms.md", 0),
+    ("examples/README.md", 0),
+    ("deploy/README.md", 0),
+    ("deploy/aws/README.md", 2),
+    ("deploy/container/README.md", 3),
+    ("deploy/kubernetes/README.md", 3),
+];
+
+/// Languages of which nothing is run: drawings and words, and filters.
+const TEXT: [&str; 3] = ["", "text", "cel"];
+
+#[test]
+fn every_snippet_of_the_readme_works_as_it_stands() {
+    run(&PAGES[..1]);
+}
+
+#[test]
+fn every_snippet_of_the_other_documents_works_as_it_stands() {
+    run(&PAGES[1..]);
+}
+
+fn run(pages: &'static [(&str, usize)]) {
+    for (name, not_run) in pages {
+        let page = Page::read(name);
+        let left_out: Vec<_> =
+            page.snippets().filter_map(|it| Some((it.line, it.not_run.as_ref()?))).collect();
+        for (line, reason) in &left_out {
+            assert!(!reason.is_empty(), "{name}:{line}: no reason");
+            println!("{name}:{line}: not run: {reason}");
+        }
+        assert_eq!(left_out.len(), *not_run, "{name}: snippets that are not run: {left_out:?}");
+        for section in &page.sections {
+            run_section(name, section);
+        }
+    }
+}
+
+fn run_section(page: &str, section: &Section) {
+    let is_run = |it: &&Snippet| it.not_run.is_none() && !TEXT.contains(&&*it.language);
+    let mut snippets = section.snippets.iter().filter(is_run).peekable();
+    if snippets.peek().is_none() {
+        return;
+    }
+    println!("{page}: {}", section.title);
+    let mut session = Session::new(page);
+    while let Some(snippet) = snippets.next() {
+        let line = snippet.line;
+        match snippet.language.as_str() {
+            "sh" => session.shell(snippet, snippets.next_if(|it| it.language == "json")),
+            "python" => session.python(snippet),
+            "yaml" => session.settings(snippet),
+            "json" => {
+                let parsed: Result<Value, _> = serde_json::from_str(&snippet.text);
+                assert!(parsed.is_ok(), "{page}:{line}: {parsed:?}");
+            }
+            other => panic!("{page}:{line}: say how to run `{other}`, or why not"),
+        }
+    }
+    session.run();
+}
+
+#[test]
+fn every_page_of_the_documents_is_among_those_that_are_run() {
+    let known: Vec<&str> = PAGES.iter().map(|(name, _)| *name).collect();
+    // Each of these has tests of its own.
+    let elsewhere = ["docs/errors.md", "docs/destinations.md"];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["docs", "examples"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = format!("{folder}/{}", entry.unwrap().file_name().display());
+            let is_page = name.ends_with(".md");
+            assert!(
+                !is_page || known.contains(&&*name) || elsewhere.contains(&&*name),
+                "{name} is in no list"
+            );
+        }
+    }
+}
