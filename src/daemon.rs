@@ -33,13 +33,7 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 pub enum StartError {
     /// The journal's folder cannot be used.
     #[error("`data_dir`: {directory} cannot be used: {cause}")]
-    Journal {
-        /// The folder.
-        directory: PathBuf,
-        /// The system's reason.
-        cause: io::Error,
-    },
-    /// A destination cannot be opened.
+    Journal { directory: PathBuf, cause: io::Error },
     #[error(transparent)]
     Destination(#[from] CannotOpen),
     /// What was made through the API cannot be used.
@@ -53,7 +47,6 @@ pub enum StartError {
     Listen {
         /// The setting that names it.
         setting: &'static str,
-        /// Which, and why.
         cause: CannotListen,
     },
 }
@@ -93,7 +86,6 @@ impl Served {
     }
 }
 
-/// The daemon, running.
 pub struct Daemon {
     config: Config,
     pipeline: Arc<Pipeline>,
@@ -180,7 +172,6 @@ impl Daemon {
         self.ingest.as_ref().map(|it| it.address)
     }
 
-    /// The address of the API.
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
         self.api.address
@@ -306,7 +297,6 @@ async fn upkeep(metrics: PrometheusHandle) {
     }
 }
 
-/// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Everything accepted was delivered.

@@ -1,46 +1,48 @@
 //! Sluicegate: an event subscription daemon.
 //!
 //! The map, in reading order. A room imports only from rooms before it, and only through that
-//! room's `mod.rs`; a test in `tests/it` fails on an import that points backwards.
+//! room's `mod.rs`; a test in `tests/it` fails on an import that points backwards. Those that tests,
+//! benches and examples in comments use from outside are public; the others are for this crate alone,
+//! and their comments say only what a name does not.
 //!
 //! - [`report`]: how mistakes are shown (place, caret, nearest name), and text from outside (escaped)
 //! - [`errors`]: the one list of error codes: what each means and what to do about it
-//! - [`lock`]: how a lock is taken whose holder panicked
-//! - [`https`]: our own HTTPS client, for the command line
-//! - [`telemetry`]: what the daemon tells of itself: log set-up and the one list of metrics
+//! - `lock`: how a lock is taken whose holder panicked
+//! - `https`: our own HTTPS client, for the command line
+//! - `telemetry`: what the daemon tells of itself: log set-up and the one list of metrics
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
-//! - [`sinks`]: all that is known of each kind of target: settings, limits, request, verdicts
+//! - `sinks`: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
-//! - [`store`]: what users made through the API, sealed, in one SQLite file
+//! - `store`: what users made through the API, sealed, in one SQLite file
 //! - [`journal`]: the one log of records between senders and destinations; cursors, dead letters
-//! - [`pipeline`]: the life of an event: dispatch (one call) and delivery (one task a destination)
-//! - [`control`]: the control plane: changes of resources, checked, saved, put into force, published
-//! - [`http`]: HTTP listeners in bounds: connections, TLS, time limits, bearer tokens, error answers
-//! - [`ingest`]: the entrances: events in over HTTP, from Kafka and on standard input
-//! - [`api`]: the API listener: operations routes and the control API; who may ask, and how often
+//! - `pipeline`: the life of an event: dispatch (one call) and delivery (one task a destination)
+//! - `control`: the control plane: changes of resources, checked, saved, put into force, published
+//! - `http`: HTTP listeners in bounds: connections, TLS, time limits, bearer tokens, error answers
+//! - `ingest`: the entrances: events in over HTTP, from Kafka and on standard input
+//! - `api`: the API listener: operations routes and the control API; who may ask, and how often
 //! - [`config`]: settings file → validated settings, all mistakes reported at once
-//! - [`daemon`]: opens, reloads, drains and stops everything; the only room that sees all others
+//! - `daemon`: opens, reloads, drains and stops everything; the only room that sees all others
 //! - [`cli`]: the command line, one file a command
 
 pub mod report;
 pub mod errors;
-pub mod lock;
-pub mod https;
-pub mod telemetry;
+mod lock;
+mod https;
+mod telemetry;
 pub mod event;
 pub mod generate;
 pub mod filter;
-pub mod sinks;
+mod sinks;
 pub mod resources;
-pub mod store;
+mod store;
 pub mod journal;
-pub mod pipeline;
-pub mod control;
-pub mod http;
-pub mod ingest;
-pub mod api;
+mod pipeline;
+mod control;
+mod http;
+mod ingest;
+mod api;
 pub mod config;
-pub mod daemon;
+mod daemon;
 pub mod cli;

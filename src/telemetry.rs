@@ -14,9 +14,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
 
-/// Events accepted.
 pub const INGEST_ACCEPTED: &str = "sluicegate_ingest_accepted_events_total";
-/// Events rejected.
 pub const INGEST_REJECTED: &str = "sluicegate_ingest_rejected_events_total";
 /// Bodies and events refused at any entrance; label `code`.
 pub const INGEST_REFUSED: &str = "sluicegate_ingest_refused_total";

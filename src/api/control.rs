@@ -15,7 +15,6 @@ use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
 use crate::http::{ClientAddress, ErrorAnswer};
 
-/// Answers one request.
 pub(super) async fn answer(api: &Api, request: Request) -> Response {
     let operation_id = routes::operation_id();
     let (parts, body) = request.into_parts();

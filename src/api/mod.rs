@@ -40,7 +40,6 @@ pub use request::{MAX_BODY, encode};
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiSettings {
-    /// Where to listen.
     pub listen: SocketAddr,
     /// Who may read `/status`, `/ledger` and `/metrics` where the address is not loopback, besides
     /// the owners of API keys: for programs that know one fixed token. On a loopback address

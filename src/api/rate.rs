@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 
-/// The limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     /// Most requests.
@@ -51,7 +50,6 @@ impl Window {
         }
     }
 
-    /// The limit in words.
     pub(super) fn words(&self) -> String {
         let RateLimit { requests, per } = self.limit;
         match per.as_secs() {

@@ -33,7 +33,6 @@ const SERVICE_USERS: ResourceRoute = ResourceRoute {
     prefix: "service",
 };
 
-/// All routes of resources.
 pub(super) fn resource_routes() -> impl Iterator<Item = ResourceRoute> {
     let of_kinds = KINDS.iter().map(|spec| ResourceRoute {
         kind: spec.kind,

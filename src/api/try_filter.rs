@@ -41,7 +41,6 @@ impl<'t> Term<'t> {
     }
 }
 
-/// Tries a filter.
 pub(super) fn run(
     control: &Arc<Control>,
     input: &Map<String, Value>,

@@ -31,7 +31,6 @@ impl Typed {
         load(self.config.as_deref())
     }
 
-    /// The event type.
     pub(super) fn event_type<'c>(&self, config: &'c Config) -> Result<&'c Arc<EventType>, Failure> {
         catalog::find(&config.resources.catalog, &self.event_type)
     }

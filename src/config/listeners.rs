@@ -58,7 +58,6 @@ pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
     })
 }
 
-/// Reads `trusted_proxies`.
 pub(super) fn read_proxies(listener: &mut Section<'_>) -> TrustedProxies {
     let texts = listener.optional("trusted_proxies").strings().unwrap_or_default();
     if texts.len() > TrustedProxies::MAX {

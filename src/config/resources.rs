@@ -194,7 +194,7 @@ fn read_subscription(
 pub struct FilterText<'d> {
     /// Where it stands: the expression itself, or the name.
     pub text: Text<'d>,
-    /// The expression.
+    /// The CEL text, be it from the file or from the library.
     pub expression: &'d str,
 }
 

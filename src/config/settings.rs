@@ -65,9 +65,9 @@ pub struct Config {
     pub kafka: Option<KafkaSettings>,
     /// Standard input as an entrance, if there is any.
     pub stdin: Option<StdinSettings>,
-    /// The API listener.
+    /// Operations routes and control API.
     pub api: ApiSettings,
-    /// The journal.
+    /// Where accepted records are kept until they are delivered.
     pub journal: JournalSettings,
     /// How long a stop may go on delivering.
     pub drain_limit: Duration,

@@ -41,9 +41,9 @@ pub enum Value {
     Int(i64),
     /// Any other number, whole ones that do not fit 64 bits included.
     Float(f64),
-    /// Text.
+    /// Text, quoted or not.
     String(String),
-    /// A list.
+    /// Items in the file's order.
     List(Vec<Node>),
     /// A section: names and values in the order of the file, each name once.
     Map(Vec<(Key, Node)>),
@@ -54,9 +54,9 @@ pub enum Value {
 /// The name of a setting and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The name as text.
+    /// Without quotes.
     pub name: String,
-    /// Its place.
+    /// Where the name stands; its value has a place of its own.
     pub span: Span,
 }
 

@@ -23,7 +23,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All of them.
     pub const ALL: [Scope; 2] = [Scope::Api, Scope::Endpoints];
 
     /// The restriction's `type`.

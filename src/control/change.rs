@@ -83,6 +83,7 @@ impl Control {
         input: Map<String, Value>,
         asked: Asked,
     ) -> Result<Map<String, Value>, Refusal> {
+        // Before the change has its turn: a service may take seconds, and other changes need not wait.
         if kind == Kind::EventDestination {
             self.verify(&input, None).await?;
         }
@@ -280,6 +281,7 @@ impl Control {
         plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
     ) -> Result<Map<String, Value>, Refusal> {
         let mut turn = self.changing.lock().await;
+        // A copy, whose parts are shared: readers go on with the old world until this one is in force.
         let mut world = (*self.world()).clone();
         let Plan { verb, object, with_it, token } = plan(&world)?;
         let mut answer = object.answer(&asked.base);
@@ -294,6 +296,7 @@ impl Control {
         };
         let mut changes = Vec::new();
         let mut events = Vec::new();
+        // What depends on it goes first, so that no event tells of something whose owner has gone.
         for object in with_it {
             changes.push(gone(&object));
             events.extend(audit_event(Verb::Deleted, &object));
@@ -309,6 +312,8 @@ impl Control {
             world.put(object)?;
         }
         self.save_and_apply(world, (changes, events), kind).await?;
+        // Before the answer, so that whoever has the answer finds the event on its way. If it has to wait,
+        // the change holds all the same.
         self.publish(&mut turn).await;
         if let Some(token) = token {
             answer.insert("token".to_owned(), json!(token));
@@ -328,6 +333,8 @@ impl Control {
             }
             _ => None,
         };
+        // All that can fail but the disk has been tried by now. Once this is written, the next start has
+        // the change in force, so nothing behind it may refuse.
         let written = self.in_store(move |store| store.write(&changes, &events)).await;
         written
             .map_err(|refusal| unavailable(format!("nothing was changed: {}", refusal.message)))?;
@@ -372,6 +379,7 @@ impl Control {
             return Ok(self.world());
         }
         let mut outbox = self.changing.lock().await;
+        // Asked again: another request may have loaded the rows while this one waited for its turn.
         if version != self.version.load(Ordering::Acquire) {
             let path = Kind::ApiKey.spec().path;
             let rows = self.in_store(move |store| store.load(Some(path))).await?;
@@ -427,13 +435,16 @@ impl Control {
         loop {
             let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
             let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
+            // The store lists them until it is told below, which may have failed the last time.
             let published = outbox.published;
             for event in waiting.into_iter().filter(|event| event.number > published) {
                 match self.pipeline.publish(&event.event).await {
                     Ok(()) => {}
                     Err(PublishError::NoEvent(error)) => {
+                        // It will be no event the next time either, and would hold up all behind it.
                         warn!(%error, "an audit event is not valid and is left out");
                     }
+                    // They are published at the next start.
                     Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(()),
                     Err(PublishError::NotTaken(cause)) => {
                         return Err(unavailable(cause.to_string()));

@@ -9,7 +9,6 @@ use Shape::{
     Target, Token,
 };
 
-/// A kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Sources on one side, destinations on the other.
@@ -39,7 +38,6 @@ pub enum Kind {
 /// What there is to know of a kind.
 #[derive(Debug)]
 pub struct Spec {
-    /// Which kind.
     pub kind: Kind,
     /// Its route, and the name of its rows in the store.
     pub path: &'static str,
@@ -60,9 +58,7 @@ pub struct Spec {
 /// A field of a resource.
 #[derive(Debug)]
 pub struct Field {
-    /// Its name in requests.
     pub name: &'static str,
-    /// What it holds.
     pub shape: Shape,
     /// When it may be given.
     pub presence: Presence,
@@ -104,9 +100,7 @@ pub enum Shape {
     Ref(Kind, &'static str),
     /// Ids of other resources, answered as a list of `{id, uri}` under the second name.
     Refs(Kind, &'static str),
-    /// Sources of a subscription.
     Sources,
-    /// A destination's target.
     Target,
     /// A network.
     Cidr,

@@ -54,7 +54,6 @@ const USER: &str = "operator";
 /// A request's circumstances: who asks, and the address that the API is reached at.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Who asks.
     pub caller: Caller,
     /// The base of all addresses in the answer, such as `http://127.0.0.1:4181`.
     pub base: String,
@@ -87,7 +86,6 @@ impl Saved {
     }
 }
 
-/// The control plane.
 pub struct Control {
     store: Arc<Store>,
     pipeline: Arc<Pipeline>,
@@ -155,7 +153,6 @@ impl Control {
         Arc::clone(&read(&self.world))
     }
 
-    /// Who this installation is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity

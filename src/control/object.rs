@@ -15,18 +15,14 @@ pub enum Managed {
     ByFile,
 }
 
-/// A resource.
 #[derive(Clone)]
 pub struct Object {
-    /// Its kind.
     pub kind: Kind,
-    /// Its id.
     pub id: String,
     /// When it was made; for one of the settings file, when the file was read.
     pub created_at: Timestamp,
     /// Its fields as a request would give them; secrets included.
     pub body: Map<String, Value>,
-    /// Who manages it.
     pub managed: Managed,
 }
 

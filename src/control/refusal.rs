@@ -12,8 +12,6 @@ use crate::store::StoreError;
 pub enum Class {
     /// The request cannot be done as it stands.
     Invalid,
-    /// The caller may not.
-    Forbidden,
     /// There is no such resource.
     NotFound,
     /// Another resource or the settings file stands against it.
@@ -25,7 +23,6 @@ pub enum Class {
 /// A request that was not done; nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What kind it is.
     pub class: Class,
     /// The stable code; a plain "not found" has none, as at ngrok.
     pub code: Option<&'static str>,

@@ -38,7 +38,6 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Nothing at all.
     pub(super) fn empty() -> World {
         World::of_file(&Resources::default())
     }
@@ -200,7 +199,6 @@ impl World {
         Ok(())
     }
 
-    /// Takes a resource out.
     pub(super) fn remove(&mut self, kind: Kind, id: &str) {
         if let Some(shelf) = self.shelves.get_mut(&kind) {
             Arc::make_mut(shelf).remove(id);

@@ -104,7 +104,7 @@ impl fmt::Display for FieldType {
 pub struct Field {
     /// The path from the object, such as `conn.client_ip`.
     pub name: String,
-    /// Its type.
+    /// What its values are declared to be; an event may hold something else all the same.
     pub field_type: FieldType,
     /// What it means, in a few words; may be empty for a user's own type.
     pub description: String,
@@ -147,11 +147,11 @@ pub struct EventType {
 /// What stands at a path of an event type's object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declared<'c> {
-    /// A field.
+    /// A value.
     Field(&'c Field),
     /// A group of fields, such as `conn`.
     Group,
-    /// Nothing.
+    /// A path that no field begins with.
     Nothing,
 }
 

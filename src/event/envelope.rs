@@ -46,7 +46,7 @@ pub enum EventError {
     /// A key's value has another JSON type than the envelope demands.
     #[error("`{key}` must be {expected}")]
     WrongType {
-        /// The key.
+        /// Its name in the envelope.
         key: &'static str,
         /// The type it must have.
         expected: &'static str,

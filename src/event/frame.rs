@@ -39,7 +39,7 @@ pub struct Place {
 /// An event that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// Where it stood.
+    /// Its place among the events of the body.
     pub place: Place,
     /// The stable code that the sender's program may branch on.
     pub code: &'static str,

@@ -28,7 +28,7 @@ pub struct Environment {
 pub struct Declaration {
     /// Its parameters, the receiver first; type variables number from 0.
     pub parameters: Vec<Type>,
-    /// What it gives.
+    /// The type that the whole expression has.
     pub result: Type,
     /// It is called on its first parameter.
     pub receiver: bool,

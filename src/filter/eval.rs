@@ -25,7 +25,6 @@ pub(super) enum Data<'n, 'e> {
     Bindings(&'n BTreeMap<String, Value<'e>>),
 }
 
-/// One evaluation.
 pub(super) struct Evaluation<'n, 'e> {
     data: Data<'n, 'e>,
     /// Lists and maps of the event that were read already: a comprehension may read one at each

@@ -29,7 +29,7 @@ pub struct Explainer {
 pub struct Decision<'x> {
     /// The part's text, as it was written; in one spelling if it was written over several lines.
     pub text: &'x str,
-    /// Its value.
+    /// True, false, or the error of its evaluation.
     pub value: Result<bool, EvalError>,
     /// What the part found: the terms that it comes from, in their order, at least one. Of a false `&&`
     /// or a true `||` that is the first term that decided, of a true `&&` or a false `||` all of them,
@@ -42,7 +42,6 @@ pub struct Decision<'x> {
 pub struct Term<'x> {
     /// The term's text, as [`Decision::text`].
     pub text: &'x str,
-    /// Its value.
     pub value: Result<bool, EvalError>,
     /// The fields that it reads, with their JSON as it was sent, cut at 120 bytes; none for those the
     /// event has not got.

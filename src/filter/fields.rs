@@ -37,7 +37,6 @@ impl Field {
         }
     }
 
-    /// The field's value.
     pub fn value<'e>(&self, slot: Slot<'e>) -> Result<Value<'e>, EvalError> {
         let declared = self.declared.as_ref().ok_or_else(|| self.wrong_json())?;
         match slot {

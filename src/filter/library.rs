@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-/// A ready-made filter.
+/// A filter of `filters/`, which settings name by `library`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LibraryFilter {
     /// Its name, that of its file.

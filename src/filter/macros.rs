@@ -9,7 +9,6 @@ use super::tree::{Bind, Binding, Comprehension, Element, Expr, Fold, Kind, Liter
 
 /// What became of a call.
 pub(super) enum Expansion {
-    /// It is a macro.
     Macro(Kind),
     /// It is an ordinary call; its parts are given back.
     Call(Option<Expr>, Vec<Expr>),

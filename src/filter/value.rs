@@ -17,7 +17,7 @@ use super::network::Cidr;
 /// A value; `'a` is the life of the event it came from.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
-    /// `null`
+    /// CEL's `null`; an absent optional field is another thing.
     Null,
     /// `true` or `false`
     Bool(bool),
@@ -31,9 +31,9 @@ pub enum Value<'a> {
     String(Text<'a>),
     /// Octets.
     Bytes(Arc<[u8]>),
-    /// A list.
+    /// Values of any types, shared when it is passed on.
     List(Arc<[Value<'a>]>),
-    /// A map.
+    /// Sorted by key, shared when it is passed on.
     Map(Arc<Map<'a>>),
     /// An instant.
     Timestamp(Timestamp),

@@ -97,7 +97,6 @@ pub(super) fn push_comma(out: &mut String) {
     }
 }
 
-/// Writes a JSON string.
 pub(super) fn push_string(out: &mut String, text: &str) {
     out.push('"');
     let mut from = 0;

@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 /// An error as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorAnswer {
-    /// The HTTP status.
     pub status: StatusCode,
     /// The stable code that a program may branch on; none where ngrok gives none.
     pub code: Option<&'static str>,
@@ -29,7 +28,6 @@ impl ErrorAnswer {
         ErrorAnswer { code: Some(code), ..ErrorAnswer::uncoded(status, message) }
     }
 
-    /// An error that has no code.
     #[must_use]
     pub fn uncoded(status: StatusCode, message: impl Into<String>) -> ErrorAnswer {
         let message = message.into();

@@ -23,7 +23,6 @@ impl TrustedProxies {
     /// Most networks: a cloud's load balancers have a few dozen, and each request looks at all.
     pub const MAX: usize = 256;
 
-    /// Trusts these networks.
     #[must_use]
     pub fn new(networks: Vec<IpNet>) -> TrustedProxies {
         TrustedProxies(networks)

@@ -40,9 +40,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {cause}")]
 pub struct CannotListen {
-    /// The address.
     pub address: SocketAddr,
-    /// The system's reason.
     pub cause: io::Error,
 }
 

@@ -53,7 +53,6 @@ pub struct ClientCa {
 pub struct TlsError {
     /// The setting that names the file: `certificate`, `key` or `client_ca`.
     pub setting: &'static str,
-    /// The file.
     pub file: PathBuf,
     /// What is wrong with it, without its name.
     pub problem: String,

@@ -16,16 +16,14 @@ use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
 
 pub use http::router;
 pub use kafka::{
-    CannotConsume, Kafka, KafkaBoard, KafkaPartition, KafkaReading, KafkaSettings, KafkaState,
-    PropertyError, ask_kafka, check_kafka_property,
+    CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, PropertyError, ask_kafka,
+    check_kafka_property,
 };
-pub use lines::{Lines, read_lines};
 pub use stdin::Stdin;
 
 /// The settings of HTTP ingest. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpSettings {
-    /// Where to listen.
     pub listen: SocketAddr,
     /// Who may send; everyone if there is none, which only a loopback address may have.
     pub bearer_tokens: BearerTokens,
@@ -33,7 +31,6 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// Largest body after decompression.
     pub max_decompressed: usize,
-    /// Largest single event.
     pub max_event: usize,
     /// Most connections at a time; more wait.
     pub max_connections: usize,

@@ -12,7 +12,7 @@ use crate::resources::ResourceId;
 /// What one body's events were to one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The destination.
+    /// For whom the events were.
     pub destination: ResourceId,
     /// How often an event was offered to it.
     pub accepted: u64,
@@ -40,7 +40,7 @@ pub struct Account {
     pub dropped: u64,
     /// Records that wait or are on their way.
     pub pending_records: u64,
-    /// The bytes of these.
+    /// Their bytes, as the store counts them.
     pub pending_bytes: u64,
     /// How long the oldest of these has been pending; on disk, if none is on its way, no less than
     /// that.
@@ -48,7 +48,6 @@ pub struct Account {
 }
 
 impl Account {
-    /// Counts what was offered.
     pub(super) fn offer(&mut self, offer: &Offer) {
         self.accepted += offer.accepted;
         self.filtered_out += offer.filtered_out;

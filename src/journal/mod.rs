@@ -62,10 +62,10 @@ impl fmt::Display for Durability {
     }
 }
 
-/// The journal's settings.
+/// What `journal` of the settings file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
-    /// Where records are kept.
+    /// Whether records outlive the process.
     pub durability: Durability,
     /// Most bytes of pending records held for all destinations together; on disk, of the files that
     /// hold any.
@@ -117,7 +117,7 @@ impl From<Full> for AppendError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{cause}")]
 pub struct Full {
-    /// Why.
+    /// What stands in the way; `Display` says it.
     pub cause: Refusal,
     /// When trying again may help.
     pub retry_after: Duration,
@@ -152,7 +152,7 @@ impl Full {
 pub struct Pending {
     /// Its place in its destination's order; what [`Cursor::settle`] wants to know.
     pub position: u64,
-    /// The record.
+    /// What is to be delivered.
     pub record: Arc<Record>,
 }
 
@@ -168,7 +168,7 @@ pub enum Outcome {
 /// What the journal as a whole holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Where records are kept.
+    /// Whether records outlive the process.
     pub durability: Durability,
     /// Bytes held now, as counted against `max_bytes`.
     pub bytes: u64,
@@ -367,7 +367,7 @@ impl Journal {
         }
     }
 
-    /// What the journal holds.
+    /// Size and faults at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
         match &*self.store {

@@ -32,7 +32,6 @@ impl State {
     }
 }
 
-/// A destination's condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// How the service takes records now.

@@ -57,9 +57,7 @@ pub use workers::Workers;
 #[derive(Debug, thiserror::Error)]
 #[error("destination `{destination}` cannot be opened: {cause}")]
 pub struct CannotOpen {
-    /// Which one.
     pub destination: ResourceId,
-    /// Why.
     pub cause: OpenError,
 }
 
@@ -94,18 +92,15 @@ pub struct Status {
     pub rejected: u64,
     /// Bodies and events refused since then, by code.
     pub refused: Vec<(&'static str, u64)>,
-    /// The subscriptions in force.
     pub subscriptions: Vec<(ResourceId, SubscriptionCounts)>,
     /// The destinations, removed ones that still have records included.
     pub destinations: Vec<DestinationStatus>,
-    /// What the journal holds.
     pub journal: journal::Status,
 }
 
 /// What one reading says of a destination.
 #[derive(Clone, Debug)]
 pub struct DestinationStatus {
-    /// Its id.
     pub id: ResourceId,
     /// The kind of its target.
     pub kind: &'static str,

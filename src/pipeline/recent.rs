@@ -18,7 +18,6 @@ const MAX_BYTES: usize = 4 << 20;
 /// a thousandth of a core in a flood.
 const PER_SECOND: usize = MAX_EVENTS;
 
-/// The last events.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     kept: Mutex<Kept>,

@@ -78,7 +78,6 @@ pub struct SubscriptionCounts {
     pub matched: u64,
     /// Events whose filter ended in an error, which is no match.
     pub filter_errors: u64,
-    /// The latest such error.
     pub last_filter_error: Option<String>,
 }
 

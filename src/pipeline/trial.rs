@@ -112,7 +112,6 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Compiles a source.
     #[must_use]
     pub fn new(source: &Source) -> Stages {
         let mut plan = SlotPlan::default();

@@ -76,7 +76,7 @@ impl BatchSettings {
 /// Where records go, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// Its name.
+    /// Unique among destinations; queued records keep to it.
     pub id: ResourceId,
     /// Free text for people.
     pub description: String,

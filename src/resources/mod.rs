@@ -151,23 +151,23 @@ impl Resources {
 /// Why a resource cannot be. Codes are ngrok's where ngrok has that condition.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
-    /// Not an id.
+    /// A text that [`ResourceId::new`] does not take.
     #[error("`{0}` is no id: 1 to {MAX_ID} letters, digits, `-`, `_` and `.` make one")]
     Id(String),
-    /// The id is taken.
+    /// Ids are unique among destinations, and among subscriptions.
     #[error("{kind} `{id}` exists already")]
     Duplicate {
         /// What kind of resource.
         kind: &'static str,
-        /// The id.
+        /// The id that two have.
         id: ResourceId,
     },
     /// More than the daemon takes.
     #[error("more than {max} {kind}")]
     TooMany {
-        /// Of what.
+        /// In the plural, as messages say it.
         kind: &'static str,
-        /// The limit.
+        /// The most that may be.
         max: usize,
     },
     /// A subscription names a destination that is not there.
@@ -192,7 +192,7 @@ pub enum ResourceError {
     UnknownField {
         /// The path given.
         field: String,
-        /// The event type.
+        /// The type whose fields may be selected.
         event_type: String,
         /// The most similar field.
         nearest: Option<String>,
@@ -215,7 +215,7 @@ pub enum ResourceError {
     /// A batch setting is outside what the target's service takes.
     #[error("`{setting}` must be {allowed}")]
     Batch {
-        /// The setting.
+        /// Its name below `batch`.
         setting: &'static str,
         /// What it may be.
         allowed: String,

@@ -12,7 +12,7 @@ pub const MAX_FIELDS: usize = 256;
 /// One event type inside a subscription.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The type.
+    /// Events of other types are not looked at.
     pub event_type: Arc<EventType>,
     /// Which events of the type; all if there is none.
     pub filter: Option<CheckedFilter>,
@@ -80,7 +80,7 @@ fn check_fields(event_type: &EventType, fields: &[String], errors: &mut Vec<Reso
 /// Sources on one side, destinations on the other.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    /// Its name.
+    /// Unique among subscriptions.
     pub id: ResourceId,
     /// Free text for people.
     pub description: String,

@@ -24,7 +24,6 @@ pub enum Auth {
     DefaultChain,
     /// A role that the machine's own credentials may assume.
     Role {
-        /// The role's ARN.
         role_arn: String,
         /// The external id that the role's trust policy asks for.
         external_id: Option<String>,

@@ -10,7 +10,6 @@ pub enum TargetError {
         "`{arn}` is not a usable ARN: {problem}; the form is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`"
     )]
     Arn {
-        /// The text as given.
         arn: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -19,14 +18,10 @@ pub enum TargetError {
     #[error(
         "the partition of `{arn}` must be lower-case letters, digits and hyphens, such as `aws`, `aws-cn` or `aws-us-gov`"
     )]
-    ArnPartition {
-        /// The text as given.
-        arn: String,
-    },
+    ArnPartition { arn: String },
     /// The ARN's service is none of those that a target can be of.
     #[error("the service of `{arn}` is none that events can go to, here it must be `{expected}`")]
     ArnService {
-        /// The text as given.
         arn: String,
         /// The service that this target needs.
         expected: &'static str,
@@ -34,7 +29,6 @@ pub enum TargetError {
     /// The ARN belongs to another kind of target.
     #[error("`{arn}` belongs to another kind of target, here its service must be `{expected}`")]
     ArnOtherService {
-        /// The text as given.
         arn: String,
         /// The service that this target needs.
         expected: &'static str,
@@ -42,21 +36,16 @@ pub enum TargetError {
     /// The ARN names something else of the right service.
     #[error("`{arn}` names another type of resource, it must end with `{expected}`")]
     ArnResource {
-        /// The text as given.
         arn: String,
         /// The form that the resource must have, such as `stream/NAME`.
         expected: &'static str,
     },
     /// The role's ARN is not the ARN of an IAM role.
     #[error("`{arn}` is not the ARN of an IAM role; the form is `arn:aws:iam::ACCOUNT:role/NAME`")]
-    RoleArn {
-        /// The text as given.
-        arn: String,
-    },
+    RoleArn { arn: String },
     /// A part of `auth` other than the role's ARN is wrong.
     #[error("`{name}` {problem}")]
     Auth {
-        /// The setting's name.
         name: &'static str,
         /// What is wrong with it, and what would do.
         problem: String,
@@ -64,7 +53,6 @@ pub enum TargetError {
     /// Another setting is wrong.
     #[error("`{name}` {problem}")]
     Setting {
-        /// The setting's name.
         name: &'static str,
         /// What is wrong with it, and what would do.
         problem: String,

@@ -34,9 +34,8 @@ use hyper::Uri;
 use crate::event::Record;
 
 pub use ack::{Ack, Fault, FaultKind};
-pub use arn::Arn;
 pub use auth::Auth;
-pub use batch::{Batch, Count, Limits};
+pub use batch::{Batch, Limits};
 pub use callback::PlainHttpHosts;
 pub use cloudwatch_logs::CloudwatchLogsTarget;
 pub use debug::{DebugTarget, LogOutput};
@@ -54,9 +53,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Kind and settings of a destination, valid by construction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A Kinesis data stream.
     Kinesis(KinesisTarget),
-    /// A Firehose stream.
     Firehose(FirehoseTarget),
     /// A log stream of CloudWatch Logs.
     CloudwatchLogs(CloudwatchLogsTarget),

@@ -12,7 +12,6 @@ const MASK: &str = "<secret>";
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Takes the text in.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Secret {
         Secret(text.into())

@@ -51,13 +51,11 @@ pub enum StoreError {
     /// The file or its folder cannot be used.
     #[error("{0} cannot be used: {1}")]
     File(PathBuf, io::Error),
-    /// SQLite refuses.
     #[error("the store {FILE} fails: {0}")]
     Sqlite(#[from] rusqlite::Error),
     /// A later version of this program wrote the file.
     #[error("the store {FILE} has version {0}, written by a later sluicegate; this one knows versions up to {known}", known = MIGRATIONS.len())]
     Newer(i64),
-    /// The key is not a key.
     #[error(transparent)]
     Key(BadMasterKey),
     /// The file was written with another key.
@@ -72,12 +70,7 @@ pub enum StoreError {
     NoKey(PathBuf),
     /// A row does not open with the right key: somebody changed it.
     #[error("the store {FILE} is damaged at {kind} `{id}`: the row was changed by others")]
-    Damaged {
-        /// The row's kind.
-        kind: String,
-        /// The row's id.
-        id: String,
-    },
+    Damaged { kind: String, id: String },
 }
 
 /// One resource as it is kept.
@@ -98,11 +91,8 @@ pub struct Row {
 pub enum Change {
     /// Keep the row, in place of one with its kind and id.
     Put(Row),
-    /// Forget the row.
     Delete {
-        /// Its kind.
         kind: String,
-        /// Its id.
         id: String,
     },
 }
@@ -112,7 +102,6 @@ pub enum Change {
 pub struct Waiting {
     /// Its place in the order of all.
     pub number: i64,
-    /// Its text.
     pub event: String,
 }
 

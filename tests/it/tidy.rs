@@ -30,8 +30,9 @@ pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
 /// The rooms in the order in which `lib.rs` lists them.
 fn rooms() -> Vec<String> {
     let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let room = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
-    map.lines().filter_map(room).collect()
+    let room =
+        |line: &str| line.strip_suffix(';')?.split_once("mod ").map(|(_, name)| name.to_owned());
+    map.lines().filter(|line| !line.starts_with("//")).filter_map(room).collect()
 }
 
 /// The room a source file belongs to.

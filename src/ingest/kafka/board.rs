@@ -67,9 +67,7 @@ pub(super) enum KafkaProblem {
 /// How far one partition is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaPartition {
-    /// Its topic.
     pub topic: String,
-    /// Its number.
     pub partition: i32,
     /// Where the group would go on; `None` if the group has never stored an offset here.
     pub stored_offset: Option<i64>,
@@ -82,9 +80,7 @@ pub struct KafkaPartition {
 /// What one reading says of Kafka ingest.
 #[derive(Clone, Debug)]
 pub struct KafkaReading {
-    /// The consumer group.
     pub group_id: String,
-    /// What the consumer does.
     pub state: KafkaState,
     /// What keeps it from working as it should, for people.
     pub error: Option<String>,
@@ -118,7 +114,6 @@ impl KafkaBoard {
         lock(&self.state)
     }
 
-    /// A reading of it.
     #[must_use]
     pub fn read(&self) -> KafkaReading {
         let state = self.lock();

@@ -51,7 +51,6 @@ pub enum PropertyError {
     /// Only the daemon sets it.
     #[error("`{name}` is not for settings: {instead}")]
     Owned {
-        /// The property.
         name: String,
         /// The reason, or what to use instead.
         instead: &'static str,

@@ -30,7 +30,8 @@ use crate::pipeline::Pipeline;
 use crate::sinks::Secret;
 
 use board::KafkaProblem;
-pub use board::{KafkaBoard, KafkaPartition, KafkaReading, KafkaState};
+use board::KafkaState;
+pub use board::{KafkaBoard, KafkaReading};
 pub use client::{PropertyError, ask_kafka, check_kafka_property};
 use consumer::{Consumer, LEAVE, RUN, STOP};
 use context::Context;
@@ -47,7 +48,6 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 pub struct KafkaSettings {
     /// Where to find the first brokers: `host:port`, with commas between them.
     pub brokers: String,
-    /// The topics to consume.
     pub topics: Vec<String>,
     /// The consumer group; daemons of one group share the partitions.
     pub group_id: String,
@@ -62,7 +62,6 @@ pub struct KafkaSettings {
 #[error("the Kafka client cannot be made: {0}")]
 pub struct CannotConsume(String);
 
-/// Kafka ingest, running.
 pub struct Kafka {
     board: Arc<KafkaBoard>,
     orders: Arc<AtomicU8>,

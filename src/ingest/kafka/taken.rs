@@ -16,7 +16,6 @@ const MAX_MESSAGES: usize = 1_000;
 /// smallest journal holds.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// One message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub topic: String,

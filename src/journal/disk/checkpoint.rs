@@ -75,7 +75,6 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64]) -> String {
     format!("{TITLE} {VERSION} {:08x}\n{body}\n", crc32c::crc32c(body.as_bytes()))
 }
 
-/// Replaces the file.
 pub(super) fn write(directory: &Path, text: &str) -> io::Result<()> {
     let temporary = directory.join(TEMPORARY_NAME);
     let mut options = OpenOptions::new();

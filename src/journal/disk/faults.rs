@@ -9,7 +9,6 @@ use crate::lock::lock;
 /// What the disk is to do wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nothing.
     #[default]
     None,
     /// Writes take this many bytes and then find the disk full.

@@ -211,6 +211,8 @@ impl Disk {
         offers: Vec<Offer>,
     ) -> Result<(), AppendError> {
         if entries.is_empty() {
+            // Nothing to deliver, only to count: a write for it would cost every filtered body a sync. The
+            // next checkpoint saves it, within a second.
             let mut state = self.shared.state();
             state.admit(generation)?;
             state.offer(&offers);
@@ -229,8 +231,10 @@ impl Disk {
     ) -> Result<(), AppendError> {
         let tally = frame::tally(&offers);
         let needed: usize = entries.iter().chain(&tally).map(frame::length).sum();
+        // One that is larger than the queue takes all of it; else it would wait for room that never comes.
         let units = needed.min(QUEUED_BYTES).div_ceil(QUEUE_UNIT).max(1);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
+        // The place in the queue before the room in the journal, which is kept from nobody while waiting.
         let permit = Arc::clone(&self.queue).acquire_many_owned(units).await;
         let permit = permit.map_err(|_| writer_has_ended())?;
         let (answer, answered) = oneshot::channel();
@@ -243,6 +247,7 @@ impl Disk {
         }
         let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
         let job = Job { generation, bytes, entries, offers, appended, answer, _permit: permit };
+        // The channel has a place for each unit and a job holds at least one, so it is never full.
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
         if !sent {
             let mut state = self.shared.state();
@@ -267,6 +272,7 @@ impl Disk {
         let fits = state.make_room(needed, self.max_bytes);
         if dropped(&state) != before {
             self.shared.settled.notify_waiters();
+            // What was given up leaves the disk when the keeper deletes it; better now than in a second.
             if let Some(keeper) = &self.keeper {
                 keeper.thread().unpark();
             }
@@ -320,6 +326,7 @@ impl Disk {
     ) -> Vec<Pending> {
         let limits = Limits { records: limits.0, bytes: limits.1 };
         loop {
+            // Kept across calls: a caller that gives up waiting leaves the reading for its next call.
             if let Some((part, reading)) = &mut reader.reading {
                 let found = reading.await.unwrap_or_else(|error| Err(io::Error::other(error)));
                 let part = *part;
@@ -331,6 +338,7 @@ impl Disk {
                 }
             }
             match self.next(destination, reader.number, limits) {
+                // Whoever took its place has ended this task, or is about to.
                 None => std::future::pending::<()>().await,
                 Some(Next::Records(taken)) => return taken,
                 Some(Next::Nothing(arrived)) => arrived.notified().await,
@@ -402,6 +410,7 @@ impl Disk {
     pub(super) fn forget(&self, destination: &ResourceId) -> io::Result<u64> {
         let mut state = self.shared.state();
         let records = state.known(destination).map_or(0, |number| state.forget(number));
+        // A checkpoint takes the lock itself.
         drop(state);
         self.shared.checkpoint();
         match self.shared.state().problem() {
@@ -494,6 +503,7 @@ impl Shared {
             let settled = state.settled_segments();
             (checkpoint::to_text(&state, &settled), state.obsolete(now_ms(), self.retention))
         };
+        // While nothing happens nothing is written, and the disk may sleep.
         let saved = if *last == text { Ok(()) } else { checkpoint::write(&self.directory, &text) };
         let full = saved.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
         if saved.is_ok() {

@@ -229,6 +229,7 @@ impl Recovery {
                 + account.dead_lettered
                 + account.dropped
                 + account.pending_records;
+            // Else it stands at its first pending record.
             if account.pending_records == 0 {
                 queue.next = head;
             }

@@ -21,7 +21,7 @@ use crate::resources::ResourceId;
 pub struct Retained {
     /// When it was accepted, to the millisecond.
     pub accepted: Timestamp,
-    /// The record.
+    /// As it was delivered, or is to be.
     pub record: Arc<Record>,
 }
 

@@ -263,6 +263,7 @@ impl State {
         let mut numbers: Vec<usize> = Vec::new();
         let mut list: Option<Arc<[ResourceId]>> = None;
         for item in items {
+            // Records of one subscription share one list, so most need no look-up by name.
             if !list.as_ref().is_some_and(|it| Arc::ptr_eq(it, &item.destinations)) {
                 numbers = item.destinations.iter().map(|id| self.queue(id)).collect();
                 numbers.sort_unstable();
@@ -300,6 +301,7 @@ impl State {
     /// could not make enough room.
     pub(super) fn make_room(&mut self, needed: u64, max_bytes: u64) -> bool {
         let reserved = self.reserved;
+        // An empty journal takes an append of any size: one above `max_bytes` would else never come in.
         let fits = |bytes: u64| bytes + reserved == 0 || bytes + reserved + needed <= max_bytes;
         if fits(self.bytes_with_next_append()) {
             return true;
@@ -322,6 +324,7 @@ impl State {
                 break;
             }
             self.give_up(at);
+            // Only a segment that grows no more can go.
             self.seal |= at + 1 == self.segments.len();
         }
         fits(self.bytes_with_next_append())
@@ -358,6 +361,7 @@ impl State {
         share.waiting_bytes = 0;
         let queue = &mut self.queues[number];
         queue.redo.retain(|position| !(base..end).contains(position));
+        // What is being read from disk now was chosen before: it is not to be handed out.
         queue.epoch += 1;
         queue.waiting -= records;
         queue.account.dropped += records;
@@ -385,6 +389,7 @@ impl State {
         }
         let queue = &mut self.queues[number];
         queue.waiting += unsettled.len() as u64;
+        // Before `redo_until` only what is in `redo` is still wanted; all else was read and settled.
         queue.redo_until = queue.redo_until.max(queue.next);
         queue.redo.extend(unsettled.keys());
         queue.next = first.map_or(queue.next, |first| first.min(queue.next));
