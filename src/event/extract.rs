@@ -93,6 +93,7 @@ impl SlotPlan {
     /// Fills `slots` from an event. What was in `slots` before is gone.
     pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
         self.clear(slots);
+        // Depth 1, as where it was checked: the envelope is around it.
         let walked = self.object.walk(&mut JsonCursor::new(event.object), 1, slots);
         debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
         self.extract_envelope(event, slots);
@@ -144,6 +145,8 @@ pub fn read_event<'e, 'p>(
         walked_by = Some(plan);
         plan.object.walk(cursor, 1, &mut slots)
     })?;
+    // The type may stand behind the object, or twice, and then the last counts: slots filled by no plan
+    // or by another type's are not this event's.
     if let Some(plan) = plan_of(&event.event_type)
         && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
     {
@@ -176,6 +179,7 @@ impl Node {
         slots: &mut [Slot<'e>],
     ) -> Result<(), ScanError> {
         let first = cursor.next_token();
+        // At the greatest depth `value` says what is wrong; going on would only say it later.
         if self.children.is_empty() || first != Some(b'{') || depth >= MAX_DEPTH {
             let json = cursor.value(depth)?;
             let beneath = if json == "null" { Slot::Absent } else { Slot::Broken };

@@ -162,6 +162,7 @@ impl<'e> JsonCursor<'e> {
     }
 
     fn container(&mut self, depth: usize) -> Scan<()> {
+        // It recurses with `skip`, so that this bounds the stack too.
         if depth >= MAX_DEPTH {
             return self.fail("nested deeper than 128 levels");
         }
@@ -202,6 +203,7 @@ impl<'e> JsonCursor<'e> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
+        // After a leading zero no digit may follow: `01` ends here, and the caller refuses the rest.
         if self.peek() == Some(b'0') {
             self.at += 1;
         } else {
