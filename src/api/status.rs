@@ -94,6 +94,7 @@ fn of_kafka(reading: &KafkaReading) -> Value {
 
 pub(super) fn destination(status: &DestinationStatus) -> Value {
     let set_aside: Vec<Value> = status.condition.set_aside.iter().map(of_set_aside).collect();
+    let last_error = status.condition.last_error.as_ref();
     json!({
         "id": status.id.as_str(),
         "target": status.kind,
@@ -108,7 +109,8 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "retried": status.condition.retried,
         "dead_lettered": status.account.dead_lettered,
         "dropped": status.account.dropped,
-        "last_error": status.condition.last_error,
+        "last_error": last_error.map(|it| &it.message),
+        "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,
         "retry_at": status.condition.retry_at.map(time_of),
         "set_aside": set_aside,

@@ -109,6 +109,11 @@ pub(super) const CODES: &[ErrorCode] = &[
          without end.",
     ),
     entry(
+        "ERR_SLUICEGATE_1114",
+        "the body's zstd window is larger than 8 MiB, which is what every decoder must support",
+        "Compress it without `--ultra` and `--long`, or with `--long=23`. Nothing of the body was kept.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

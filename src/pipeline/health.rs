@@ -1,10 +1,12 @@
 //! What a delivery task tells of itself while it runs.
 
 use std::sync::{Mutex, MutexGuard};
-
-use crate::lock::lock;
+use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::event::Timestamp;
+use crate::lock::lock;
 
 use super::set_aside::SetAsideRecord;
 
@@ -38,14 +40,29 @@ pub struct Condition {
     pub state: State,
     /// Records sent again, since the process began.
     pub retried: u64,
-    /// The latest fault, if there was one.
-    pub last_error: Option<String>,
     /// Nothing is sent before this, be it that the service asked for it (`Retry-After`) or that a
     /// fault is waited out.
     pub retry_at: Option<Instant>,
     /// Records that fail by themselves while others are delivered.
     pub set_aside: Vec<SetAsideRecord>,
+    /// The latest fault, until the destination has been healthy for [`FORGOTTEN_AFTER`] since then.
+    pub last_error: Option<LastError>,
 }
+
+/// A fault and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// What happened.
+    pub message: String,
+    /// When, for people.
+    pub at: Timestamp,
+    /// The same by the clock that never jumps.
+    since: Instant,
+}
+
+/// How long after its last fault a healthy destination still shows it: long enough for a person who
+/// was called, and not so long that an old fault looks like one of now.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// The shared place of a [`Condition`]: written by the delivery task, read by anyone.
 #[derive(Debug, Default)]
@@ -59,6 +76,8 @@ impl Health {
     pub(super) fn read(&self) -> Condition {
         let mut condition = self.lock().clone();
         condition.retry_at.take_if(|at| *at <= Instant::now());
+        let is_healthy = condition.state == State::Healthy;
+        condition.last_error.take_if(|it| is_healthy && it.since.elapsed() >= FORGOTTEN_AFTER);
         condition
     }
 
@@ -80,6 +99,28 @@ impl Health {
     }
 
     pub(super) fn set_last_error(&self, error: &str) {
-        self.lock().last_error = Some(error.to_owned());
+        let (at, since) = (Timestamp::now(), Instant::now());
+        self.lock().last_error = Some(LastError { message: error.to_owned(), at, since });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_is_shown_with_its_time_until_the_destination_has_been_healthy_for_a_while() {
+        let health = Health::default();
+        let update = |state| drop(health.update(state, Instant::now(), Vec::new()));
+        update(State::Retrying);
+        health.set_last_error("throttled");
+        tokio::time::advance(2 * FORGOTTEN_AFTER).await;
+        assert_eq!(health.read().last_error.unwrap().message, "throttled", "it goes on");
+        health.set_last_error("throttled again");
+        update(State::Healthy);
+        tokio::time::advance(FORGOTTEN_AFTER - Duration::from_secs(1)).await;
+        assert_eq!(health.read().last_error.unwrap().message, "throttled again");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(health.read().last_error, None);
     }
 }

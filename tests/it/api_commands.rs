@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::Daemon;
 use crate::support::receiver::Receiver;
 use crate::support::tls::Certificates;
-use crate::support::{generate, output_of, sluicegate};
+use crate::support::{changed, generate, output_of, sluicegate};
 
 const HTTP: &str = "http_request_complete.v0";
 
@@ -104,7 +104,7 @@ fn a_resource_is_made_shown_changed_and_deleted() {
 
 #[test]
 fn a_list_goes_through_all_pages_also_behind_a_public_address() {
-    let settings = UNLIMITED.replace(" } }", " }, public_url: \"http://192.0.2.1:9\" }");
+    let settings = changed(UNLIMITED, " } }", " }, public_url: \"http://192.0.2.1:9\" }");
     let set = Set::of(&settings);
     let client = crate::control::Client::new(&set.daemon);
     for n in 0..205 {

@@ -9,7 +9,7 @@ use crate::delivery::{SUBSCRIPTIONS, arrived, expected, traffic};
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::decode_base64;
 use crate::support::moto::Moto;
-use crate::support::sluicegate;
+use crate::support::{changed, sluicegate};
 
 fn destinations(moto: &Moto) -> String {
     let url = moto.url();
@@ -138,7 +138,7 @@ fn with_keys(settings: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("settings.yaml");
     let auth = "auth: { creds: { aws_access_key_id: AKIATESTINGTESTING00, aws_secret_access_key: s3cret-key } }, endpoint_url";
-    std::fs::write(&path, settings.replace("endpoint_url", auth)).unwrap();
+    std::fs::write(&path, changed(settings, "endpoint_url", auth)).unwrap();
     let mut arguments = arguments.to_vec();
     arguments.extend(["-c", path.to_str().unwrap()]);
     sluicegate(&arguments, "")

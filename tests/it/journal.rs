@@ -1,37 +1,34 @@
 //! The journal on disk: what was accepted arrives, whatever dies when.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::settings::{Destination, Settings, Subscription};
 use crate::support::{generate, http, sluicegate};
 
-fn settings(fake: &FakeKinesis, journal: &str) -> String {
-    format!(
-        r#"
-data_dir: DATA
-journal: {{ durability: disk{journal} }}
-stop: {{ drain_limit: 1s }}
-destinations:
-  - id: stream
-    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{}" }} }}
-    batch: {{ linger: 10ms }}
-  - {{ id: copy, target: {{ file: {{ path: "DATA/copy.ndjson" }} }}, batch: {{ linger: 10ms }} }}
-subscriptions:
-  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [stream, copy] }}
-"#,
-        fake.address
-    )
+/// Everything goes to a service and to a file, which lies with the data.
+fn settings(folder: &Path, fake: &FakeKinesis) -> Settings {
+    Settings::new()
+        .data_dir(folder)
+        .drain_limit("1s")
+        .destination(Destination::kinesis("stream", fake))
+        .destination(Destination::file("copy", folder.join("copy.ndjson").display()))
+        .subscription(Subscription::new("all", &["stream", "copy"]))
 }
 
-/// Settings whose data outlives a daemon.
-fn in_folder(folder: &Path, settings: &str) -> String {
-    settings.replace("DATA", folder.to_str().unwrap())
+/// The same with another name for the service, which nothing is sent to.
+fn without_stream(settings: &Settings) -> Settings {
+    settings
+        .clone()
+        .change("stream", |it| it.id("other"))
+        .replace("all", Subscription::new("all", &["copy"]))
 }
 
 fn arrived(fake: &FakeKinesis) -> BTreeSet<String> {
@@ -47,7 +44,7 @@ fn arrived_in_file(folder: &Path) -> BTreeSet<String> {
 fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Failing);
-    let settings = in_folder(folder.path(), &settings(&fake, ""));
+    let settings = settings(folder.path(), &fake);
     let events = generate("http_request_complete.v0", 2_000, 31);
     let daemon = Daemon::start(&settings);
     daemon.send(&events[..1_500]);
@@ -82,6 +79,9 @@ fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
 /// Kills in one round; `make chaos` runs more rounds.
 const KILLS: u64 = 25;
 
+/// How many send at a time, meanwhile.
+const SENDERS: u64 = 4;
+
 #[test]
 fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
     let rounds = std::env::var("SLUICEGATE_CHAOS_ROUNDS").map_or(1, |text| text.parse().unwrap());
@@ -96,41 +96,57 @@ fn kill_often(round: u64) {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Well);
     // Small segments, so that many are sealed and deleted between kills.
-    let settings = in_folder(folder.path(), &settings(&fake, ", max_bytes: 32MiB"));
+    let settings = settings(folder.path(), &fake).journal_bytes("32MiB");
     let events = generate("http_request_complete.v0", 80_000, 32 + round);
     let accepted = Mutex::new(Vec::new());
     let ended = AtomicBool::new(false);
-    let ingest = Mutex::new(None);
+    // Bodies that had an answer, or were cut off; and senders that still have some.
+    let (tried, senders) = (AtomicU64::new(0), AtomicU64::new(SENDERS));
+    let ingest: Mutex<Option<SocketAddr>> = Mutex::new(None);
     std::thread::scope(|scope| {
-        for sender in 0..4 {
+        for sender in 0..SENDERS as usize {
             let (events, accepted, ended, ingest) = (&events, &accepted, &ended, &ingest);
+            let (tried, senders) = (&tried, &senders);
             scope.spawn(move || {
-                for body in events.chunks(20).skip(sender).step_by(4) {
-                    if ended.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let address: Option<std::net::SocketAddr> = *ingest.lock().unwrap();
-                    let taken = address.is_some_and(|it| http::try_post(it, &body.join("\n")));
-                    if taken {
+                let _end = OnDrop(|| {
+                    senders.fetch_sub(1, Ordering::Relaxed);
+                });
+                for body in events.chunks(20).skip(sender).step_by(SENDERS as usize) {
+                    let address = loop {
+                        match *ingest.lock().unwrap() {
+                            _ if ended.load(Ordering::Relaxed) => return,
+                            Some(address) => break address,
+                            None => pause(),
+                        }
+                    };
+                    if http::try_post(address, &body.join("\n")) {
                         accepted.lock().unwrap().extend_from_slice(body);
                     } else {
                         pause();
                     }
+                    tried.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         // Stops the senders if a check below fails.
         let _end = OnDrop(|| ended.store(true, Ordering::Relaxed));
+        let wait_for_more = |bodies: u64| {
+            let goal = tried.load(Ordering::Relaxed) + bodies;
+            while tried.load(Ordering::Relaxed) < goal && senders.load(Ordering::Relaxed) > 0 {
+                pause();
+            }
+        };
         for kill in 0..KILLS {
             let daemon = Daemon::start(&settings);
             *ingest.lock().unwrap() = Some(daemon.ingest);
             let moods = [Mood::Well, Mood::Throttling, Mood::CuttingAfter, Mood::Failing];
-            let alive = Duration::from_millis(200 + (kill * 977 + round * 311) % 1_000);
+            let bodies = 20 + (kill * 977 + round * 311) % 90;
             fake.set(moods[kill as usize % moods.len()]);
-            std::thread::sleep(alive / 2);
+            wait_for_more(bodies / 2);
             fake.set(Mood::Throttling);
-            std::thread::sleep(alive / 2);
+            wait_for_more(bodies / 2);
             daemon.signal("KILL");
+            *ingest.lock().unwrap() = None;
             daemon.wait();
         }
     });
@@ -164,7 +180,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 fn two_daemons_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Well);
-    let settings = in_folder(folder.path(), &settings(&fake, ""));
+    let settings = settings(folder.path(), &fake);
     let _first = Daemon::start(&settings);
     let said = Daemon::fail_to_start(&settings);
     assert!(said.contains("cannot be used: another process uses it"), "{said}");
@@ -174,15 +190,13 @@ fn two_daemons_never_share_a_folder() {
 fn records_of_a_removed_destination_wait_until_it_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Failing);
-    let both = in_folder(folder.path(), &settings(&fake, ""));
+    let both = settings(folder.path(), &fake);
     let daemon = Daemon::start(&both);
     let events = generate("http_request_complete.v0", 50, 33);
     daemon.send(&events);
     daemon.wait_for("one is through", |it| it["destinations"][1]["delivered"] == 50);
     daemon.stop();
-    let without: String = both
-        .replace("destinations: [stream, copy]", "destinations: [copy]")
-        .replace("- id: stream", "- id: other");
+    let without = without_stream(&both);
     let daemon = Daemon::start(&without);
     daemon.wait_for_log("records of an earlier run wait for it");
     let ended = daemon.stop();
@@ -197,16 +211,14 @@ fn records_of_a_removed_destination_wait_until_it_comes_back() {
 fn what_waits_for_a_destination_that_is_gone_can_be_given_up() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Failing);
-    let both = in_folder(folder.path(), &settings(&fake, ""));
+    let both = settings(folder.path(), &fake);
     let daemon = Daemon::start(&both);
     daemon.send(&generate("http_request_complete.v0", 50, 36));
     daemon.wait_for("one is through", |it| it["destinations"][1]["delivered"] == 50);
-    let without = both
-        .replace("destinations: [stream, copy]", "destinations: [copy]")
-        .replace("- id: stream", "- id: other");
+    let without = without_stream(&both);
     let file = folder.path().join("settings.yaml");
-    let forget = |settings: &str, id: &str| {
-        std::fs::write(&file, settings).unwrap();
+    let forget = |settings: &Settings, id: &str| {
+        std::fs::write(&file, settings.to_string()).unwrap();
         let arguments = ["journal", "forget", "--destination", id, "-c", file.to_str().unwrap()];
         let output = sluicegate(&arguments, "");
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -237,8 +249,8 @@ fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
         return;
     };
     let fake = FakeKinesis::start(Mood::Failing);
-    let settings = in_folder(&disk.folder, &settings(&fake, ", max_bytes: 64MiB"));
-    let settings = settings.replace(&format!("{}/copy.ndjson", disk.folder.display()), "/dev/null");
+    let settings = settings(&disk.folder, &fake).journal_bytes("64MiB");
+    let settings = settings.change("copy", |it| it.path("/dev/null"));
     let daemon = Daemon::start(&settings);
     let events = generate("http_request_complete.v0", 30_000, 34);
     let mut bodies = events.chunks(500);
@@ -277,8 +289,8 @@ fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
 #[test]
 fn a_file_that_may_not_grow_is_told_to_senders_and_the_daemon_lives_on_with_another() {
     let fake = FakeKinesis::start(Mood::Failing);
-    let settings = settings(&fake, ", max_bytes: 1GiB").replace("DATA/copy.ndjson", "/dev/null");
-    let settings = settings.replace("DATA", "DIR/data");
+    let settings = settings(Path::new("DIR/data"), &fake).journal_bytes("1GiB");
+    let settings = settings.change("copy", |it| it.path("/dev/null"));
     // 2 or 4 MiB, by the shell.
     let daemon = Daemon::start_under("ulimit -f 4096", &settings);
     let events = generate("http_request_complete.v0", 12_000, 35);

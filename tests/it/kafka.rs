@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
 use crate::support::kafka::{Broker, Make, produce, produce_tombstone};
-use crate::support::{generate, http, output_of, sluicegate};
+use crate::support::{changed, generate, http, output_of, sluicegate};
 
 const EVENT_TYPE: &str = "http_request_complete.v0";
 
@@ -258,7 +258,8 @@ fn in_memory_mode_a_stop_commits_what_its_drain_delivers() {
     let events = generate(EVENT_TYPE, 100, 68);
     produce(&brokers, "events", 4, &events);
     let settings = ingest(&brokers) + "journal: { durability: memory }\n" + &to_kinesis(&fake);
-    let slow = settings.replace("linger: 10ms", "linger: 60s").replace("limit: 0s", "limit: 30s");
+    let slow = changed(&settings, "linger: 10ms", "linger: 60s");
+    let slow = changed(&slow, "limit: 0s", "limit: 30s");
     let daemon = Daemon::start(&slow);
     daemon.wait_for("all taken", |status| status["ingest"]["accepted"] == 100);
     assert_eq!(fake.records().len(), 0, "lingering");
@@ -344,9 +345,10 @@ fn a_check_online_asks_the_brokers_for_the_topics() {
 
 #[test]
 fn a_client_that_cannot_be_made_is_told_at_the_start() {
-    let settings = ingest("127.0.0.1:9").replace(
+    let settings = changed(
+        &ingest("127.0.0.1:9"),
         "reconnect.backoff.max.ms: \"500\"",
-        "security.protocol: ssl, ssl.ca.location: /no/such/file",
+        "security.protocol: ssl, ssl.ca.location: /dev/null",
     );
     let said = Daemon::fail_to_start(&settings);
     assert!(said.contains("`ingest.kafka`: the Kafka client cannot be made"), "{said}");

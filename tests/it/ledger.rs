@@ -8,32 +8,26 @@ use serde_json::Value;
 
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::settings::{Destination, Settings, Subscription};
 use crate::support::{generate, http, output_of, sluicegate};
 
 /// Two subscriptions share a destination, so that an event can be accepted twice for it; filters
 /// turn down a part for each.
-fn settings(folder: &Path, fake: &FakeKinesis) -> String {
-    format!(
-        r#"
-data_dir: {data}
-journal: {{ max_bytes: 32MiB }}
-stop: {{ drain_limit: 1s }}
-destinations:
-  - id: stream
-    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{address}" }} }}
-    batch: {{ linger: 10ms }}
-  - {{ id: copy, target: {{ file: {{ path: "/dev/null" }} }}, batch: {{ linger: 10ms }} }}
-subscriptions:
-  - id: reads
-    sources: [{{ type: http_request_complete.v0, filter: "ev.http.request.method == 'get'" }}]
-    destinations: [stream, copy]
-  - id: failures
-    sources: [{{ type: http_request_complete.v0, filter: "ev.http.response.status_code >= 400" }}]
-    destinations: [stream]
-"#,
-        data = folder.display(),
-        address = fake.address
-    )
+fn settings(folder: &Path, fake: &FakeKinesis) -> Settings {
+    with_filters(folder, fake, ("'get'", 400))
+}
+
+fn with_filters(folder: &Path, fake: &FakeKinesis, (method, status): (&str, u32)) -> Settings {
+    let reads = format!("ev.http.request.method == {method}");
+    let failures = format!("ev.http.response.status_code >= {status}");
+    Settings::new()
+        .data_dir(folder)
+        .journal_bytes("32MiB")
+        .drain_limit("1s")
+        .destination(Destination::kinesis("stream", fake))
+        .destination(Destination::file("copy", "/dev/null"))
+        .subscription(Subscription::new("reads", &["stream", "copy"]).filter(&reads))
+        .subscription(Subscription::new("failures", &["stream"]).filter(&failures))
 }
 
 const COUNTS: [&str; 5] = ["filtered_out", "delivered", "dead_lettered", "dropped", "pending"];
@@ -103,7 +97,7 @@ fn the_ledger_adds_up_at_any_moment_and_is_exact_after_every_kill() {
         });
         daemon.wait();
         let said = folder.path().join("settings.yaml");
-        std::fs::write(&said, &settings).unwrap();
+        std::fs::write(&said, settings.to_string()).unwrap();
         let arguments = ["ledger", "-o", "json", "-c", said.to_str().unwrap()];
         demand_balance(&serde_json::from_str(&output_of(&arguments, "")).unwrap());
     }
@@ -135,8 +129,7 @@ fn the_ledger_adds_up_at_any_moment_and_is_exact_after_every_kill() {
 fn events_that_match_nothing_are_in_the_ledger_too_and_stay_there() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeKinesis::start(Mood::Well);
-    let settings =
-        settings(folder.path(), &fake).replace(">= 400", ">= 1000").replace("'get'", "'no'");
+    let settings = with_filters(folder.path(), &fake, ("'no'", 1_000));
     let daemon = Daemon::start(&settings);
     daemon.send(&generate("http_request_complete.v0", 700, 52));
     let totals = |daemon: &Daemon| {
@@ -157,7 +150,8 @@ fn the_command_tells_the_ledger_beside_a_daemon_and_without_one_and_fails_if_it_
     let daemon = Daemon::start(&settings);
     daemon.send(&generate("http_request_complete.v0", 300, 53));
     let file = folder.path().join("settings.yaml");
-    std::fs::write(&file, format!("api: {{ listen: '{}' }}\n{settings}", daemon.api)).unwrap();
+    let there = settings.clone().api_listen(daemon.api).to_string();
+    std::fs::write(&file, there).unwrap();
     let file = file.to_str().unwrap();
     let beside = output_of(&["ledger", "-c", file], "");
     assert!(beside.starts_with("destination  ") && beside.lines().count() == 3, "{beside}");

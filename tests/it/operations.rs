@@ -2,29 +2,22 @@
 
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
+use crate::support::settings::{Destination, Settings, Subscription};
 use crate::support::{generate, http};
 
-fn to_kinesis(fake: &FakeKinesis, extra: &str) -> String {
-    format!(
-        r#"
-journal: {{ durability: memory, max_bytes: 1MiB }}
-stop: {{ drain_limit: 2s }}
-destinations:
-  - id: stream
-    target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", endpoint_url: "http://{}" }} }}
-    batch: {{ linger: 10ms }}
-    {extra}
-subscriptions:
-  - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [stream] }}
-"#,
-        fake.address
-    )
+fn to_kinesis(fake: &FakeKinesis) -> Settings {
+    Settings::new()
+        .in_memory()
+        .journal_bytes("1MiB")
+        .drain_limit("2s")
+        .destination(Destination::kinesis("stream", fake))
+        .subscription(Subscription::new("all", &["stream"]))
 }
 
 #[test]
 fn health_readiness_status_and_metrics_are_served() {
     let fake = FakeKinesis::start(Mood::Well);
-    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let daemon = Daemon::start(&to_kinesis(&fake));
     daemon.send(&generate("http_request_complete.v0", 10, 1));
     let status = daemon.wait_until_delivered();
     assert_eq!(http::get(daemon.api, "/healthz").status, 200);
@@ -80,7 +73,7 @@ fn while_the_journal_is_recovered_the_daemon_is_alive_and_not_ready() {
 #[test]
 fn a_full_journal_answers_429_keeps_nothing_of_the_body_and_takes_it_later() {
     let fake = FakeKinesis::start(Mood::Failing);
-    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let daemon = Daemon::start(&to_kinesis(&fake));
     let events = generate("http_request_complete.v0", 2_000, 3);
     let mut refused = Vec::new();
     let mut kept = 0;
@@ -115,7 +108,8 @@ fn a_full_journal_answers_429_keeps_nothing_of_the_body_and_takes_it_later() {
 #[test]
 fn a_destination_that_may_lose_gives_up_its_oldest_and_says_how_many() {
     let fake = FakeKinesis::start(Mood::Failing);
-    let settings = to_kinesis(&fake, "overflow: drop_oldest").replace("1MiB", "8MiB");
+    let settings =
+        to_kinesis(&fake).journal_bytes("8MiB").change("stream", Destination::drop_oldest);
     let daemon = Daemon::start(&settings);
     let events = generate("http_request_complete.v0", 10_000, 4);
     let sent = events.len();
@@ -132,7 +126,7 @@ fn a_destination_that_may_lose_gives_up_its_oldest_and_says_how_many() {
 #[test]
 fn a_stop_delivers_what_is_pending_and_ends_with_0() {
     let fake = FakeKinesis::start(Mood::Well);
-    let daemon = Daemon::start(&to_kinesis(&fake, "").replace("linger: 10ms", "linger: 60s"));
+    let daemon = Daemon::start(&to_kinesis(&fake).change("stream", |it| it.linger("60s")));
     daemon.send(&generate("http_request_complete.v0", 200, 5));
     assert_eq!(fake.records().len(), 0, "lingering");
     let ended = daemon.stop();
@@ -144,7 +138,7 @@ fn a_stop_delivers_what_is_pending_and_ends_with_0() {
 #[test]
 fn a_stop_that_cannot_deliver_ends_at_its_deadline_and_says_what_is_lost() {
     let fake = FakeKinesis::start(Mood::Failing);
-    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let daemon = Daemon::start(&to_kinesis(&fake));
     daemon.send(&generate("http_request_complete.v0", 7, 6));
     let ended = daemon.stop();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
@@ -155,7 +149,7 @@ fn a_stop_that_cannot_deliver_ends_at_its_deadline_and_says_what_is_lost() {
 fn a_body_in_progress_when_the_stop_begins_is_still_taken_and_delivered() {
     use std::io::{Read as _, Write as _};
     let fake = FakeKinesis::start(Mood::Well);
-    let daemon = Daemon::start(&to_kinesis(&fake, ""));
+    let daemon = Daemon::start(&to_kinesis(&fake));
     let event = generate("http_request_complete.v0", 1, 7).remove(0);
     let (first, second) = event.as_bytes().split_at(event.len() / 2);
     let mut open = std::net::TcpStream::connect(daemon.ingest).unwrap();
@@ -183,7 +177,7 @@ fn a_body_in_progress_when_the_stop_begins_is_still_taken_and_delivered() {
 #[test]
 fn a_second_signal_ends_the_drain_at_once() {
     let fake = FakeKinesis::start(Mood::Failing);
-    let settings = to_kinesis(&fake, "").replace("drain_limit: 2s", "drain_limit: 1h");
+    let settings = to_kinesis(&fake).drain_limit("1h");
     let daemon = Daemon::start(&settings);
     daemon.send(&generate("http_request_complete.v0", 1, 7));
     daemon.signal("TERM");

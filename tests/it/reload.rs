@@ -1,18 +1,12 @@
 //! SIGHUP: destinations and subscriptions change under traffic; a bad file changes nothing.
 
 use crate::support::daemon::Daemon;
+use crate::support::settings::{Destination, Settings, Subscription};
 
-fn settings(destination: &str, filter: &str) -> String {
-    format!(
-        r#"
-destinations:
-  - {{ id: {destination}, target: {{ file: {{ path: "DIR/{destination}.ndjson" }} }}, batch: {{ linger: 10ms }} }}
-subscriptions:
-  - id: sub
-    sources: [{{ type: http_request_complete.v0, filter: '{filter}' }}]
-    destinations: [{destination}]
-"#
-    )
+fn settings(destination: &str, filter: &str) -> Settings {
+    Settings::new()
+        .destination(Destination::file(destination, format!("DIR/{destination}.ndjson")))
+        .subscription(Subscription::new("sub", &[destination]).filter(filter))
 }
 
 fn event(id: u32, status: u32) -> String {
@@ -51,11 +45,12 @@ fn metrics(daemon: &Daemon) -> String {
 #[test]
 fn a_bad_file_changes_nothing_and_says_why() {
     let daemon = Daemon::start(&settings("one", "ev.http.response.status_code == 500"));
+    let nowhere = settings("two", "true").change("two", |it| it.path("DIR/no/such/folder/out"));
     for (bad, reason) in [
-        (settings("two", "ev.http.response.status == 500"), "does not compile"),
+        (settings("two", "ev.http.response.status == 500").to_string(), "does not compile"),
         ("destinations: []\nsubscriptions:\n  - {}\n".to_owned(), "is missing"),
-        ("# nothing\n".replace('#', "\u{0}"), "not valid YAML"),
-        (settings("two", "true").replace("DIR/two", "DIR/no/such/folder/two"), "cannot be used"),
+        ("\u{0} nothing\n".to_owned(), "not valid YAML"),
+        (nowhere.to_string(), "cannot be used"),
     ] {
         let before = daemon.log().matches("not reloaded").count();
         daemon.reload(&bad);
@@ -85,9 +80,12 @@ fn nothing_is_lost_or_doubled_while_settings_change_under_traffic() {
                 daemon.send(&events);
             }
         });
-        for round in 0..10 {
-            daemon.reload(&settings(if round % 2 == 0 { "two" } else { "one" }, "true"));
-            std::thread::sleep(std::time::Duration::from_millis(50));
+        for round in 1..=10 {
+            daemon.wait_for("under traffic", |status| {
+                status["ingest"]["accepted"].as_u64() >= Some(u64::from(total) * round / 11)
+            });
+            daemon.reload(&settings(if round % 2 == 1 { "two" } else { "one" }, "true"));
+            daemon.wait_for_log_times("\"reloaded\"", round as usize);
         }
     });
     let mut all = ids(&daemon, "one.ndjson");

@@ -1,32 +1,29 @@
 //! TLS of both listeners, with certificates made for each test.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, pause};
+use crate::support::settings::{Settings, Tls};
 use crate::support::tls::Certificates;
 use crate::support::{http, sluicegate};
 
 const READY: &str = "GET /readyz";
 
-/// The API listener with TLS; `extra` are further settings of `tls`.
-fn settings(certificates: &Certificates, extra: &str) -> String {
-    let (certificate, key) = (certificates.path("server.pem"), certificates.path("server.key"));
-    format!(
-        "api: {{ listen: \"127.0.0.1:0\", tls: {{ certificate: {}, key: {}{extra} }} }}\n",
-        certificate.display(),
-        key.display(),
-    )
+/// The right certificate and its key.
+fn server(certificates: &Certificates) -> Tls {
+    Tls::new(&certificates.path("server.pem"), &certificates.path("server.key"))
 }
 
-fn client_ca(certificates: &Certificates, more: &str) -> String {
-    format!(", client_ca: {}{more}", certificates.path("ca.pem").display())
+fn settings(tls: Tls) -> Settings {
+    Settings::new().api_tls(tls)
 }
 
 #[test]
 fn https_works_and_a_client_that_trusts_another_ca_refuses() {
     let Some(certificates) = Certificates::make() else { return };
-    let daemon = Daemon::start(&settings(&certificates, ""));
+    let daemon = Daemon::start(&settings(server(&certificates)));
     let answer = certificates.request(daemon.api, "ca", None, READY).unwrap();
     assert_eq!((answer.status, answer.body.as_str()), (200, "ready\n"), "{answer:?}");
     let refused = certificates.request(daemon.api, "stranger", None, READY).unwrap_err();
@@ -38,8 +35,7 @@ fn https_works_and_a_client_that_trusts_another_ca_refuses() {
 #[test]
 fn ingest_takes_events_over_tls() {
     let Some(certificates) = Certificates::make() else { return };
-    let text = settings(&certificates, "").replace("api: {", "ingest: { http: {");
-    let daemon = Daemon::start(&text.replace(" }\n", " } }\n"));
+    let daemon = Daemon::start(&Settings::new().ingest_tls(server(&certificates)));
     let answer = certificates.request(daemon.ingest, "ca", None, "POST /v1/events").unwrap();
     assert_eq!(answer.status, 415, "{answer:?}");
 }
@@ -48,7 +44,7 @@ fn ingest_takes_events_over_tls() {
 fn plain_http_is_told_to_use_https_and_nonsense_is_cut() {
     use std::io::{Read as _, Write as _};
     let Some(certificates) = Certificates::make() else { return };
-    let daemon = Daemon::start(&settings(&certificates, ""));
+    let daemon = Daemon::start(&settings(server(&certificates)));
     let answer = http::get(daemon.api, "/readyz");
     assert_eq!(answer.status, 400, "{answer:?}");
     assert_eq!(answer.json()["msg"], "this address speaks TLS: use https://");
@@ -66,8 +62,7 @@ fn plain_http_is_told_to_use_https_and_nonsense_is_cut() {
 #[test]
 fn a_client_that_never_shakes_hands_takes_a_place_but_not_for_ever() {
     let Some(certificates) = Certificates::make() else { return };
-    let text = settings(&certificates, "").replace("tls:", "max_connections: 1, tls:");
-    let daemon = Daemon::start(&text);
+    let daemon = Daemon::start(&settings(server(&certificates)).api_connections(1));
     let silent = std::net::TcpStream::connect(daemon.api).unwrap();
     let answer = certificates.request(daemon.api, "ca", None, READY).unwrap();
     assert_eq!(answer.status, 200);
@@ -78,9 +73,9 @@ fn a_client_that_never_shakes_hands_takes_a_place_but_not_for_ever() {
 #[test]
 fn a_client_certificate_is_required_where_there_is_a_client_ca() {
     let Some(certificates) = Certificates::make() else { return };
-    for more in ["", ", client_certificates: required"] {
-        let extra = client_ca(&certificates, more);
-        let daemon = Daemon::start(&settings(&certificates, &extra));
+    let known = || server(&certificates).client_ca(&certificates.path("ca.pem"));
+    for tls in [known(), known().client_certificates("required")] {
+        let daemon = Daemon::start(&settings(tls));
         let answer = |client| certificates.request(daemon.api, "ca", client, READY);
         assert_eq!(answer(Some("client")).unwrap().status, 200);
         assert!(answer(None).is_err());
@@ -91,8 +86,8 @@ fn a_client_certificate_is_required_where_there_is_a_client_ca() {
 #[test]
 fn an_optional_client_certificate_may_be_left_out_but_not_be_wrong() {
     let Some(certificates) = Certificates::make() else { return };
-    let extra = client_ca(&certificates, ", client_certificates: optional");
-    let daemon = Daemon::start(&settings(&certificates, &extra));
+    let tls = server(&certificates).client_ca(&certificates.path("ca.pem"));
+    let daemon = Daemon::start(&settings(tls.client_certificates("optional")));
     let answer = |client| certificates.request(daemon.api, "ca", client, READY);
     assert_eq!(answer(Some("client")).unwrap().status, 200);
     assert_eq!(answer(None).unwrap().status, 200);
@@ -102,7 +97,7 @@ fn an_optional_client_certificate_may_be_left_out_but_not_be_wrong() {
 #[test]
 fn a_certificate_is_replaced_while_running_and_a_broken_one_is_not_taken() {
     let Some(certificates) = Certificates::make() else { return };
-    let daemon = Daemon::start(&settings(&certificates, ""));
+    let daemon = Daemon::start(&settings(server(&certificates)));
     let old = certificates.der("server");
     assert_eq!(certificates.shown_by(daemon.api), old);
     fs::copy(certificates.path("renewed.key"), certificates.path("server.key")).unwrap();
@@ -121,31 +116,24 @@ fn a_certificate_is_replaced_while_running_and_a_broken_one_is_not_taken() {
 fn check_says_which_file_is_wrong_and_how() {
     let Some(certificates) = Certificates::make() else { return };
     fs::write(certificates.path("empty"), "").unwrap();
-    let (empty, client_key) = (certificates.path("empty"), certificates.path("client.key"));
-    let (empty, client_key) = (empty.to_str().unwrap(), client_key.to_str().unwrap());
-    let right = settings(&certificates, "");
-    let (certificate, key) = (certificates.path("server.pem"), certificates.path("server.key"));
-    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
-    let with_ca = format!(", client_ca: {empty}");
-    for (text, said) in [
+    let file = |name: &str| certificates.path(name);
+    let (pem, key, empty) = (file("server.pem"), file("server.key"), file("empty"));
+    for (tls, said) in [
         (
-            right.replace(certificate, "/no/such/file"),
+            Tls::new(Path::new("/no/such/file"), &key),
             "`api.tls.certificate` cannot be read: No such",
         ),
+        (Tls::new(&empty, &key), "`api.tls.certificate` holds no certificate in PEM form"),
+        (Tls::new(&pem, &empty), "`api.tls.key` holds no private key in PEM form"),
+        (Tls::new(&pem, &file("client.key")), "`api.tls.key` is not the key of the certificate"),
         (
-            right.replace(certificate, empty),
-            "`api.tls.certificate` holds no certificate in PEM form",
+            Tls::new(&pem, &key).client_ca(&empty),
+            "`api.tls.client_ca` holds no certificate in PEM form",
         ),
-        (right.replace(key, empty), "`api.tls.key` holds no private key in PEM form"),
-        (right.replace(key, client_key), "`api.tls.key` is not the key of the certificate"),
-        (settings(&certificates, &with_ca), "`api.tls.client_ca` holds no certificate in PEM form"),
-        (
-            settings(&certificates, ", client_certificates: required"),
-            "`api.tls.client_ca` is missing",
-        ),
+        (Tls::new(&pem, &key).client_certificates("required"), "`api.tls.client_ca` is missing"),
     ] {
         let file = certificates.path("s.yaml");
-        fs::write(&file, text).unwrap();
+        fs::write(&file, settings(tls).to_string()).unwrap();
         let output = sluicegate(&["check", "-c", file.to_str().unwrap()], "");
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{errors}");
@@ -156,7 +144,7 @@ fn check_says_which_file_is_wrong_and_how() {
 #[test]
 fn health_asks_a_daemon_that_speaks_tls() {
     let Some(certificates) = Certificates::make() else { return };
-    let daemon = Daemon::start(&settings(&certificates, ""));
+    let daemon = Daemon::start(&settings(server(&certificates)));
     let health = |scheme: &str, ca: &str| {
         let url = format!("{scheme}://localhost:{}", daemon.api.port());
         let ca = certificates.path(ca);

@@ -1,5 +1,6 @@
 //! The real daemon as a child process on free ports, with a folder of its own.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -38,19 +39,22 @@ pub(crate) struct Ended {
 impl Daemon {
     /// Starts the daemon with settings (destinations, subscriptions, …) in which `DIR` stands for
     /// its folder. Listeners are on free ports unless the settings say otherwise.
-    pub(crate) fn start(settings: &str) -> Daemon {
+    pub(crate) fn start(settings: &(impl Display + ?Sized)) -> Daemon {
         Daemon::start_with(settings, &[])
     }
 
     /// The same with further environment variables.
-    pub(crate) fn start_with(settings: &str, environment: &[(&str, &str)]) -> Daemon {
+    pub(crate) fn start_with(
+        settings: &(impl Display + ?Sized),
+        environment: &[(&str, &str)],
+    ) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         let command = command(folder.path(), environment);
         Daemon::start_command(settings, folder, command)
     }
 
     /// The same under a limit that a shell sets, such as `ulimit -f 100`.
-    pub(crate) fn start_under(limit: &str, settings: &str) -> Daemon {
+    pub(crate) fn start_under(limit: &str, settings: &(impl Display + ?Sized)) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         let plain = command(folder.path(), &[]);
         let mut command = limited(limit, &plain);
@@ -59,7 +63,9 @@ impl Daemon {
     }
 
     /// The same with standard input that stays open and can be written to.
-    pub(crate) fn start_piped(settings: &str) -> (Daemon, std::process::ChildStdin) {
+    pub(crate) fn start_piped(
+        settings: &(impl Display + ?Sized),
+    ) -> (Daemon, std::process::ChildStdin) {
         let folder = tempfile::tempdir().unwrap();
         let mut command = command(folder.path(), &[]);
         command.stdin(Stdio::piped());
@@ -68,7 +74,11 @@ impl Daemon {
         (daemon, input)
     }
 
-    fn start_command(settings: &str, folder: TempDir, mut command: Command) -> Daemon {
+    fn start_command(
+        settings: &(impl Display + ?Sized),
+        folder: TempDir,
+        mut command: Command,
+    ) -> Daemon {
         write_settings(folder.path(), settings);
         let mut child = command.spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
@@ -101,7 +111,7 @@ impl Daemon {
     }
 
     /// Starts a daemon that is to end at once with an error, and gives what it says.
-    pub(crate) fn fail_to_start(settings: &str) -> String {
+    pub(crate) fn fail_to_start(settings: &(impl Display + ?Sized)) -> String {
         let folder = tempfile::tempdir().unwrap();
         write_settings(folder.path(), settings);
         let output = command(folder.path(), &[]).output().unwrap();
@@ -173,15 +183,20 @@ impl Daemon {
 
     /// Waits until the log says something.
     pub(crate) fn wait_for_log(&self, text: &str) {
+        self.wait_for_log_times(text, 1);
+    }
+
+    /// The same for what it says more than once.
+    pub(crate) fn wait_for_log_times(&self, text: &str, times: usize) {
         let began = Instant::now();
-        while !self.log().contains(text) {
-            assert!(began.elapsed() < PATIENCE, "never logged `{text}`:\n{}", self.log());
+        while self.log().matches(text).count() < times {
+            assert!(began.elapsed() < PATIENCE, "not logged {times}x `{text}`:\n{}", self.log());
             pause();
         }
     }
 
     /// Replaces the settings file and sends SIGHUP.
-    pub(crate) fn reload(&self, settings: &str) {
+    pub(crate) fn reload(&self, settings: &(impl Display + ?Sized)) {
         write_settings(self.folder.path(), settings);
         self.signal("HUP");
     }
@@ -263,18 +278,21 @@ fn settings_path(folder: &Path) -> PathBuf {
     folder.join("sluicegate.yaml")
 }
 
-fn write_settings(folder: &Path, settings: &str) {
+fn write_settings(folder: &Path, settings: &(impl Display + ?Sized)) {
+    let settings = settings.to_string();
     let mut text = String::new();
+    // Settings from the builder say everything themselves.
+    let is_whole = settings.starts_with('{');
     for (section, default) in [
         ("ingest:", "ingest: { http: { listen: \"127.0.0.1:0\" } }\n"),
         ("api:", "api: { listen: \"127.0.0.1:0\" }\n"),
         ("data_dir:", "data_dir: DIR/data\n"),
     ] {
-        if !settings.lines().any(|line| line.starts_with(section)) {
+        if !is_whole && !settings.lines().any(|line| line.starts_with(section)) {
             text.push_str(default);
         }
     }
-    text.push_str(settings);
+    text.push_str(&settings);
     let text = text.replace("DIR", folder.to_str().unwrap());
     fs::write(settings_path(folder), text).unwrap();
 }

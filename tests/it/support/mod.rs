@@ -9,6 +9,7 @@ pub(crate) mod kafka;
 pub(crate) mod moto;
 pub(crate) mod receiver;
 pub(crate) mod scripted;
+pub(crate) mod settings;
 pub(crate) mod tls;
 
 use std::path::PathBuf;
@@ -50,6 +51,12 @@ pub(crate) fn sluicegate(arguments: &[&str], input: &str) -> Output {
     let output = child.wait_with_output().unwrap();
     let _ = writing.join();
     output
+}
+
+/// Text with one part changed, which must be in it.
+pub(crate) fn changed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "no `{from}` in\n{text}");
+    text.replace(from, to)
 }
 
 /// Standard output of a run that must succeed.
