@@ -42,6 +42,7 @@ pub struct Decision<'x> {
 pub struct Term<'x> {
     /// The term's text, as [`Decision::text`].
     pub text: &'x str,
+    /// As [`Decision::value`].
     pub value: Result<bool, EvalError>,
     /// The fields that it reads, with their JSON as it was sent, cut at 120 bytes; none for those the
     /// event has not got.

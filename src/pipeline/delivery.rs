@@ -491,7 +491,7 @@ impl Delivery {
         match (before, state) {
             (State::Paused, State::Paused) => {}
             (_, State::Paused) => {
-                let fault = self.health.read().last_error.unwrap_or_default();
+                let fault = self.health.read().last_error.map_or_else(String::new, |it| it.message);
                 error!(destination = %id, fault, "paused: the service refuses; all records are kept");
             }
             (State::Paused, _) => info!(destination = %id, "deliveries go on"),

@@ -111,7 +111,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_fault_is_shown_with_its_time_until_the_destination_has_been_healthy_for_a_while() {
         let health = Health::default();
-        let update = |state| drop(health.update(state, Instant::now(), Vec::new()));
+        let update = |state| {
+            let _before = health.update(state, Instant::now(), Vec::new());
+        };
         update(State::Retrying);
         health.set_last_error("throttled");
         tokio::time::advance(2 * FORGOTTEN_AFTER).await;

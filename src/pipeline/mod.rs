@@ -40,7 +40,7 @@ use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 pub use burial::BuryError;
 use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;
-pub use health::{Condition, LastError, State};
+pub use health::{Condition, State};
 use in_force::InForce;
 pub use intake::{NotTaken, Sender, Taken};
 pub use publish::PublishError;

@@ -487,7 +487,7 @@ async fn twenty_refusals_in_a_row_pause_and_keep_everything() {
     let account = rig.account();
     assert_eq!((account.pending_records, account.dead_lettered, account.delivered), (200, 0, 0));
     let condition = rig.health.read();
-    let said = condition.last_error.unwrap();
+    let said = condition.last_error.unwrap().message;
     assert!(said.contains("20 records in a row") && said.contains("400 no such index"), "{said}");
     assert!(condition.retry_at.is_some());
     let probes = service.requests().split_off(first);
@@ -659,7 +659,7 @@ async fn dead_letters_that_cannot_be_written_are_kept_and_not_sent_again() {
     let mut rig = Rig::start_in(folder, &service, 10);
     rig.append(0..10).await;
     tokio::time::sleep(Duration::from_secs(3_600)).await;
-    let said = rig.health.read().last_error.unwrap();
+    let said = rig.health.read().last_error.unwrap().message;
     assert!(said.contains("dead letters cannot be written"), "{said}");
     let account = rig.account();
     assert_eq!((account.pending_records, account.delivered, account.dead_lettered), (1, 9, 0));
