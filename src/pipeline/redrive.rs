@@ -15,14 +15,14 @@ use crate::sinks::{Ack, Batch, FaultKind, Sink};
 /// Sends records in batches inside the service's limits, one request at a time and each record once.
 /// One verdict a record, in their order.
 pub async fn redrive(destination: &Destination, sink: &Sink, records: &[Arc<Record>]) -> Vec<Ack> {
-    send(destination, &destination.batch, sink, records).await
+    send(destination, &destination.batch, records, &async |batch| sink.deliver(&batch).await).await
 }
 
 async fn send(
     destination: &Destination,
     batch: &BatchSettings,
-    sink: &Sink,
     records: &[Arc<Record>],
+    deliver: &impl AsyncFn(Batch) -> Vec<Ack>,
 ) -> Vec<Ack> {
     let max_span = destination.target.limits().max_span;
     let mut batcher = Batcher::default();
@@ -41,7 +41,7 @@ async fn send(
             .into_iter()
             .map(|attempt| (attempt.pending.position, attempt.pending.record))
             .unzip();
-        acks.extend(positions.into_iter().zip(sink.deliver(&Batch { records }).await));
+        acks.extend(positions.into_iter().zip(deliver(Batch { records }).await));
     }
     acks.sort_by_key(|(position, _)| *position);
     acks.into_iter().map(|(_, ack)| ack).collect()
@@ -58,8 +58,16 @@ pub async fn redrive_patiently(
     sink: &Sink,
     records: &[Arc<Record>],
 ) -> Vec<Ack> {
+    send_patiently(destination, records, &async |batch| sink.deliver(&batch).await).await
+}
+
+async fn send_patiently(
+    destination: &Destination,
+    records: &[Arc<Record>],
+    deliver: &impl AsyncFn(Batch) -> Vec<Ack>,
+) -> Vec<Ack> {
     let mut batch = destination.batch;
-    let mut acks = send(destination, &batch, sink, records).await;
+    let mut acks = send(destination, &batch, records, deliver).await;
     let mut tries = 1;
     loop {
         let retry = acks.iter().zip(records).filter(|(ack, _)| matches!(ack, Ack::Retry(_)));
@@ -74,12 +82,72 @@ pub async fn redrive_patiently(
             batch.max_bytes = (batch.max_bytes / 2).max(1);
         }
         tokio::time::sleep(TRANSIENT.wait(tries, rand::random())).await;
-        let again = send(destination, &batch, sink, &failed).await;
+        let again = send(destination, &batch, &failed, deliver).await;
         let any = again.iter().any(|ack| !matches!(ack, Ack::Retry(_)));
         tries = if any { 1 } else { tries + 1 };
         let places = acks.iter_mut().filter(|ack| matches!(ack, Ack::Retry(_)));
         for (ack, latest) in places.zip(again) {
             *ack = latest;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::event::Timestamp;
+    use crate::resources::{Overflow, ResourceId};
+    use crate::sinks::{Auth, CloudwatchLogsTarget, DEFAULT_TIMEOUT, Fault, Target};
+
+    fn destination() -> Destination {
+        let group = "arn:aws:logs:us-east-1:123456789012:log-group:/app/events";
+        let target = CloudwatchLogsTarget::new(group, None, Auth::DefaultChain, None).unwrap();
+        let target = Target::CloudwatchLogs(target);
+        Destination {
+            id: ResourceId::new("d").unwrap(),
+            description: String::new(),
+            batch: BatchSettings::new(&target, None, None, None).unwrap(),
+            target,
+            timeout: DEFAULT_TIMEOUT,
+            overflow: Overflow::Block,
+        }
+    }
+
+    /// Records whose times alternate by two days.
+    fn records(count: usize) -> Vec<Arc<Record>> {
+        let record = |at: usize| {
+            let seconds = i64::try_from(at % 2).unwrap() * 172_800;
+            let time = Timestamp { seconds, nanos: 0 };
+            Arc::new(Record { event_id: at.to_string().into(), time, body: Bytes::from("{}") })
+        };
+        (0..count).map(record).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn verdicts_stand_in_the_records_order_though_their_times_alternate() {
+        let says_which = async |batch: Batch| {
+            let ids = batch.records.iter().map(|it| it.event_id.to_string());
+            ids.map(Ack::Rejected).collect()
+        };
+        let destination = destination();
+        let acks = send(&destination, &destination.batch, &records(9), &says_which).await;
+        let expected: Vec<Ack> = (0..9).map(|at| Ack::Rejected(at.to_string())).collect();
+        assert_eq!(acks, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_is_too_slow_for_large_requests_gets_smaller_ones() {
+        let slow = async |batch: Batch| {
+            let lost = Fault { unanswered: true, ..Fault::new(FaultKind::Transient, "no answer") };
+            let ack = if batch.records.len() > 40 { Ack::Retry(lost) } else { Ack::Delivered };
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            vec![ack; batch.records.len()]
+        };
+        let acks = send_patiently(&destination(), &records(1_000), &slow).await;
+        assert_eq!(acks, vec![Ack::Delivered; 1_000]);
     }
 }
