@@ -328,9 +328,4 @@ pub(super) const CODES: &[ErrorCode] = &[
         "another agent ingress has this domain",
         "Use that one, or delete it first.",
     ),
-    entry(
-        "ERR_NGROK_10000",
-        "the daemon failed at its own work",
-        "Send the request again, and report it with the daemon's log.",
-    ),
 ];

@@ -96,7 +96,7 @@ fn a_resource_is_made_shown_changed_and_deleted() {
         &set.open(&["api", "ip-policy-rules", "create", "action=deny", "--data", "-"]),
         &json!({"ip_policy_id": id, "cidr": "203.0.113.0/24", "action": "allow"}).to_string(),
     );
-    assert!(rule.contains("action       deny"), "{rule}");
+    assert!(rule.contains("action      deny"), "{rule}");
     assert!(set.api(&["ip-policy-rules", "list"]).contains("203.0.113.0/24"));
     assert_eq!(set.api(&["ip-policies", "delete", id]), format!("{id} is deleted\n"));
     assert_eq!(set.json(&["ip-policies", "list"]), json!([]));
