@@ -92,7 +92,7 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Opens the target, for requests that may take [`Destination::timeout`]; see [`Target::open`].
+    /// Opens the target, for requests that may take [`Destination::timeout`]; see `Target::open`.
     ///
     /// # Errors
     /// When it cannot be opened.
