@@ -187,7 +187,8 @@ impl<'p> Session<'p> {
         self.script.push_str(&block);
     }
 
-    /// Has a settings file checked at once; one that names an example is that example.
+    /// Has a settings file checked at once. One that names an example is that example; one that is named
+    /// otherwise is put into the folder.
     pub(super) fn settings(&mut self, snippet: &'p Snippet) {
         let place = format!("{}:{}", self.page, snippet.line);
         let first = snippet.text.lines().next().unwrap_or_default();
@@ -196,6 +197,11 @@ impl<'p> Session<'p> {
             let example = examples.iter().find(|(file, _)| file == name);
             let text = example.map(|(_, text)| text.as_str());
             assert_eq!(text, Some(snippet.text.as_str()), "{place}: not as in examples/{name}");
+            return;
+        }
+        // A file for a command of the section, which says what it thinks of it.
+        if let Some(name) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml")) {
+            fs::write(self.folder.path(name), &snippet.text).unwrap();
             return;
         }
         let file = self.folder.path(&format!("line-{}.yaml", snippet.line));
