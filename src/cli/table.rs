@@ -15,17 +15,23 @@ pub(super) fn table(rows: &[Vec<String>], numbers: usize) -> String {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
+    // Filled up by hand: a cell may hold a whole record, and formats take widths of 16 bits only.
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut lines = String::new();
     for row in &rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if column + numbers < columns {
-                format!("{cell:width$}")
-            } else {
-                format!("{cell:>width$}")
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let missing = width - cell.chars().count();
+            let is_number = column + numbers >= columns;
+            if is_number {
+                line.push_str(&" ".repeat(missing));
             }
-        });
-        lines.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+            line.push_str(cell);
+            if column + 1 < row.len() {
+                line.push_str(&" ".repeat(if is_number { 2 } else { missing + 2 }));
+            }
+        }
+        lines.push_str(line.trim_end());
         lines.push('\n');
     }
     lines
@@ -42,5 +48,8 @@ mod tests {
         assert_eq!(table(&rows, 1), "destination     n\nbüro         1000\na\\u{1b}[2J\n");
         assert_eq!(table(&rows[..2], 0), "destination  n\nbüro         1000\n");
         assert_eq!(table(&[], 1), "");
+        let long = "x".repeat(100_000);
+        let rows = [row(&["a", &long]), row(&["bb", "c"])];
+        assert_eq!(table(&rows, 0), format!("a   {long}\nbb  c\n"));
     }
 }

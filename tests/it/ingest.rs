@@ -94,7 +94,9 @@ fn each_bad_event_is_named_by_its_place_and_spoils_no_other() {
     );
     assert_eq!(delivered(&daemon), [event("good-1"), event("good-2")]);
     let status = daemon.status();
-    assert_eq!(status["ingest"], json!({"accepted": 2, "rejected": 5}));
+    let refused = json!({"ERR_NGROK_238": 1, "ERR_SLUICEGATE_1001": 1, "ERR_SLUICEGATE_1002": 1,
+        "ERR_SLUICEGATE_1003": 1, "ERR_SLUICEGATE_1008": 1});
+    assert_eq!(status["ingest"], json!({"accepted": 2, "rejected": 5, "refused": refused}));
 }
 
 #[test]
@@ -243,7 +245,9 @@ subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destin
     drop(input);
     daemon.wait_for_log("standard input has ended");
     let status = daemon.wait_until_delivered();
-    assert_eq!(status["ingest"], json!({"accepted": 1_000, "rejected": 1}), "{status}");
+    let refused = json!({"ERR_SLUICEGATE_1001": 1});
+    let taken = json!({"accepted": 1_000, "rejected": 1, "refused": refused});
+    assert_eq!(status["ingest"], taken, "{status}");
     let settings = daemon.path("sluicegate.yaml");
     let listed = output_of(&["dead-letters", "list", "-c", settings.to_str().unwrap()], "");
     assert!(listed.contains("(ingest.stdin)  line/501"), "{listed}");
