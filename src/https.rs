@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Uri;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -28,6 +29,13 @@ const MAX_IDLE: usize = 8;
 
 /// A client with its connections, over http and https.
 pub type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Whether an address names no port, or one that can be: parsers of addresses take any number.
+#[must_use]
+pub fn has_possible_port(uri: &Uri) -> bool {
+    let Some(authority) = uri.authority() else { return true };
+    authority.as_str().ends_with(authority.host()) || authority.port_u16().is_some_and(|it| it > 0)
+}
 
 /// A client that trusts certificates of these CAs.
 #[must_use]
@@ -75,4 +83,22 @@ pub fn read_roots(file: &Path) -> Result<RootCertStore, String> {
         return Err("holds no certificate in PEM form".to_owned());
     }
     Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_a_number_from_1_to_65535() {
+        let possible = |text: &str| has_possible_port(&text.parse().unwrap());
+        for text in
+            ["http://h", "http://h/a:0", "http://h:1", "https://[::1]", "https://[::1]:65535/"]
+        {
+            assert!(possible(text), "{text}");
+        }
+        for text in ["http://h:0", "http://h:65536/x", "https://[::1]:99999", "http://h:"] {
+            assert!(!possible(text), "{text}");
+        }
+    }
 }

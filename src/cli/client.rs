@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 use serde_json::Value;
 
 use super::Failure;
-use crate::https::{self, HttpsClient, read_roots, system_roots};
+use crate::https::{self, HttpsClient, has_possible_port, read_roots, system_roots};
 use crate::sinks::Secret;
 
 /// How long a daemon may take over one answer, if nothing else is said.
@@ -92,9 +92,9 @@ impl Client {
     ) -> Result<(StatusCode, Bytes), Failure> {
         let text = format!("{}{path}", self.base);
         let no = |reason: String| Failure::work(format!("{text}: {reason}"));
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| no("not an address such as http://127.0.0.1:4181".to_owned()))?;
+        let uri = text.parse::<Uri>().ok().filter(has_possible_port);
+        let uri =
+            uri.ok_or_else(|| no("not an address such as http://127.0.0.1:4181".to_owned()))?;
         let mut request =
             Request::builder().method(method).uri(uri).header("ngrok-version", API_VERSION);
         if let Some(key) = &self.key {

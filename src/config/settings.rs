@@ -16,6 +16,7 @@ use super::targets::read_callbacks;
 use crate::api::{ApiSettings, RateLimit};
 use crate::event::Catalog;
 use crate::http::BearerTokens;
+use crate::https::has_possible_port;
 use crate::ingest::{
     HttpSettings, KafkaSettings, PropertyError, StdinSettings, check_kafka_property,
 };
@@ -199,6 +200,9 @@ fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
 fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
     let text = |text: Text<'_>| text.value.to_owned();
     let brokers = section.required("brokers").string();
+    if let Some(text) = &brokers {
+        check_brokers(section, text);
+    }
     let topics = section.required("topics").strings();
     let group_id = section.required("group_id").string();
     let max_event = max_event(section);
@@ -224,6 +228,25 @@ fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
         max_event,
         options,
     })
+}
+
+/// That each of the brokers, which are joined by commas, has a name and a port that can be. What librdkafka
+/// makes of the rest it says itself.
+fn check_brokers(section: &Section<'_>, brokers: &Text<'_>) {
+    let can_be = |broker: &str| {
+        let address = broker.trim();
+        let address = address.split_once("://").map_or(address, |(_, address)| address);
+        match address.rsplit_once(':') {
+            // The colons of an IPv6 address in brackets, without a port.
+            Some((_, port)) if port.ends_with(']') => true,
+            Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it > 0),
+            None => !address.is_empty(),
+        }
+    };
+    if !brokers.value.split(',').all(can_be) {
+        let message = "must be hosts with their ports, such as `kafka-1:9092,kafka-2:9092`";
+        section.push(brokers.wrong(format!("`{}.brokers` {message}", section.path())));
+    }
 }
 
 fn read_api(section: &mut Section<'_>) -> Option<ApiSettings> {
@@ -261,7 +284,8 @@ fn public_url(text: &str) -> Option<String> {
     let uri: axum::http::Uri = text.parse().ok()?;
     let usable = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.host().is_some_and(|host| !host.is_empty())
-        && uri.query().is_none();
+        && uri.query().is_none()
+        && has_possible_port(&uri);
     usable.then(|| text.trim_end_matches('/').to_owned())
 }
 

@@ -9,6 +9,7 @@ use hyper::Uri;
 use super::arn::check_role;
 use super::error::TargetError;
 use super::secret::Secret;
+use crate::https::has_possible_port;
 
 /// Shortest and longest external id (STS API model, `externalIdType`).
 const EXTERNAL_ID: std::ops::RangeInclusive<usize> = 2..=1_224;
@@ -96,6 +97,7 @@ pub(super) fn check_endpoint(url: Option<&str>) -> Result<(), TargetError> {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.query().is_none()
+            && has_possible_port(&uri)
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
     });
     if usable {

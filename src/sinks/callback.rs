@@ -24,7 +24,7 @@ use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
 use super::transport::{Routes, connector};
 use crate::event::Record;
-use crate::https::CONNECT_TIMEOUT;
+use crate::https::{CONNECT_TIMEOUT, has_possible_port};
 
 /// Time for the answer's body, which decides nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -98,6 +98,9 @@ impl Callback {
         else {
             return no("must be a URL such as `https://example.com/events`");
         };
+        if !has_possible_port(&uri) {
+            return no("must name a port from 1 to 65535, or none");
+        }
         if authority.as_str().contains('@') {
             return no("must not hold a user name or a password");
         }
