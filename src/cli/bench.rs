@@ -3,14 +3,14 @@
 //! One core, events in memory; the median of several rounds. Figures of one run may be compared with
 //! each other, not with those of another machine or hour.
 
-use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::events;
 use super::expression::Typed;
 use super::progress::{Bar, Progress};
 use super::table::table;
@@ -44,12 +44,7 @@ impl Bench {
         let source = self.typed.source(&config, self.fields.clone())?;
         let stages = Stages::new(&source);
         let texts = match &self.events {
-            Some(path) => fs::read_to_string(path)
-                .map_err(|error| Failure::work(format!("{}: {error}", path.display())))?
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .map(str::to_owned)
-                .collect(),
+            Some(path) => read(path)?,
             None => {
                 let start = Timestamp { seconds: 1_756_980_000, nanos: 0 };
                 Generator::new(&source.event_type, 1, start).take(GENERATED).collect::<Vec<_>>()
@@ -69,6 +64,16 @@ impl Bench {
         drop(bar);
         Ok(io::stdout().lock().write_all(report.as_bytes())?)
     }
+}
+
+fn read(file: &Path) -> Result<Vec<String>, Failure> {
+    let mut texts = Vec::new();
+    events::for_each_line(events::open(Some(file))?, |line, text| {
+        let text = text.map_err(|error| Failure::work(format!("line {line}: {error}")))?;
+        texts.push(text.to_owned());
+        Ok(())
+    })?;
+    Ok(texts)
 }
 
 fn parse(texts: &[String]) -> Result<Vec<Event<'_>>, Failure> {

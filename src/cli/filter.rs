@@ -1,12 +1,12 @@
 //! `sluicegate filter`: check an expression, or try it on events.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
+use std::io::{self, BufWriter, Read, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::events;
 use super::expression::{Typed, refused};
 use super::filter_test::Test;
 use super::progress::Progress;
@@ -112,12 +112,7 @@ impl Eval {
         let source = self.typed.source(&config, self.fields.clone())?;
         let trial = if self.explain { Trial::explaining(source) } else { Trial::new(source) };
         let trial = trial.map_err(Failure::work)?;
-        let input: Box<dyn BufRead> = match &self.events {
-            Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
-                Failure::work(format!("{} cannot be read: {error}", path.display()))
-            })?)),
-            None => Box::new(io::stdin().lock()),
-        };
+        let input = events::open(self.events.as_deref())?;
         let lines = self.print_matches(&trial, input)?;
         self.print_counts(&trial.counts(), &lines)?;
         if lines.bad > 0 {
@@ -154,27 +149,23 @@ impl Eval {
         Ok(())
     }
 
-    fn print_matches(&self, trial: &Trial, input: impl BufRead) -> Result<Lines, Failure> {
+    fn print_matches(&self, trial: &Trial, input: impl Read) -> Result<Lines, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut lines = Lines::default();
-        for (number, line) in input.split(b'\n').enumerate() {
-            let line = line?;
-            let text = String::from_utf8_lossy(&line);
-            if text.trim().is_empty() {
-                continue;
-            }
-            match trial.read(&text) {
+        events::for_each_line(input, |number, text| {
+            let event = text.map_err(str::to_owned);
+            match event.and_then(|text| trial.read(text).map_err(|error| error.to_string())) {
                 Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,
                 Ok(event) => {
                     let explained = trial.explain(&event.0).map(|it| explain(&it, self.output));
                     let body = trial.matches(&event);
                     if self.output == OutputFormat::Json {
                         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());
-                        writeln!(out, "{}", result_line(number + 1, body, explained))?;
-                        continue;
+                        writeln!(out, "{}", result_line(number, body, explained))?;
+                        return Ok(());
                     }
                     if let Some(explained) = explained {
-                        writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&explained))?;
+                        writeln!(io::stderr(), "line {number}: {}", escaped(&explained))?;
                     }
                     if let Some(body) = body {
                         out.write_all(&body)?;
@@ -183,11 +174,11 @@ impl Eval {
                 }
                 Err(error) => {
                     lines.bad += 1;
-                    let error = error.to_string();
-                    writeln!(io::stderr(), "line {}: {}", number + 1, escaped(&error))?;
+                    writeln!(io::stderr(), "line {number}: {}", escaped(&error))?;
                 }
             }
-        }
+            Ok(())
+        })?;
         out.flush()?;
         Ok(lines)
     }

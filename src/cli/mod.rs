@@ -12,6 +12,7 @@ mod client;
 mod dead_letters;
 mod demo;
 mod errors;
+mod events;
 mod expression;
 mod filter;
 mod filter_test;

@@ -19,6 +19,7 @@ pub use kafka::{
     CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, PropertyError, ask_kafka,
     check_kafka_property,
 };
+pub use lines::{Lines, read_lines};
 pub use stdin::Stdin;
 
 /// The settings of HTTP ingest. Sizes are in bytes.

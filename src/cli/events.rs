@@ -1,0 +1,78 @@
+//! Events from a file or from standard input, one a line, read and refused as the daemon would.
+//!
+//! What an event's text says is not looked at here.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::Failure;
+use crate::event::{Framed, Framing};
+use crate::ingest::{HttpSettings, Lines, read_lines};
+
+/// Opens a file, or standard input if none is named.
+pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
+    let Some(path) = file else { return Ok(Box::new(io::stdin())) };
+    let opened = File::open(path);
+    let file = opened
+        .map_err(|error| Failure::work(format!("{} cannot be read: {error}", path.display())))?;
+    Ok(Box::new(file))
+}
+
+/// Hands on each line that is not blank with its number, from 1: its text, or why it cannot be an
+/// event. A line is at most as long as the daemon takes events by default.
+pub(super) fn for_each_line(
+    input: impl Read,
+    mut each: impl FnMut(usize, Result<&str, &str>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let max_event = HttpSettings::default().max_event;
+    let too_long =
+        format!("the line has more than {max_event} bytes, the most that an event may have");
+    let mut outcome = Ok(());
+    let hand_on = |lines: Lines| {
+        outcome = (|| {
+            let framed = Framed::of(lines.text.into(), Framing::Ndjson).unwrap_or_default();
+            let texts = framed.texts().map(|(place, text)| match text.len() > max_event {
+                true => (place.line, Err(too_long.as_str())),
+                false => (place.line, Ok(text)),
+            });
+            let refused = framed.rejected().iter();
+            let refused = refused.map(|it| (it.place.line, Err(it.message.as_str())));
+            let mut all: Vec<_> = texts.chain(refused).collect();
+            all.sort_by_key(|(line, _)| *line);
+            all.into_iter().try_for_each(|(line, text)| each(lines.first + line + 1, text))
+        })();
+        outcome.is_ok()
+    };
+    read_lines(input, max_event, hand_on)?;
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_numbered_as_they_stand_and_refused_as_the_daemon_refuses_them() {
+        let long = "x".repeat(HttpSettings::default().max_event + 1);
+        let input = format!("\u{feff}{{}}\n\n \u{a0}\n{long}\n");
+        let input = [input.as_bytes(), b"a\xff\n{}"].concat();
+        let mut seen = Vec::new();
+        for_each_line(&*input, |line, text| {
+            seen.push((line, text.map(str::to_owned).map_err(str::to_owned)));
+            Ok(())
+        })
+        .unwrap();
+        let too_long = "the line has more than 1048576 bytes, the most that an event may have";
+        assert_eq!(
+            seen,
+            [
+                (1, Ok("{}".to_owned())),
+                (3, Ok("\u{a0}".to_owned())),
+                (4, Err(too_long.to_owned())),
+                (5, Err("not valid UTF-8 at byte 1".to_owned())),
+                (6, Ok("{}".to_owned())),
+            ]
+        );
+    }
+}
