@@ -19,7 +19,7 @@ endif
 # these change.
 DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
 
-.PHONY: demo test install model chaos fuzz lint fmt clippy doc shellcheck deny \
+.PHONY: demo test install model simulate chaos fuzz lint fmt clippy doc shellcheck deny \
 	check-benches check-fuzz lockfiles bench bench-peer dist clean-venv
 
 # For example: make demo ARGS='--rate 500 --duration 30s'
@@ -38,6 +38,12 @@ install:
 model: CASES ?= 1500
 model:
 	$(DEV) PROPTEST_CASES=$(CASES) $(CARGO) test --locked --lib disk::model
+
+# The simulation of intake, journal, delivery and services for longer. `SEEDS='=7'` runs one seed and
+# prints what happens. For example: make simulate SEEDS=2000
+simulate: SEEDS ?= 500
+simulate:
+	$(DEV) SLUICEGATE_SIMULATION_SEEDS=$(SEEDS) $(CARGO) test --locked --lib simulation -- --nocapture
 
 # The crash test for longer: 40 rounds of 25 kills. For example: make chaos ROUNDS=4
 chaos: ROUNDS ?= 40

@@ -16,6 +16,7 @@
 mod account;
 mod dead_letters;
 mod disk;
+mod jobs;
 mod memory;
 mod settlement;
 
@@ -37,7 +38,12 @@ pub use dead_letters::{
     AT_KAFKA, AT_STDIN, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
 };
 use disk::{Disk, Options};
+#[cfg(test)]
+pub(crate) use disk::{Fault, Faults};
 pub use disk::{LogReader, Retained};
+#[cfg(test)]
+pub(crate) use jobs::Delays;
+use jobs::Jobs;
 use memory::Memory;
 pub use settlement::Settlement;
 
@@ -185,6 +191,7 @@ pub struct Status {
 pub struct Journal {
     store: Arc<Store>,
     dead_letters: Arc<DeadLetters>,
+    jobs: Jobs,
     /// Held as long as any clone lives.
     _lock: Arc<File>,
 }
@@ -235,6 +242,7 @@ impl Journal {
         Ok(Journal {
             store: Arc::new(store),
             dead_letters: Arc::new(dead_letters),
+            jobs: Jobs::OnThreads,
             _lock: Arc::new(lock),
         })
     }
@@ -288,8 +296,7 @@ impl Journal {
             (Pending { position: 0, record }, DeadLetter { reason, attempts: 0 })
         };
         let letters: Vec<_> = events.into_iter().map(letter).collect();
-        let written = tokio::task::spawn_blocking(move || dead_letters.append(entrance, &letters));
-        written.await.map_err(io::Error::other)?
+        self.jobs.run(move || dead_letters.append(entrance, &letters)).await?
     }
 
     /// The cursor of a destination. There must be at most one at a time; what was read through an
@@ -383,6 +390,26 @@ impl Journal {
     }
 }
 
+/// A journal for simulations.
+#[cfg(test)]
+impl Journal {
+    /// A log on disk with small segments, whose work is done in the caller's runtime, on a disk that
+    /// fails as told.
+    pub(crate) fn simulated(
+        directory: &Path,
+        max_bytes: u64,
+        faults: &Faults,
+        delays: Delays,
+    ) -> io::Result<Journal> {
+        let lock = lock(directory)?;
+        let dead_letters = Arc::new(DeadLetters::open(directory)?);
+        let jobs = Jobs::Simulated(delays);
+        let options = Options::simulated(max_bytes, faults.clone(), jobs.clone());
+        let store = Arc::new(Store::Disk(Disk::open(directory, &options)?));
+        Ok(Journal { store, dead_letters, jobs, _lock: Arc::new(lock) })
+    }
+}
+
 /// The accounts that a stopped daemon left in its folder, by id. An unfinished end of the log is cut,
 /// as the next start would.
 ///
@@ -465,10 +492,8 @@ impl Cursor {
         let destination = self.destination.clone();
         let settled: Vec<_> =
             letters.iter().map(|(it, _)| (it.position, Outcome::DeadLettered)).collect();
-        let written = tokio::task::spawn_blocking(move || {
-            dead_letters.append(destination.as_str(), &letters)
-        });
-        written.await.map_err(io::Error::other)??;
+        let jobs = &self.journal.jobs;
+        jobs.run(move || dead_letters.append(destination.as_str(), &letters)).await??;
         self.settle(&settled);
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::DestinationStatus;
 use super::burial::{Burials, BuryError, Undertaker, burials};
 use super::delivery::{Deliver, Delivery, Orders};
 use super::health::Health;
-use crate::journal::{Account, Journal};
+use crate::journal::{Account, Cursor, Journal};
 use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
 use crate::sinks::Sink;
@@ -27,23 +27,32 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Outlet {
     pub destination: Arc<Destination>,
     pub sink: Arc<Sink>,
+    /// What takes its batches: the connection, or what stands for it in a simulation.
+    pub deliver: Deliver,
 }
 
 impl Outlet {
-    /// What a delivery task needs of it.
-    fn orders(&self) -> Orders {
-        let sink = Arc::clone(&self.sink);
+    pub(super) fn new(destination: Arc<Destination>, sink: Arc<Sink>) -> Outlet {
+        let open = Arc::clone(&sink);
         let deliver: Deliver = Arc::new(move |batch| {
-            let sink = Arc::clone(&sink);
+            let sink = Arc::clone(&open);
             Box::pin(async move { sink.deliver(&batch).await })
         });
-        Orders { destination: Arc::clone(&self.destination), deliver, hurry: false }
+        Outlet { destination, sink, deliver }
+    }
+
+    /// What a delivery task needs of it.
+    fn orders(&self) -> Orders {
+        let (destination, deliver) = (Arc::clone(&self.destination), Arc::clone(&self.deliver));
+        Orders { destination, deliver, hurry: false }
     }
 }
 
 /// All delivery tasks of one journal.
 pub(super) struct Deliveries {
     journal: Journal,
+    /// Where each task's randomness comes from.
+    random: Mutex<StdRng>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -62,8 +71,8 @@ impl Running {
 }
 
 impl Deliveries {
-    pub(super) fn new(journal: Journal) -> Deliveries {
-        Deliveries { journal, running: Mutex::default() }
+    pub(super) fn new(journal: Journal, random: StdRng) -> Deliveries {
+        Deliveries { journal, random: Mutex::new(random), running: Mutex::default() }
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
@@ -122,8 +131,12 @@ impl Deliveries {
         let health = Arc::new(Health::default());
         let (orders, receiver) = watch::channel(outlet.orders());
         let (undertaker, burials) = burials();
-        let task = supervise(self.journal.clone(), receiver, burials, Arc::clone(&health));
-        tokio::spawn(task);
+        let random = StdRng::from_rng(&mut lock(&self.random));
+        let Destination { id, overflow, .. } = &*outlet.destination;
+        // Taken here and not by the task: a drain waits for those that have a cursor.
+        let cursor = self.journal.cursor(id, *overflow);
+        let delivery = (cursor, receiver, burials, Arc::clone(&health));
+        tokio::spawn(supervise(self.journal.clone(), delivery, random));
         Running { outlet, removed: false, health, orders, undertaker }
     }
 
@@ -174,19 +187,18 @@ impl Deliveries {
 /// and reads again what had not been settled.
 async fn supervise(
     journal: Journal,
-    orders: watch::Receiver<Orders>,
-    burials: Burials,
-    health: Arc<Health>,
+    (mut cursor, orders, burials, health): (Cursor, watch::Receiver<Orders>, Burials, Arc<Health>),
+    mut random: StdRng,
 ) {
     loop {
-        let destination = Arc::clone(&orders.borrow().destination);
-        let cursor = journal.cursor(&destination.id, destination.overflow);
-        let random = StdRng::from_rng(&mut rand::rng());
+        let of_task = StdRng::from_rng(&mut random);
         let delivery =
-            Delivery::new(orders.clone(), burials.clone(), cursor, Arc::clone(&health), random);
+            Delivery::new(orders.clone(), burials.clone(), cursor, Arc::clone(&health), of_task);
         let Err(failure) = tokio::spawn(delivery.run()).await else { return };
+        let destination = Arc::clone(&orders.borrow().destination);
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
         health.set_last_error(&format!("the delivery task failed: {failure}"));
         tokio::time::sleep(RESTART_PAUSE).await;
+        cursor = journal.cursor(&destination.id, destination.overflow);
     }
 }

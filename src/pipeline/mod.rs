@@ -19,6 +19,8 @@ mod publish;
 mod recent;
 mod redrive;
 mod set_aside;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod test_event;
 mod trial;
@@ -29,6 +31,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use tracing::warn;
 
 use crate::event::Record;
@@ -124,14 +128,26 @@ impl Pipeline {
         journal: Journal,
         log_output: LogOutput,
     ) -> Result<Pipeline, CannotOpen> {
+        let random = StdRng::from_rng(&mut rand::rng());
+        let from = (random, Workers::default());
+        Pipeline::start_from(resources, journal, log_output, from).await
+    }
+
+    /// The same with randomness and threads that are given.
+    async fn start_from(
+        resources: &Resources,
+        journal: Journal,
+        log_output: LogOutput,
+        (random, workers): (StdRng, Workers),
+    ) -> Result<Pipeline, CannotOpen> {
         let stats = Stats::default();
         let pipeline = Pipeline {
-            deliveries: Deliveries::new(journal.clone()),
+            deliveries: Deliveries::new(journal.clone(), random),
             journal,
             log_output,
             stats,
             recent: Arc::default(),
-            workers: Workers::default(),
+            workers,
             in_force: InForce::default(),
             changing: tokio::sync::Mutex::default(),
             subscriptions: Mutex::default(),
@@ -174,7 +190,7 @@ impl Pipeline {
                     })?)
                 }
             };
-            outlets.push(Outlet { destination: Arc::clone(destination), sink });
+            outlets.push(Outlet::new(Arc::clone(destination), sink));
         }
         let subscriptions = resources.subscriptions().iter().map(|it| it.id.clone()).collect();
         let dispatcher = Arc::new(Dispatcher::new(resources, &self.stats));

@@ -9,15 +9,24 @@ use std::thread;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+#[cfg(test)]
+use crate::journal::Delays;
+
 /// Threads for long work: as many as there are cores. More would not finish earlier, and would leave
 /// the runtime a smaller share of the processor.
 #[derive(Clone, Debug)]
-pub struct Workers(Arc<Semaphore>);
+pub enum Workers {
+    /// Threads, as many as there are permits.
+    Threads(Arc<Semaphore>),
+    /// The one thread of a simulation: all work is long there, and takes a while.
+    #[cfg(test)]
+    Simulated(Delays),
+}
 
 impl Default for Workers {
     fn default() -> Workers {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Workers(Arc::new(Semaphore::new(cores)))
+        Workers::Threads(Arc::new(Semaphore::new(cores)))
     }
 }
 
@@ -31,11 +40,17 @@ impl Workers {
         is_long: bool,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        if !is_long {
-            return work();
-        }
+        let free = match self {
+            Workers::Threads(_) if !is_long => return work(),
+            Workers::Threads(free) => free,
+            #[cfg(test)]
+            Workers::Simulated(delays) => {
+                delays.pass().await;
+                return work();
+            }
+        };
         // The permit goes with the work: work that nobody waits for any more takes a thread all the same.
-        let permit = Arc::clone(&self.0).acquire_owned().await;
+        let permit = Arc::clone(free).acquire_owned().await;
         let done = spawn_blocking(move || {
             let _permit = permit;
             work()

@@ -8,7 +8,7 @@ use crate::lock::lock;
 
 /// What the disk is to do wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// Writes take this many bytes and then find the disk full.
@@ -21,16 +21,16 @@ pub(super) enum Fault {
 
 /// A shared switch; the default one cannot be turned.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Faults(Option<Arc<Mutex<Fault>>>);
+pub(crate) struct Faults(Option<Arc<Mutex<Fault>>>);
 
 impl Faults {
     #[cfg(test)]
-    pub(super) fn switchable() -> Faults {
+    pub(crate) fn switchable() -> Faults {
         Faults(Some(Arc::default()))
     }
 
     #[cfg(test)]
-    pub(super) fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         if let Some(shared) = &self.0 {
             *shared.lock().unwrap() = fault;
         }

@@ -51,7 +51,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -60,15 +59,21 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task;
 use tracing::info;
 
+use super::jobs::Jobs;
 use super::{Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, Refusal};
 use crate::event::Timestamp;
 use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
 
+#[cfg(test)]
+pub(crate) use faults::Fault;
+#[cfg(test)]
+pub(crate) use faults::Faults;
+#[cfg(not(test))]
 use faults::Faults;
 pub use retained::{LogReader, Retained};
 use state::{Found, JournalProblem, Limits, Next, Part, State};
-use writer::{Job, Writer};
+use writer::{Handover, Job, Writer};
 
 /// Longest time an append waits for the disk before its sender is told to come back. A disk that
 /// takes longer hangs; what it takes in the end is delivered, perhaps twice.
@@ -93,9 +98,17 @@ pub(super) struct Options {
     cache_bytes: usize,
     checkpoint_every: Duration,
     faults: Faults,
+    jobs: Jobs,
 }
 
 impl Options {
+    #[cfg(test)]
+    pub(super) fn simulated(max_bytes: u64, faults: Faults, jobs: Jobs) -> Options {
+        let sizes =
+            Options { segment_bytes: 4_000, cache_bytes: 8_000, ..Options::new(0, Duration::ZERO) };
+        Options { max_bytes, faults, jobs, ..sizes }
+    }
+
     pub(super) fn new(max_bytes: u64, retention: Duration) -> Options {
         Options {
             max_bytes,
@@ -104,6 +117,7 @@ impl Options {
             cache_bytes: 32 << 20,
             checkpoint_every: Duration::from_secs(1),
             faults: Faults::default(),
+            jobs: Jobs::OnThreads,
         }
     }
 }
@@ -113,8 +127,8 @@ pub(super) struct Disk {
     shared: Arc<Shared>,
     max_bytes: u64,
     queue: Arc<Semaphore>,
-    jobs: Option<SyncSender<Job>>,
-    writer: Option<JoinHandle<()>>,
+    handover: Handover,
+    jobs: Jobs,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -190,17 +204,25 @@ impl Disk {
             ends: AtomicBool::new(false),
             last_checkpoint: Mutex::default(),
         });
-        let (jobs, queued) = sync_channel(QUEUED_BYTES / QUEUE_UNIT);
         let writer = Writer::new(Arc::clone(&shared), options);
         let keeping = Arc::clone(&shared);
         let every = options.checkpoint_every;
+        let queued = QUEUED_BYTES / QUEUE_UNIT;
+        let (handover, keeper) = match &options.jobs {
+            Jobs::OnThreads => {
+                let keeper = named("journal-keeper", move || keeping.keep(every))?;
+                (Handover::to_thread(writer, queued)?, Some(keeper))
+            }
+            #[cfg(test)]
+            Jobs::Simulated(delays) => (Handover::to_task(writer, queued, delays.clone()), None),
+        };
         Ok(Disk {
             shared,
             max_bytes: options.max_bytes,
-            queue: Arc::new(Semaphore::new(QUEUED_BYTES / QUEUE_UNIT)),
-            jobs: Some(jobs),
-            writer: Some(named("journal-writer", move || writer.run(&queued))?),
-            keeper: Some(named("journal-keeper", move || keeping.keep(every))?),
+            queue: Arc::new(Semaphore::new(queued)),
+            handover,
+            jobs: options.jobs.clone(),
+            keeper,
         })
     }
 
@@ -247,9 +269,8 @@ impl Disk {
         }
         let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
         let job = Job { generation, bytes, entries, offers, appended, answer, _permit: permit };
-        // The channel has a place for each unit and a job holds at least one, so it is never full.
-        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
-        if !sent {
+        // The queue has a place for each unit and a job holds at least one, so it is never full.
+        if !self.handover.send(job) {
             let mut state = self.shared.state();
             state.release(generation, needed as u64);
             state.set_problem(
@@ -344,10 +365,10 @@ impl Disk {
                 Some(Next::Nothing(arrived)) => arrived.notified().await,
                 Some(Next::OnDisk(part)) => {
                     let (shared, id) = (Arc::clone(&self.shared), destination.clone());
-                    let reading = task::spawn_blocking(move || {
-                        reader::read(&shared.directory, &id, part, limits)
-                    });
-                    reader.reading = Some((part, reading));
+                    let read = move || reader::read(&shared.directory, &id, part, limits);
+                    // Kept, so that what was read is there for the next call when this one is cut
+                    // short.
+                    reader.reading = Some((part, self.jobs.begin(read)));
                 }
             }
         }
@@ -462,20 +483,20 @@ impl Disk {
     pub(super) async fn checkpoint(&self) {
         let shared = Arc::clone(&self.shared);
         // The only error is a panic over there, which was logged.
-        let _panicked = task::spawn_blocking(move || shared.checkpoint()).await;
+        let _panicked = self.jobs.run(move || shared.checkpoint()).await;
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.handover.close();
         self.shared.ends.store(true, Ordering::Release);
         if let Some(keeper) = &self.keeper {
             keeper.thread().unpark();
         }
-        for thread in [self.writer.take(), self.keeper.take()].into_iter().flatten() {
+        if let Some(keeper) = self.keeper.take() {
             // The only error is a panic over there, which was logged.
-            let _panicked = thread.join();
+            let _panicked = keeper.join();
         }
         self.shared.checkpoint();
     }

@@ -41,6 +41,7 @@ pub(super) fn options() -> Options {
         segment_bytes: 4_000,
         cache_bytes: 0,
         checkpoint_every: Duration::from_secs(3_600),
+        jobs: Jobs::OnThreads,
         faults: Faults::default(),
     }
 }

@@ -4,7 +4,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -13,7 +14,9 @@ use super::faults::Faults;
 use super::recent::Item;
 use super::segment::{Active, HEADER};
 use super::state::{JournalProblem, Segment};
-use super::{Options, Shared, now_ms};
+use super::{Options, Shared, named, now_ms};
+#[cfg(test)]
+use crate::journal::jobs::Delays;
 use crate::journal::{Entry, Generation, Offer};
 
 /// How long a group waits for senders that were in the last one. They come again within tens of
@@ -41,6 +44,66 @@ pub(super) struct Job {
     pub answer: oneshot::Sender<Result<(), String>>,
     /// Its share of what may be queued; given back when the job ends.
     pub _permit: OwnedSemaphorePermit,
+}
+
+/// How appends reach the writer.
+pub(super) enum Handover {
+    /// Through a queue, to its thread.
+    Thread { jobs: Option<SyncSender<Job>>, thread: Option<JoinHandle<()>> },
+    /// Through a queue, to a task of the one thread of a simulation.
+    #[cfg(test)]
+    Task(tokio::sync::mpsc::Sender<Job>),
+}
+
+impl Handover {
+    /// Starts the writer's thread behind a queue of so many appends.
+    pub(super) fn to_thread(writer: Writer, queued: usize) -> io::Result<Handover> {
+        let (jobs, queue) = sync_channel(queued);
+        let thread = named("journal-writer", move || writer.run(&queue))?;
+        Ok(Handover::Thread { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// The same as a task, which writes a group after a delay.
+    #[cfg(test)]
+    pub(super) fn to_task(mut writer: Writer, queued: usize, delays: Delays) -> Handover {
+        let (jobs, mut queue) = tokio::sync::mpsc::channel(queued);
+        tokio::spawn(async move {
+            while let Some(first) = queue.recv().await {
+                delays.pass().await;
+                let mut group = vec![first];
+                group.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+                writer.commit(group);
+            }
+        });
+        Handover::Task(jobs)
+    }
+
+    /// Hands an append over; tells whether there is a writer.
+    pub(super) fn send(&self, job: Job) -> bool {
+        match self {
+            Handover::Thread { jobs, .. } => {
+                jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+            }
+            #[cfg(test)]
+            Handover::Task(jobs) => jobs.try_send(job).is_ok(),
+        }
+    }
+
+    /// Waits until all that was handed over is written, and takes nothing more.
+    pub(super) fn close(&mut self) {
+        match self {
+            Handover::Thread { jobs, thread } => {
+                *jobs = None;
+                if let Some(thread) = thread.take() {
+                    // The only error is a panic over there, which was logged.
+                    let _panicked = thread.join();
+                }
+            }
+            // The task ends with the runtime.
+            #[cfg(test)]
+            Handover::Task(_) => {}
+        }
+    }
 }
 
 pub(super) struct Writer {
