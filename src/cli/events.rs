@@ -28,23 +28,23 @@ pub(super) fn for_each_line(
     let max_event = HttpSettings::default().max_event;
     let too_long =
         format!("the line has more than {max_event} bytes, the most that an event may have");
-    let mut outcome = Ok(());
-    let hand_on = |lines: Lines| {
-        outcome = (|| {
-            let framed = Framed::of(lines.text.into(), Framing::Ndjson).unwrap_or_default();
-            let texts = framed.texts().map(|(place, text)| match text.len() > max_event {
-                true => (place.line, Err(too_long.as_str())),
-                false => (place.line, Ok(text)),
-            });
-            let refused = framed.rejected().iter();
-            let refused = refused.map(|it| (it.place.line, Err(it.message.as_str())));
-            let mut all: Vec<_> = texts.chain(refused).collect();
-            all.sort_by_key(|(line, _)| *line);
-            all.into_iter().try_for_each(|(line, text)| each(lines.first + line + 1, text))
-        })();
-        outcome.is_ok()
+    let mut hand_on = |lines: Lines| {
+        let framed = Framed::of(lines.text.into(), Framing::Ndjson).unwrap_or_default();
+        let texts = framed.texts().map(|(place, text)| match text.len() > max_event {
+            true => (place.line, Err(too_long.as_str())),
+            false => (place.line, Ok(text)),
+        });
+        let refused = framed.rejected().iter();
+        let refused = refused.map(|it| (it.place.line, Err(it.message.as_str())));
+        let mut all: Vec<_> = texts.chain(refused).collect();
+        all.sort_by_key(|(line, _)| *line);
+        all.into_iter().try_for_each(|(line, text)| each(lines.first + line + 1, text))
     };
-    read_lines(input, max_event, hand_on)?;
+    let mut outcome = Ok(());
+    read_lines(input, max_event, |lines| {
+        outcome = hand_on(lines);
+        outcome.is_ok()
+    })?;
     outcome
 }
 

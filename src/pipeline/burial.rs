@@ -1,13 +1,13 @@
-//! A person's wish to give up a record that keeps failing, on its way to the task that holds it.
+//! A person's request to give up a record that keeps failing, on its way to the task that holds it.
 //!
-//! Only the delivery task decides and answers; here is how the wish gets there and what may come of
+//! Only the delivery task decides and answers; here is how the request gets there and what may come of
 //! it.
 
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// Most wishes that wait for one task; more wait with their senders.
+/// Most requests that wait for one task; more wait with their senders.
 const WAITING: usize = 8;
 
 /// Why a record was not given up.
@@ -26,7 +26,7 @@ pub enum BuryError {
     Busy,
 }
 
-/// The wish to give up all records of one event at one destination.
+/// The request to give up all records of one event at one destination.
 #[derive(Debug)]
 pub(super) struct Burial {
     pub event_id: Box<str>,
@@ -41,11 +41,11 @@ impl Burial {
     }
 }
 
-/// Where wishes are sent.
+/// Where requests are sent.
 #[derive(Clone, Debug)]
-pub(super) struct Undertaker(mpsc::Sender<Burial>);
+pub(super) struct BurialSender(mpsc::Sender<Burial>);
 
-impl Undertaker {
+impl BurialSender {
     /// Has all records of an event given up; tells how many there were.
     pub(super) async fn bury(&self, event_id: &str) -> Result<usize, BuryError> {
         let (answer, answered) = oneshot::channel();
@@ -55,19 +55,19 @@ impl Undertaker {
     }
 }
 
-/// Where the delivery task of the moment takes wishes from. A clone is for the task after it.
+/// Where the delivery task of the moment takes requests from. A clone is for the task after it.
 #[derive(Clone, Debug)]
 pub(super) struct Burials(Arc<Mutex<mpsc::Receiver<Burial>>>);
 
 impl Burials {
-    /// Waits for the next wish; none if there will be no more. Safe to cancel.
+    /// Waits for the next request; none if there will be no more. Safe to cancel.
     pub(super) async fn next(&self) -> Option<Burial> {
         self.0.lock().await.recv().await
     }
 }
 
 /// Both ends.
-pub(super) fn burials() -> (Undertaker, Burials) {
+pub(super) fn burials() -> (BurialSender, Burials) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Undertaker(sender), Burials(Arc::new(Mutex::new(receiver))))
+    (BurialSender(sender), Burials(Arc::new(Mutex::new(receiver))))
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::DestinationStatus;
-use super::burial::{Burials, BuryError, Undertaker, burials};
+use super::burial::{BurialSender, Burials, BuryError, burials};
 use super::delivery::{Deliver, Delivery, Orders};
 use super::health::Health;
 use crate::journal::{Account, Cursor, Journal};
@@ -61,7 +61,7 @@ struct Running {
     removed: bool,
     health: Arc<Health>,
     orders: watch::Sender<Orders>,
-    undertaker: Undertaker,
+    burial_sender: BurialSender,
 }
 
 impl Running {
@@ -130,14 +130,14 @@ impl Deliveries {
     fn spawn(&self, outlet: Outlet) -> Running {
         let health = Arc::new(Health::default());
         let (orders, receiver) = watch::channel(outlet.orders());
-        let (undertaker, burials) = burials();
+        let (burial_sender, burials) = burials();
         let random = StdRng::from_rng(&mut lock(&self.random));
         let Destination { id, overflow, .. } = &*outlet.destination;
         // Taken here and not by the task: a drain waits for those that have a cursor.
         let cursor = self.journal.cursor(id, *overflow);
         let delivery = (cursor, receiver, burials, Arc::clone(&health));
         tokio::spawn(supervise(self.journal.clone(), delivery, random));
-        Running { outlet, removed: false, health, orders, undertaker }
+        Running { outlet, removed: false, health, orders, burial_sender }
     }
 
     fn account(&self, running: &Running) -> Account {
@@ -151,12 +151,12 @@ impl Deliveries {
         destination: &ResourceId,
         event_id: &str,
     ) -> Result<usize, BuryError> {
-        let undertaker = {
+        let burial_sender = {
             let running = self.running();
             let running = running.iter().find(|it| it.id() == destination);
-            running.ok_or(BuryError::NotThere)?.undertaker.clone()
+            running.ok_or(BuryError::NotThere)?.burial_sender.clone()
         };
-        undertaker.bury(event_id).await
+        burial_sender.bury(event_id).await
     }
 
     /// Tells every task that no record lingers any more.

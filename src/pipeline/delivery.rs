@@ -74,7 +74,7 @@ pub(super) struct Delivery {
     letters: Vec<Refused>,
     /// Dead letters are not written before this instant.
     write_at: Instant,
-    /// Wishes to give a record up that is just being sent again.
+    /// Requests to give a record up that is just being sent again.
     waiting_burials: Vec<Burial>,
     /// Records that the service has taken from this task.
     delivered: u64,

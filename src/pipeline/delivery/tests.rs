@@ -197,7 +197,7 @@ async fn more_bad_records_than_can_be_set_aside_are_an_outage() {
     let asked = service.requests().len() - asked;
     assert!((60..400).contains(&asked), "{asked} requests in an hour of outage");
     let first = rig.health.read().set_aside[0].event_id.clone();
-    assert_eq!(rig.undertaker.bury(&first).await, Ok(1));
+    assert_eq!(rig.burial_sender.bury(&first).await, Ok(1));
     rig.until("the late one is delivered", |_| service.copies().contains_key("late")).await;
     rig.account();
 }
@@ -208,9 +208,9 @@ async fn a_record_that_is_set_aside_can_be_given_up() {
     let mut rig = Rig::start(&service, 100);
     rig.append(0..100).await;
     rig.until("set aside", |rig| !rig.health.read().set_aside.is_empty()).await;
-    assert_eq!(rig.undertaker.bury("1").await, Err(BuryError::NotThere));
-    assert_eq!(rig.undertaker.bury("0").await, Ok(1));
-    assert_eq!(rig.undertaker.bury("0").await, Err(BuryError::NotThere));
+    assert_eq!(rig.burial_sender.bury("1").await, Err(BuryError::NotThere));
+    assert_eq!(rig.burial_sender.bury("0").await, Ok(1));
+    assert_eq!(rig.burial_sender.bury("0").await, Err(BuryError::NotThere));
     let [letter] = rig.letters().try_into().unwrap();
     assert_eq!((&*letter.record.event_id, &*letter.reason), ("0", "500"));
     assert!(letter.attempts >= 3);
@@ -229,7 +229,7 @@ async fn giving_up_waits_for_a_record_that_is_just_being_sent() {
         (Duration::from_secs(5), vec![transient("still 500"); request.ids.len()])
     }));
     rig.until("being sent", |rig| rig.health.read().set_aside[0].retry_at.is_none()).await;
-    assert_eq!(rig.undertaker.bury("0").await, Ok(1));
+    assert_eq!(rig.burial_sender.bury("0").await, Ok(1));
     assert_eq!(rig.letters()[0].reason, "still 500");
 }
 
@@ -243,7 +243,7 @@ async fn a_new_task_takes_over_what_was_set_aside() {
     let (orders, receiver) = watch::channel(orders);
     rig.orders = orders; // the old task ends with its orders
     let cursor = rig.journal.cursor(&id(), Overflow::Block);
-    let (_undertaker, burials) = burials();
+    let (_burial_sender, burials) = burials();
     let random = StdRng::seed_from_u64(8);
     let health = Arc::new(Health::default());
     tokio::spawn(Delivery::new(receiver, burials, cursor, health, random).run());

@@ -18,7 +18,7 @@ use crate::journal::{
     Account, Durability, Entry, Generation, Journal, JournalSettings, Offer, StoredLetter,
     read_dead_letters,
 };
-use crate::pipeline::burial::{Undertaker, burials};
+use crate::pipeline::burial::{BurialSender, burials};
 use crate::pipeline::health::{Health, State};
 use crate::resources::{BatchSettings, Destination, Overflow, ResourceId};
 use crate::sinks::{Ack, Batch, DEFAULT_TIMEOUT, DebugTarget, PlainHttpHosts, Target};
@@ -95,7 +95,7 @@ impl Service {
 pub(super) struct Rig {
     pub(super) journal: Journal,
     pub(super) orders: watch::Sender<Orders>,
-    pub(super) undertaker: Undertaker,
+    pub(super) burial_sender: BurialSender,
     pub(super) health: Arc<Health>,
     appended: u64,
     pub(super) folder: TempDir,
@@ -139,13 +139,13 @@ impl Rig {
         let destination = destination(max_records);
         let (orders, receiver) =
             watch::channel(Orders { destination, deliver: service.deliver(), hurry: false });
-        let (undertaker, burials) = burials();
+        let (burial_sender, burials) = burials();
         let health = Arc::new(Health::default());
         let cursor = journal.cursor(&id(), Overflow::Block);
         let random = StdRng::seed_from_u64(7);
         let delivery = Delivery::new(receiver, burials, cursor, Arc::clone(&health), random);
         tokio::spawn(delivery.run());
-        Rig { journal, orders, undertaker, health, appended: 0, folder }
+        Rig { journal, orders, burial_sender, health, appended: 0, folder }
     }
 
     /// Appends events with these ids.
