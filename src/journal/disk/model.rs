@@ -391,8 +391,10 @@ impl Model {
         let account = self.disk().account(&id(name)).unwrap();
         let queue = &mut self.queues[at];
         if !crash.checkpoint_lost {
-            prop_assert_eq!(account.filtered_out, queue.filtered_out - queue.not_saved);
-            let accepted = queue.accepted - queue.not_saved;
+            // What gives way wakes the keeper, so some of it may have been saved all the same.
+            let saved = queue.filtered_out - queue.not_saved..=queue.filtered_out;
+            prop_assert!(saved.contains(&account.filtered_out), "{:?} {:?}", saved, account);
+            let accepted = queue.accepted - (queue.filtered_out - account.filtered_out);
             let unfinished = if crash.unfinished.is_some() { 3 } else { 0 };
             prop_assert!((accepted..=accepted + unfinished).contains(&account.accepted));
         }
