@@ -94,6 +94,16 @@ impl Framed {
         split
     }
 
+    /// Counts the body that was added last as one event, refused for this reason.
+    pub fn refuse_last(&mut self, bytes: Bytes, code: &'static str, message: String) {
+        let number = self.bodies.len().saturating_sub(1);
+        let place = Place { body: number, ..Place::default() };
+        if let Some(body) = self.bodies.last_mut() {
+            *body = Body { undecoded: vec![(place, bytes)], ..Body::default() };
+            self.rejected.push(Rejection { place, code, message });
+        }
+    }
+
     /// The texts, in order.
     pub fn texts(&self) -> impl Iterator<Item = (Place, &str)> {
         self.bodies.iter().flat_map(|body| {
@@ -407,11 +417,14 @@ mod tests {
         let mut framed = Framed::default();
         framed.add(Bytes::from_static(b"1\n\xff"), Framing::Ndjson).unwrap();
         let many = Bytes::from("1\n".repeat(MAX_EVENTS + 1));
-        assert_eq!(framed.add(many, Framing::Ndjson), Err(TooMany));
+        assert_eq!(framed.add(many.clone(), Framing::Ndjson), Err(TooMany));
+        framed.refuse_last(many.clone(), "E", "too many".to_owned());
         framed.add(Bytes::from_static(b"[2,3]"), Framing::Json).unwrap();
         let texts: Vec<_> = framed.texts().map(|(it, text)| (it.body, it.index, text)).collect();
         assert_eq!(texts, [(0, 0, "1"), (2, 0, "2"), (2, 1, "3")]);
         assert_eq!(framed.event(framed.rejected()[0].place), b"\xff");
+        assert_eq!((framed.rejected()[1].place.body, framed.rejected()[1].code), (1, "E"));
+        assert_eq!(framed.event(framed.rejected()[1].place), many);
         assert_eq!(framed.event(Place { body: 2, index: 1, line: 0 }), b"3");
     }
 

@@ -28,6 +28,9 @@ use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
 /// How long a sender may take over one body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Up to this size, before and after, a body is decompressed at once: a fraction of a millisecond's work.
+const SHORT_BODY: usize = 64 << 10;
+
 /// Bytes of bodies held at a time, whatever the number of connections; more requests wait. Eight
 /// compressed bodies of the default size, or thirty-two plain ones.
 const BODY_BUDGET: usize = 512 * 1024 * 1024;
@@ -173,7 +176,12 @@ impl Ingest {
             return Ok(body);
         }
         let max = self.settings.max_decompressed;
-        // However small: what it becomes is not known before.
+        // Of a body that stays short, so that it does not wait behind long ones.
+        if body.len() <= SHORT_BODY
+            && let Ok(decoded) = encoding.decode(&body, SHORT_BODY.min(max))
+        {
+            return Ok(Bytes::from(decoded));
+        }
         match self.pipeline.workers().run(true, move || encoding.decode(&body, max)).await {
             Ok(decoded) => Ok(Bytes::from(decoded)),
             Err(DecompressError::TooLarge) => Err(ErrorAnswer::new(

@@ -217,8 +217,8 @@ impl Pipeline {
     async fn replace_dispatcher(&self, dispatcher: Option<Arc<Dispatcher>>) {
         let (generation, before) = self.in_force.replace(dispatcher);
         self.journal.begin(generation).await;
-        // Thousands of compiled filters take a while to drop.
-        self.workers.run(before.is_some(), move || drop(before)).await;
+        // Thousands of compiled filters take a while to drop, and nobody needs to wait for that.
+        tokio::task::spawn_blocking(move || drop(before));
     }
 
     /// Opens a target as a destination of this pipeline would.

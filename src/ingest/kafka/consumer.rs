@@ -197,8 +197,7 @@ impl Consumer {
 
     async fn take(&self, messages: &[Message]) -> Result<Kept, Refusal> {
         let now = Timestamp::now();
-        let (framed, mut letters) = frame(messages, now);
-        let framed = Arc::new(framed);
+        let framed = Arc::new(frame(messages));
         let taken =
             self.pipeline.take(&framed, &self.sender).await.map_err(|cause| match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
@@ -206,9 +205,9 @@ impl Consumer {
                 NotTaken::Closed => Refusal::Closed,
             })?;
         let refused = taken.refused.iter();
-        letters.extend(refused.map(|refused| {
+        let letters = refused.map(|refused| {
             letter(&messages[refused.place.body], framed.event(refused.place), refused, now)
-        }));
-        Ok(Kept { settlement: taken.settlement, letters })
+        });
+        Ok(Kept { settlement: taken.settlement, letters: letters.collect() })
     }
 }

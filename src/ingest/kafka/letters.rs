@@ -3,23 +3,21 @@
 use bytes::Bytes;
 
 use super::taken::Message;
-use crate::event::{Framed, Framing, JsonCursor, MAX_EVENTS, Place, Rejection, Timestamp, TooMany};
+use crate::event::{Framed, Framing, JsonCursor, MAX_EVENTS, Rejection, Timestamp, TooMany};
 use crate::ingest::letter::{self, Letter};
 
 /// Frames the payloads of messages together, so that the number of an event's body is that of its
-/// message; one with too many events gives the letter for all of it.
-pub(super) fn frame(messages: &[Message], now: Timestamp) -> (Framed, Vec<Letter>) {
-    let (mut framed, mut letters) = (Framed::default(), Vec::new());
+/// message; one with too many events is refused as a whole.
+pub(super) fn frame(messages: &[Message]) -> Framed {
+    let mut framed = Framed::default();
     for message in messages {
         let payload = Bytes::copy_from_slice(&message.payload);
-        if let Err(TooMany) = framed.add(payload, framing(&message.payload)) {
-            let place = Place::default();
+        if let Err(TooMany) = framed.add(payload.clone(), framing(&message.payload)) {
             let text = format!("the message has more than {MAX_EVENTS} events");
-            let rejection = Rejection { place, code: "ERR_SLUICEGATE_1105", message: text };
-            letters.push(letter(message, &message.payload, &rejection, now));
+            framed.refuse_last(payload, "ERR_SLUICEGATE_1105", text);
         }
     }
-    (framed, letters)
+    framed
 }
 
 /// One event a line, or, if the whole payload is one JSON value, that value.
@@ -52,6 +50,7 @@ pub(super) fn letter(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Place;
 
     #[test]
     fn a_payload_is_lines_unless_all_of_it_is_one_value() {

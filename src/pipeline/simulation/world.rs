@@ -399,6 +399,11 @@ impl World {
     /// The daemon saves which records are settled.
     fn save(&mut self) {
         self.note("saved");
+        self.checkpoint();
+    }
+
+    /// What was answered so far is settled and saved: none of it may come again.
+    fn checkpoint(&mut self) {
         let answered: Vec<_> = self.services.iter().map(|service| service.answered()).collect();
         self.pass(SETTLING);
         let life = self.life();
@@ -461,16 +466,9 @@ impl World {
         let life = self.life();
         let limit = Duration::from_secs(20);
         life.runtime.block_on(life.pipeline.drain(limit));
-        // What was under way may have been taken, and what was answered in the last moment is saved
-        // when the journal closes.
-        let answered: Vec<_> = self.services.iter().map(|service| service.answered()).collect();
-        self.pass(SETTLING);
-        let life = self.life();
-        life.runtime.block_on(life.journal.checkpoint());
-        for (service, answered) in self.services.iter().zip(answered) {
-            service.saved(&answered);
-            service.daemon_died();
-        }
+        self.checkpoint();
+        // What was under way may have been taken.
+        self.services.iter().for_each(|service| service.daemon_died());
         self.life = None;
         self.begin_again();
     }
