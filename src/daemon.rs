@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, Saved};
-use crate::http::{CannotListen, Listener, TrustedProxies};
+use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies};
 use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
@@ -62,7 +62,7 @@ impl Served {
     fn new(
         listener: Listener,
         router: Router,
-        max_connections: usize,
+        limits: ConnectionLimits,
         proxies: TrustedProxies,
     ) -> Served {
         let address = listener.address();
@@ -72,7 +72,7 @@ impl Served {
                 // An error means that the sender is gone, which is a stop too.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            listener.serve(router, max_connections, proxies, stopped).await;
+            listener.serve(router, limits, proxies, stopped).await;
         });
         Served { address, stop, task }
     }
@@ -120,8 +120,8 @@ impl Daemon {
         let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
             .await
             .map_err(cannot("api.listen"))?;
-        let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
-        let starting = Served::new(api_listener.clone(), api::starting(), max, proxies);
+        let (limits, proxies) = (config.api.connections, config.api.trusted_proxies.clone());
+        let starting = Served::new(api_listener.clone(), api::starting(), limits, proxies);
         let journal = open_journal(config.journal.clone(), recovery).await?;
         let saved = Saved::load(&config.data_dir, &config.resources)?;
         let resources = saved.resources()?;
@@ -134,9 +134,9 @@ impl Daemon {
         let accepting = Arc::new(AtomicBool::new(true));
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
         let serve = |(listener, http): (Listener, HttpSettings)| {
-            let (max, proxies) = (http.max_connections, http.trusted_proxies.clone());
+            let (limits, proxies) = (http.connections, http.trusted_proxies.clone());
             let (to_control, to_accepting) = shared();
-            Served::new(listener, ingest::router(http, to_control, to_accepting), max, proxies)
+            Served::new(listener, ingest::router(http, to_control, to_accepting), limits, proxies)
         };
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
@@ -147,8 +147,8 @@ impl Daemon {
         let board = kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
-        let (max, proxies) = (config.api.max_connections, config.api.trusted_proxies.clone());
-        let api = Served::new(api_listener, router, max, proxies);
+        let (limits, proxies) = (config.api.connections, config.api.trusted_proxies.clone());
+        let api = Served::new(api_listener, router, limits, proxies);
         if resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
         }

@@ -9,7 +9,7 @@ mod text;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
@@ -59,6 +59,10 @@ pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
 /// Requests from addresses that an IP restriction does not allow; labels `type`, `outcome`
 /// (`refused`, or `warned` where it is not enforced).
 pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total";
+/// Connections ended by this side before their request was answered; label `reason`: `handshake`,
+/// `head`, `idle`, `body`, `write` (the client took too long), `place` (another needed it), `address`
+/// (its address has its share of the places).
+const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
 /// 1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected.
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// Bytes of records that the journal holds.
@@ -134,6 +138,10 @@ fn describe_of_process() {
     describe_counter!(INGEST_ACCEPTED, "events accepted since the start");
     describe_counter!(INGEST_REJECTED, "events rejected since the start");
     describe_counter!(INGEST_REFUSED, "bodies and events refused since the start, by code");
+    describe_counter!(
+        CONNECTIONS_CUT,
+        "connections ended by this side, by reason, since the start"
+    );
     describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept since the start");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
@@ -174,4 +182,9 @@ fn describe_of_journal() {
 /// Records how long one request to a destination's service took.
 pub fn request_finished(destination: &str, took: Duration) {
     histogram!(REQUEST_SECONDS, "destination" => destination.to_owned()).record(took.as_secs_f64());
+}
+
+/// Counts a connection that was ended for this reason (see [`CONNECTIONS_CUT`]).
+pub fn connection_cut(reason: &'static str) {
+    counter!(CONNECTIONS_CUT, "reason" => reason).increment(1);
 }

@@ -29,7 +29,7 @@ use axum::routing::get;
 
 use crate::control::Control;
 use crate::event::Timestamp;
-use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
+use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 use crate::ingest::{KafkaBoard, KafkaReading};
 use crate::pipeline::Pipeline;
 
@@ -45,8 +45,8 @@ pub struct ApiSettings {
     /// the owners of API keys: for programs that know one fixed token. On a loopback address
     /// everyone may.
     pub bearer_tokens: BearerTokens,
-    /// Most connections at a time; more wait.
-    pub max_connections: usize,
+    /// How many connections there may be, and how long they may take.
+    pub connections: ConnectionLimits,
     /// How many requests the control API takes.
     pub rate_limit: RateLimit,
     /// The base of addresses in answers, without a slash at its end; if there is none, the host
@@ -67,7 +67,7 @@ impl Default for ApiSettings {
         ApiSettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
             bearer_tokens: BearerTokens::default(),
-            max_connections: 1024,
+            connections: ConnectionLimits::default(),
             rate_limit: RateLimit::default(),
             public_url: None,
             enforce_ip_restrictions: true,

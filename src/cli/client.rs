@@ -136,7 +136,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http::{Listener, TrustedProxies};
+    use crate::http::{ConnectionLimits, Listener, TrustedProxies};
 
     /// Answers with what came in.
     async fn echo(method: Method, headers: HeaderMap, body: String) -> String {
@@ -151,7 +151,12 @@ mod tests {
         let base = format!("http://{}/", listener.address());
         let router = Router::new().fallback(echo);
         let never = std::future::pending();
-        tokio::spawn(listener.serve(router, 1, TrustedProxies::default(), never));
+        tokio::spawn(listener.serve(
+            router,
+            ConnectionLimits::default(),
+            TrustedProxies::default(),
+            never,
+        ));
         let client = Client::new(base).with_key(Some(Secret::new("k1")));
         let body = Some(json!({"a": 1}));
         let (status, said) = client.request(Method::PATCH, "/x", body).await.unwrap();

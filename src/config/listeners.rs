@@ -1,10 +1,13 @@
-//! What the settings of every listener share: TLS and trusted proxies.
+//! What the settings of every listener share: TLS, trusted proxies, and limits of connections.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::decode::{Section, Text};
 use super::mistakes::Mistake;
-use crate::http::{ClientCa, TlsError, TlsSettings, TrustedProxies, check_tls_file};
+use crate::http::{
+    ClientCa, ConnectionLimits, TlsError, TlsSettings, TrustedProxies, check_tls_file,
+};
 
 /// Reads `tls`. On its machine the files are tried, so that every mistake in them is reported before
 /// anything starts.
@@ -56,6 +59,27 @@ pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
         }
         Some(tls)
     })
+}
+
+/// Longest time that a client may be allowed: past it a limit is none.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// Reads how many connections there may be, and how long they may take.
+pub(super) fn read_connections(listener: &mut Section<'_>) -> ConnectionLimits {
+    let defaults = ConnectionLimits::default();
+    let given = listener.optional("max_connections").number(1..=100_000);
+    let mut timeout = |name, default| {
+        let given = listener.optional(name).duration(Duration::from_secs(1)..=MAX_TIMEOUT);
+        given.unwrap_or(default)
+    };
+    ConnectionLimits {
+        head_timeout: timeout("head_timeout", defaults.head_timeout),
+        idle_timeout: timeout("idle_timeout", defaults.idle_timeout),
+        write_timeout: timeout("write_timeout", defaults.write_timeout),
+        max_connections: given
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(defaults.max_connections),
+    }
 }
 
 pub(super) fn read_proxies(listener: &mut Section<'_>) -> TrustedProxies {

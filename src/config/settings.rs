@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::decode::{Section, Text};
 use super::document::{Document, load};
-use super::listeners::{read_proxies, read_tls};
+use super::listeners::{read_connections, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_input_file, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
@@ -150,6 +150,9 @@ impl Config {
     }
 }
 
+/// Where `max_memory` is not given, so many of the largest bodies fit at a time.
+const LARGEST_BODIES: usize = 4;
+
 fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
     let defaults = HttpSettings::default();
     let listen = address(section, defaults.listen);
@@ -161,7 +164,15 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
     let max_body = size("max_body", defaults.max_body);
     let max_decompressed = size("max_decompressed", defaults.max_decompressed.max(max_body));
     let max_event = size("max_event", defaults.max_event);
-    let max_connections = max_connections(section, defaults.max_connections);
+    let max_memory = size("max_memory", defaults.max_memory.max(LARGEST_BODIES * max_body));
+    if max_memory < max_body {
+        let message = format!("`{}` is less than `max_body`", join(section, "max_memory"));
+        section.push(
+            Mistake::at(section.place_of("max_memory"), message)
+                .help("a body of that size could never be taken in"),
+        );
+    }
+    let connections = read_connections(section);
     let tls = read_tls(section);
     let trusted_proxies = read_proxies(section);
     if !listen.ip().is_loopback() && bearer_tokens.is_empty() {
@@ -180,7 +191,8 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
         max_body,
         max_decompressed,
         max_event,
-        max_connections,
+        max_memory,
+        connections,
         tls,
         trusted_proxies,
     })
@@ -254,7 +266,7 @@ fn read_api(section: &mut Section<'_>) -> Option<ApiSettings> {
     Some(ApiSettings {
         listen: address(section, defaults.listen),
         bearer_tokens: bearer_tokens(section),
-        max_connections: max_connections(section, defaults.max_connections),
+        connections: read_connections(section),
         rate_limit: section.optional("rate_limit").section_or_empty(read_rate_limit)?,
         public_url: section.optional("public_url").parsed(PUBLIC_URL, public_url),
         enforce_ip_restrictions: section
@@ -327,11 +339,6 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let same_ip =
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && same_ip && one.is_ipv4() == other.is_ipv4()
-}
-
-fn max_connections(section: &mut Section<'_>, default: usize) -> usize {
-    let given = section.optional("max_connections").number(1..=100_000);
-    given.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
 }
 
 fn bearer_tokens(section: &mut Section<'_>) -> BearerTokens {

@@ -114,6 +114,17 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Compress it without `--ultra` and `--long`, or with `--long=23`. Nothing of the body was kept.",
     ),
     entry(
+        "ERR_SLUICEGATE_1120",
+        "the bodies that are being taken in hold all the memory that they may",
+        "Send it again after `Retry-After`; nothing of it was kept. If it comes often, raise \
+         `ingest.http.max_memory`, or send smaller bodies.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1121",
+        "the body and the records made of it need more memory than all bodies together may hold",
+        "Send fewer events in one body, or raise `ingest.http.max_memory`.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

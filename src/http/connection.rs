@@ -1,13 +1,18 @@
 //! One connection: its handshake, if the listener speaks TLS, and then its requests, each marked with who
 //! the client is.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
@@ -17,14 +22,14 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tracing::debug;
 
+use super::activity::Activity;
 use super::answer::ErrorAnswer;
 use super::client_address::TrustedProxies;
+use super::limits::ConnectionLimits;
+use super::paced::Paced;
 use super::tls::Tls;
 use super::unread::read_on;
-
-/// How long a client may take to send a request's head. Ends idle keep-alive connections too, so it
-/// is longer than any scraper's or sender's pause.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+use crate::telemetry;
 
 /// Largest head of a request, but for what the last read brings beyond it; hyper's own minimum is
 /// 8 KiB, and real heads are below 4 KiB.
@@ -44,6 +49,7 @@ pub(super) struct Connections {
     pub(super) router: Router,
     pub(super) proxies: TrustedProxies,
     pub(super) tls: Option<Tls>,
+    pub(super) limits: ConnectionLimits,
 }
 
 impl Connections {
@@ -53,11 +59,13 @@ impl Connections {
         &self,
         stream: TcpStream,
         peer: IpAddr,
+        activity: &Arc<Activity>,
         watcher: Watcher,
         mut stopping: watch::Receiver<()>,
     ) {
+        let paced = |stream| Paced::new(stream, self.limits, Arc::clone(activity));
         let Some(tls) = &self.tls else {
-            return self.answer(stream, peer, self.router.clone(), watcher).await;
+            return self.answer(paced(stream), peer, activity, &self.router, watcher).await;
         };
         let handshake = async {
             let mut first = [0];
@@ -69,18 +77,23 @@ impl Connections {
         };
         let greeted = tokio::select! {
             _ = stopping.changed() => return,
+            () = activity.ousted() => return telemetry::connection_cut("place"),
             greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => greeted,
         };
         match greeted {
             Ok(Ok(Greeted::Tls(stream))) => {
-                self.answer(*stream, peer, self.router.clone(), watcher).await;
+                let stream = Paced::new(*stream, self.limits, Arc::clone(activity));
+                self.answer(stream, peer, activity, &self.router, watcher).await;
             }
             Ok(Ok(Greeted::Plain(stream))) => {
                 let refusing = Router::new().fallback(not_tls);
-                self.answer(stream, peer, refusing, watcher).await;
+                self.answer(paced(stream), peer, activity, &refusing, watcher).await;
             }
             Ok(Err(error)) => debug!(%peer, %error, "no TLS handshake"),
-            Err(_) => debug!(%peer, "the TLS handshake took too long"),
+            Err(_) => {
+                telemetry::connection_cut("handshake");
+                debug!(%peer, "the TLS handshake took too long");
+            }
         }
     }
 
@@ -88,25 +101,67 @@ impl Connections {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
         peer: IpAddr,
-        router: Router,
+        activity: &Arc<Activity>,
+        router: &Router,
         watcher: Watcher,
     ) {
-        let router = TowerToHyperService::new(router);
+        let router = TowerToHyperService::new(router.clone());
         let service = service_fn(|mut request: Request<Incoming>| {
             let client = self.proxies.client(peer, request.headers());
             request.extensions_mut().insert(client);
-            router.call(read_on(request))
+            activity.begin_answer();
+            let answer = router.call(read_on(request));
+            async { Ok::<_, Infallible>(answer.await?.map(|body| Tracked::new(body, activity))) }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            // The stream keeps the time.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
             debug!(%peer, %error, "connection ended");
         }
+    }
+}
+
+/// An answer's body, whose end is the end of the answer.
+struct Tracked {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl Tracked {
+    fn new(body: Body, activity: &Arc<Activity>) -> Tracked {
+        Tracked { body, activity: Arc::clone(activity) }
+    }
+}
+
+impl hyper::body::Body for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.activity.end_answer();
     }
 }
 

@@ -3,9 +3,13 @@
 //!
 //! Shared by ingest and the API. It knows no route.
 
+mod activity;
 mod answer;
 mod client_address;
 mod connection;
+mod limits;
+mod paced;
+mod places;
 mod tls;
 mod token;
 mod unread;
@@ -19,16 +23,20 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tracing::warn;
 
+use crate::telemetry;
 use connection::Connections;
+use places::{Place, Places};
 use tls::Tls;
 
 pub use answer::ErrorAnswer;
 pub use client_address::{ClientAddress, TrustedProxies};
+pub use limits::ConnectionLimits;
 pub use tls::{ClientCa, TlsError, TlsSettings, check_tls_file};
 pub use token::{BearerTokens, Unauthorized, bearer_token};
+pub use unread::TooSlow;
 
 /// How long connections may finish their request after the stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -77,19 +85,18 @@ impl Listener {
         self.address
     }
 
-    /// Serves connections, at most `max_connections` at a time (more wait in the system's queue),
-    /// until `stop` is done; then lets requests in progress finish, for a while, and returns. Every
-    /// request has a [`ClientAddress`] among its extensions.
+    /// Serves connections within limits until `stop` is done; then lets requests in progress finish,
+    /// for a while, and returns. Every request has a [`ClientAddress`] among its extensions.
     pub async fn serve(
         self,
         router: Router,
-        max_connections: usize,
+        limits: ConnectionLimits,
         proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
     ) {
         let Listener { socket, address, tls } = self;
-        let places = Arc::new(Semaphore::new(max_connections));
-        let shared = Arc::new(Connections { router, proxies, tls });
+        let places = Arc::new(Places::new(limits));
+        let shared = Arc::new(Connections { router, proxies, tls, limits });
         let requests = GracefulShutdown::new();
         let (going, stopping) = watch::channel(());
         tokio::pin!(stop);
@@ -97,13 +104,13 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = &mut stop => break,
-                accepted = accept(&socket, address, &places) => accepted,
+                accepted = accept(&socket, address, &places, &shared.proxies) => accepted,
             };
             let Some((stream, peer, place)) = accepted else { continue };
             let (shared, watcher) = (Arc::clone(&shared), requests.watcher());
             let stopping = stopping.clone();
             tokio::spawn(async move {
-                shared.serve(stream, peer.ip(), watcher, stopping).await;
+                shared.serve(stream, peer.ip(), &place.activity, watcher, stopping).await;
                 drop(place);
             });
         }
@@ -117,11 +124,17 @@ impl Listener {
 async fn accept(
     socket: &TcpListener,
     address: SocketAddr,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    places: &Arc<Places>,
+    proxies: &TrustedProxies,
+) -> Option<(TcpStream, SocketAddr, Place)> {
     match socket.accept().await {
         Ok((stream, peer)) => {
+            let ip = peer.ip().to_canonical();
+            let is_exempt = ip.is_loopback() || proxies.trusts(ip);
+            let Some(place) = places.take(ip, is_exempt).await else {
+                telemetry::connection_cut("address");
+                return None;
+            };
             // Answers are small and whole: waiting to fill a packet only delays them.
             let _ = stream.set_nodelay(true);
             Some((stream, peer, place))

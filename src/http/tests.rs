@@ -17,7 +17,8 @@ async fn listening() -> SocketAddr {
     let refuse = async || (StatusCode::PAYLOAD_TOO_LARGE, "refused");
     let router = Router::new().route("/", get(show).post(refuse));
     let proxies = TrustedProxies::new(vec![TrustedProxies::network("127.0.0.0/8").unwrap()]);
-    tokio::spawn(listener.serve(router, 4, proxies, std::future::pending()));
+    let limits = ConnectionLimits { max_connections: 4, ..ConnectionLimits::default() };
+    tokio::spawn(listener.serve(router, limits, proxies, std::future::pending()));
     address
 }
 

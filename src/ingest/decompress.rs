@@ -6,6 +6,8 @@ use std::io::{self, Read};
 use axum::http::{HeaderMap, header};
 use flate2::read::MultiGzDecoder;
 
+use crate::pipeline::{Held, OverBudget};
+
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -21,6 +23,8 @@ pub(super) enum DecompressError {
     TooLarge,
     /// It asks for more memory than a zstd decoder must give.
     WindowTooLarge,
+    /// It takes more memory than there is for it.
+    OverBudget(OverBudget),
     /// It is not what its header says.
     Corrupt(io::Error),
 }
@@ -35,6 +39,7 @@ impl fmt::Display for DecompressError {
                  without `--ultra` and `--long`, or with `--long={ZSTD_WINDOW_LOG_MAX}`",
                 1 << ZSTD_WINDOW_LOG_MAX
             ),
+            DecompressError::OverBudget(error) => error.fmt(f),
             DecompressError::Corrupt(error) => error.fmt(f),
         }
     }
@@ -64,16 +69,22 @@ impl Encoding {
         }
     }
 
-    /// The body as it was before encoding. CPU-bound; not for an async task when the body is large.
-    pub(super) fn decode(self, body: &[u8], max: usize) -> Result<Vec<u8>, DecompressError> {
+    /// The body as it was before encoding; what it has counts as held from the moment that it is there.
+    /// CPU-bound; not for an async task when the body is large.
+    pub(super) fn decode(
+        self,
+        body: &[u8],
+        max: usize,
+        held: &Held,
+    ) -> Result<Vec<u8>, DecompressError> {
         match self {
-            Encoding::Identity => read_up_to(body, max),
-            Encoding::Gzip => read_up_to(MultiGzDecoder::new(body), max),
+            Encoding::Identity => read_up_to(body, max, held),
+            Encoding::Gzip => read_up_to(MultiGzDecoder::new(body), max, held),
             Encoding::Zstd => {
                 let mut decoder =
                     zstd::Decoder::with_buffer(body).map_err(DecompressError::Corrupt)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(DecompressError::Corrupt)?;
-                read_up_to(decoder, max).map_err(|error| match error {
+                read_up_to(decoder, max, held).map_err(|error| match error {
                     // The library tells by its words only; a test holds them.
                     DecompressError::Corrupt(error) if error.to_string() == ZSTD_WINDOW_REFUSED => {
                         DecompressError::WindowTooLarge
@@ -85,11 +96,23 @@ impl Encoding {
     }
 }
 
-fn read_up_to(reader: impl Read, max: usize) -> Result<Vec<u8>, DecompressError> {
+/// So many bytes are asked for at a time.
+const STEP: usize = 64 << 10;
+
+fn read_up_to(reader: impl Read, max: usize, held: &Held) -> Result<Vec<u8>, DecompressError> {
     let mut out = Vec::new();
-    let limit = (max as u64).saturating_add(1);
-    reader.take(limit).read_to_end(&mut out).map_err(DecompressError::Corrupt)?;
-    if out.len() > max { Err(DecompressError::TooLarge) } else { Ok(out) }
+    let mut reader = reader.take((max as u64).saturating_add(1));
+    loop {
+        let read = reader.by_ref().take(STEP as u64).read_to_end(&mut out);
+        let read = read.map_err(DecompressError::Corrupt)?;
+        if read == 0 {
+            return Ok(out);
+        }
+        if out.len() > max {
+            return Err(DecompressError::TooLarge);
+        }
+        held.grow(read).map_err(DecompressError::OverBudget)?;
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +120,11 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::pipeline::Budget;
+
+    fn held() -> Held {
+        Budget::unbounded().hold()
+    }
 
     fn gzip(data: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -107,17 +135,23 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         let zstd = zstd::encode_all(&b"events"[..], 3).unwrap();
-        assert_eq!(Encoding::Zstd.decode(&zstd, 6).unwrap(), b"events");
+        assert_eq!(Encoding::Zstd.decode(&zstd, 6, &held()).unwrap(), b"events");
         let members = [gzip(b"eve"), gzip(b"nts")].concat();
-        assert_eq!(Encoding::Gzip.decode(&members, 6).unwrap(), b"events");
+        assert_eq!(Encoding::Gzip.decode(&members, 6, &held()).unwrap(), b"events");
     }
 
     #[test]
     fn a_bomb_is_stopped_at_the_limit() {
         let bomb = gzip(&vec![0; 10_000_000]);
-        assert!(matches!(Encoding::Gzip.decode(&bomb, 1_000), Err(DecompressError::TooLarge)));
+        assert!(matches!(
+            Encoding::Gzip.decode(&bomb, 1_000, &held()),
+            Err(DecompressError::TooLarge)
+        ));
         let bomb = zstd::encode_all(&vec![0; 10_000_000][..], 3).unwrap();
-        assert!(matches!(Encoding::Zstd.decode(&bomb, 1_000), Err(DecompressError::TooLarge)));
+        assert!(matches!(
+            Encoding::Zstd.decode(&bomb, 1_000, &held()),
+            Err(DecompressError::TooLarge)
+        ));
     }
 
     #[test]
@@ -128,7 +162,7 @@ mod tests {
             encoder.write_all(&[b'x'; 1_000]).unwrap();
             encoder.finish().unwrap()
         };
-        let decoded = |window_log| Encoding::Zstd.decode(&encoded(window_log), 10_000);
+        let decoded = |window_log| Encoding::Zstd.decode(&encoded(window_log), 10_000, &held());
         assert_eq!(decoded(ZSTD_WINDOW_LOG_MAX).unwrap(), [b'x'; 1_000]);
         let refused = decoded(ZSTD_WINDOW_LOG_MAX + 1).unwrap_err();
         assert!(matches!(refused, DecompressError::WindowTooLarge), "{refused}");
@@ -142,7 +176,7 @@ mod tests {
         for (encoding, body) in
             [(Encoding::Gzip, cut), (Encoding::Gzip, b"plain"), (Encoding::Zstd, b"plain")]
         {
-            let decoded = encoding.decode(body, 1_000);
+            let decoded = encoding.decode(body, 1_000, &held());
             assert!(matches!(decoded, Err(DecompressError::Corrupt(_))), "{encoding:?}");
         }
     }

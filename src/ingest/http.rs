@@ -2,6 +2,7 @@
 //!
 //! The answer comes after the journal has taken all of the body's accepted events, or none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,42 +14,41 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde_json::json;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
 use crate::control::{Control, Scope};
-use crate::event::{Acl, Framing, MAX_EVENTS, Rejection, TooMany};
-use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token};
-use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
+use crate::event::{Acl, Framing, MAX_EVENTS, TooMany};
+use crate::http::{ClientAddress, ErrorAnswer, TooSlow, Unauthorized, bearer_token};
+use crate::pipeline::{Budget, Held, NotTaken, OverBudget, Pipeline, Sender, Taken};
 
 /// How long a sender may take over one body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Rejected events are listed in up to so many bytes of an answer, some thousand of them; of the others
+/// it says how many there are of each code.
+const MAX_LISTED: usize = 256 << 10;
+
+/// What a listed event takes beside its message.
+const REJECTION_BYTES: usize = 64;
+
 /// Up to this size, before and after, a body is decompressed at once: a fraction of a millisecond's work.
 const SHORT_BODY: usize = 64 << 10;
-
-/// Bytes of bodies held at a time, whatever the number of connections; more requests wait. Eight
-/// compressed bodies of the default size, or thirty-two plain ones.
-const BODY_BUDGET: usize = 512 * 1024 * 1024;
-
-/// The budget is counted in units of this many bytes, since a semaphore counts in `u32`.
-const BUDGET_UNIT: usize = 1024;
 
 struct Ingest {
     settings: HttpSettings,
     control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
-    budget: Semaphore,
+    budget: Arc<Budget>,
 }
 
 /// The routes of ingest. While `accepting` is false every body is answered with 503.
 pub fn router(settings: HttpSettings, control: Arc<Control>, accepting: Arc<AtomicBool>) -> Router {
-    let budget = Semaphore::new(BODY_BUDGET / BUDGET_UNIT);
+    let budget = Budget::new(settings.max_memory);
     let pipeline = Arc::clone(control.pipeline());
     let ingest = Ingest { settings, control, pipeline, accepting, budget };
     Router::new()
@@ -101,10 +101,10 @@ impl Ingest {
                 format!("content encoding `{name}` is not known; send gzip, zstd or none"),
             )
         })?;
-        let _reserved = self.reserve(&head.headers, encoding).await?;
-        let body = self.read(body).await?;
-        let body = self.decode(body, encoding).await?;
-        self.keep(body, framing, acl).await
+        let held = Arc::new(self.budget.hold());
+        let body = self.read(&head.headers, body, &held).await?;
+        let body = self.decode(body, encoding, &held).await?;
+        self.keep(body, framing, acl, held).await
     }
 
     /// Lets a request in by its address and its token, and tells what its token may send; whatever
@@ -132,74 +132,69 @@ impl Ingest {
         }
     }
 
-    /// Waits until the body's bytes fit into the budget.
-    async fn reserve(
+    /// Reads the body; its bytes count as held from the moment that they come.
+    async fn read(
         &self,
         headers: &HeaderMap,
-        encoding: Encoding,
-    ) -> Result<SemaphorePermit<'_>, ErrorAnswer> {
+        body: Body,
+        held: &Held,
+    ) -> Result<Bytes, ErrorAnswer> {
         let declared = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if declared.is_some_and(|length| length > self.settings.max_body) {
             return Err(self.body_too_large());
         }
-        let mut bytes = declared.unwrap_or(self.settings.max_body);
-        if encoding != Encoding::Identity {
-            bytes += self.settings.max_decompressed;
-        }
-        let units = bytes.min(BODY_BUDGET).div_ceil(BUDGET_UNIT);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        self.budget.acquire_many(units).await.map_err(|_| stopping())
-    }
-
-    async fn read(&self, body: Body) -> Result<Bytes, ErrorAnswer> {
-        let reading = Limited::new(body, self.settings.max_body).collect();
-        match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(self.body_too_large()),
-            Ok(Err(error)) => Err(ErrorAnswer::new(
-                StatusCode::BAD_REQUEST,
-                "ERR_NGROK_212",
-                format!("the body could not be read: {error}"),
-            )),
-            Err(_) => Err(ErrorAnswer::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "ERR_SLUICEGATE_1104",
-                format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()),
-            )),
+        match tokio::time::timeout(BODY_TIMEOUT, self.collect(body, held)).await {
+            Ok(collected) => collected,
+            Err(_) => {
+                Err(too_slow(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs())))
+            }
         }
     }
 
-    async fn decode(&self, body: Bytes, encoding: Encoding) -> Result<Bytes, ErrorAnswer> {
+    async fn collect(&self, mut body: Body, held: &Held) -> Result<Bytes, ErrorAnswer> {
+        let mut collected = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match TooSlow::is_behind(&error) {
+                true => too_slow(TooSlow.to_string()),
+                false => ErrorAnswer::bad_request(
+                    "ERR_NGROK_212",
+                    format!("the body could not be read: {error}"),
+                ),
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if collected.len() + data.len() > self.settings.max_body {
+                return Err(self.body_too_large());
+            }
+            held.grow(data.len()).map_err(over_budget)?;
+            collected.extend_from_slice(&data);
+        }
+        Ok(collected.into())
+    }
+
+    async fn decode(
+        &self,
+        body: Bytes,
+        encoding: Encoding,
+        held: &Arc<Held>,
+    ) -> Result<Bytes, ErrorAnswer> {
         if encoding == Encoding::Identity {
             return Ok(body);
         }
         let max = self.settings.max_decompressed;
+        let before = held.bytes();
         // Of a body that stays short, so that it does not wait behind long ones.
         if body.len() <= SHORT_BODY
-            && let Ok(decoded) = encoding.decode(&body, SHORT_BODY.min(max))
+            && let Ok(decoded) = encoding.decode(&body, SHORT_BODY.min(max), held)
         {
             return Ok(Bytes::from(decoded));
         }
-        match self.pipeline.workers().run(true, move || encoding.decode(&body, max)).await {
-            Ok(decoded) => Ok(Bytes::from(decoded)),
-            Err(DecompressError::TooLarge) => Err(ErrorAnswer::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "ERR_SLUICEGATE_1102",
-                format!("the decompressed body has more than {max} bytes"),
-            )),
-            Err(error @ DecompressError::WindowTooLarge) => Err(ErrorAnswer::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "ERR_SLUICEGATE_1114",
-                error.to_string(),
-            )),
-            Err(DecompressError::Corrupt(error)) => Err(ErrorAnswer::new(
-                StatusCode::BAD_REQUEST,
-                "ERR_NGROK_212",
-                format!("the body is not what `Content-Encoding` says: {error}"),
-            )),
-        }
+        held.shrink_to(before);
+        let for_worker = Arc::clone(held);
+        let decoding = move || encoding.decode(&body, max, &for_worker);
+        let decoded = self.pipeline.workers().run(true, decoding).await;
+        decoded.map(Bytes::from).map_err(|error| not_decoded(error, max))
     }
 
     /// Takes the events of a body in, and makes the answer.
@@ -208,7 +203,9 @@ impl Ingest {
         body: Bytes,
         framing: Framing,
         acl: Option<Acl>,
+        held: Arc<Held>,
     ) -> Result<Response, ErrorAnswer> {
+        held.shrink_to(body.len());
         let framed = self.pipeline.frame(body, framing).await.map_err(|TooMany| {
             ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -217,9 +214,9 @@ impl Ingest {
             )
         })?;
         let is_empty = framed.is_empty();
-        let sender = Sender::new(self.settings.max_event, acl);
+        let sender = Sender::new(self.settings.max_event, acl).within(held);
         let taken = self.pipeline.take(&Arc::new(framed), &Arc::new(sender)).await;
-        taken.map(|taken| answer(&taken, is_empty)).map_err(not_taken)
+        taken.map(|taken| answer(&taken, is_empty, &self.budget)).map_err(not_taken)
     }
 
     fn body_too_large(&self) -> ErrorAnswer {
@@ -239,10 +236,50 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
     let (code, retry_after) = match &cause {
         NotTaken::Closed => return stopping(),
         NotTaken::Full(full) => ("ERR_SLUICEGATE_1106", full.retry_after.as_secs().max(1)),
+        NotTaken::OverBudget(cause) => return over_budget(*cause),
         NotTaken::Changing => ("ERR_SLUICEGATE_1113", 1),
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
     ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
+}
+
+fn over_budget(cause: OverBudget) -> ErrorAnswer {
+    let message = format!("{cause}: nothing of this body was kept");
+    match cause {
+        OverBudget::Busy => {
+            let message = format!("{message}, send it again later");
+            ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "ERR_SLUICEGATE_1120", message)
+                .retry_after(1)
+        }
+        OverBudget::Never(_) => {
+            let message = format!("{message}, send fewer events in one body");
+            ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "ERR_SLUICEGATE_1121", message)
+        }
+    }
+}
+
+fn too_slow(message: String) -> ErrorAnswer {
+    ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "ERR_SLUICEGATE_1104", message)
+}
+
+fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
+    let (status, code, message) = match error {
+        DecompressError::TooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "ERR_SLUICEGATE_1102",
+            format!("the decompressed body has more than {max} bytes"),
+        ),
+        error @ DecompressError::WindowTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "ERR_SLUICEGATE_1114", error.to_string())
+        }
+        DecompressError::OverBudget(cause) => return over_budget(cause),
+        DecompressError::Corrupt(error) => (
+            StatusCode::BAD_REQUEST,
+            "ERR_NGROK_212",
+            format!("the body is not what `Content-Encoding` says: {error}"),
+        ),
+    };
+    ErrorAnswer::new(status, code, message)
 }
 
 fn stopping() -> ErrorAnswer {
@@ -284,17 +321,47 @@ fn framing(headers: &HeaderMap) -> Result<Framing, ErrorAnswer> {
     ))
 }
 
-fn answer(taken: &Taken, is_empty: bool) -> Response {
-    let refused =
-        |it: &Rejection| json!({"index": it.place.index, "error_code": it.code, "msg": it.message});
-    let refused: Vec<_> = taken.refused.iter().map(refused).collect();
-    let mut body = json!({"accepted": taken.accepted, "rejected": refused});
+/// An answer's bytes, which count as held until they are written: a client that sends many bodies
+/// and reads no answer is to fill no memory.
+struct Answer {
+    bytes: Vec<u8>,
+    _held: Option<Held>,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
+    let mut listed = Vec::new();
+    let mut bytes = 0;
+    let mut unlisted: BTreeMap<&str, usize> = BTreeMap::new();
+    for it in &taken.refused {
+        let one = json!({"index": it.place.index, "error_code": it.code, "msg": it.message});
+        bytes += REJECTION_BYTES + it.message.len();
+        if bytes <= MAX_LISTED {
+            listed.push(one);
+        } else {
+            *unlisted.entry(it.code).or_default() += 1;
+        }
+    }
+    let mut body = json!({"accepted": taken.accepted, "rejected": listed});
+    if !unlisted.is_empty() {
+        body["rejected_unlisted"] = json!(unlisted);
+    }
     if is_empty {
         body["error_code"] = "ERR_SLUICEGATE_1108".into();
         body["msg"] = "the body holds no event".into();
     }
     let status = if taken.accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    (status, axum::Json(body)).into_response()
+    let bytes = body.to_string().into_bytes();
+    let held = budget.hold();
+    // The journal has the events: an answer that does not fit is given all the same.
+    let held = held.grow(bytes.len()).is_ok().then_some(held);
+    let body = Bytes::from_owner(Answer { bytes, _held: held });
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 #[cfg(test)]
@@ -305,7 +372,7 @@ mod tests {
     use super::*;
     use crate::control::Saved;
     use crate::event::Catalog;
-    use crate::http::{Listener, TrustedProxies};
+    use crate::http::{ConnectionLimits, Listener, TrustedProxies};
     use crate::journal::{Durability, Journal, JournalSettings};
     use crate::resources::Resources;
     use crate::sinks::LogOutput;
@@ -329,7 +396,8 @@ mod tests {
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
         let mut stream = TcpStream::connect(listener.address()).await.unwrap();
         let never = std::future::pending();
-        tokio::spawn(listener.serve(router, 1, TrustedProxies::default(), never));
+        let limits = ConnectionLimits::default();
+        tokio::spawn(listener.serve(router, limits, TrustedProxies::default(), never));
         let head = "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                     content-type: application/x-ndjson\r\ncontent-length: 10\r\n\r\n{";
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -337,6 +405,6 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-        assert!(answer.contains("the body took longer than 60 s"), "{answer}");
+        assert!(answer.contains("the body comes too slowly"), "{answer}");
     }
 }

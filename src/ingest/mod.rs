@@ -12,7 +12,7 @@ mod stdin;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::http::{BearerTokens, TlsSettings, TrustedProxies};
+use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
 pub use http::router;
 pub use kafka::{
@@ -33,8 +33,10 @@ pub struct HttpSettings {
     /// Largest body after decompression.
     pub max_decompressed: usize,
     pub max_event: usize,
-    /// Most connections at a time; more wait.
-    pub max_connections: usize,
+    /// Most that all bodies may hold together, with what is made of them until the journal has it.
+    pub max_memory: usize,
+    /// How many connections there may be, and how long they may take.
+    pub connections: ConnectionLimits,
     /// Whether TLS is spoken, and with which certificate.
     pub tls: Option<TlsSettings>,
     /// Whose `X-Forwarded-For` is believed.
@@ -57,7 +59,8 @@ impl Default for HttpSettings {
             max_body: 16 * 1024 * 1024,
             max_decompressed: 64 * 1024 * 1024,
             max_event: 1024 * 1024,
-            max_connections: 1024,
+            max_memory: 256 * 1024 * 1024,
+            connections: ConnectionLimits::default(),
             tls: None,
             trusted_proxies: TrustedProxies::default(),
         }

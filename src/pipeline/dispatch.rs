@@ -9,12 +9,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::budget::{Held, OverBudget};
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionStats};
 use crate::event::{Catalog, Event, Record, SlotPlan, Slots, string_value};
 use crate::filter::{EvalError, Program};
 use crate::journal::{Entry, Offer};
 use crate::resources::{ResourceId, Resources};
+
+/// What a record takes beside its body's bytes, until the journal has it: itself, its id, its place in
+/// lists, and the head of its frame.
+const RECORD_BYTES: usize = 384;
+
+/// The journal's frame holds a body's bytes once more, until they are written.
+const WRITTEN_ONCE_MORE: usize = 2;
 
 /// The subscriptions, compiled.
 #[derive(Debug)]
@@ -96,8 +104,14 @@ impl Dispatcher {
 
     /// Matches events against all subscriptions and makes a record of each match, in order. Each
     /// event comes with its slots, read by [`Dispatcher::plan_of`].
-    #[must_use]
-    pub fn dispatch(&self, events: &[(Event<'_>, Slots<'_>)]) -> Dispatched {
+    ///
+    /// # Errors
+    /// When the records take more memory than their body may hold.
+    pub fn dispatch(
+        &self,
+        events: &[(Event<'_>, Slots<'_>)],
+        held: &Held,
+    ) -> Result<Dispatched, OverBudget> {
         let mut entries = Vec::new();
         let mut tallies: HashMap<&str, Vec<Tally>> = HashMap::new();
         let mut slots = Slots::new();
@@ -121,6 +135,7 @@ impl Dispatcher {
                         tally.matched += 1;
                         body.clear();
                         route.projection.write(event, &slots, &mut body);
+                        held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
                         entries.push(route.entry(event, &body));
                     }
                     Err(error) => {
@@ -140,7 +155,7 @@ impl Dispatcher {
             .flat_map(|(name, tallies)| self.routes[name].routes.iter().zip(tallies))
             .map(|(route, tally)| (Arc::clone(&route.stats), tally))
             .collect();
-        Dispatched { entries, offers, tallies }
+        Ok(Dispatched { entries, offers, tallies })
     }
 }
 

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Pipeline;
+use super::budget::{Budget, Held, OverBudget};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::in_force::Snapshot;
 use super::recent::Recent;
 use crate::event::{
-    Acl, Event, Framed, Framing, Place, Rejection, Slots, Timestamp, TooMany, read_event,
+    Acl, Event, Framed, Framing, Place, Rejection, Slot, Slots, Timestamp, TooMany, read_event,
 };
 use crate::journal::{AppendError, Full, Settlement};
 
@@ -38,6 +39,9 @@ const MAX_HINTS: usize = 8;
 /// Most characters of an unknown event type that its sender is shown.
 const SHOWN_TYPE: usize = 128;
 
+/// What a checked event takes beside its text and the contents of its slots.
+const EVENT_BYTES: usize = size_of::<(Event<'_>, Slots<'_>)>();
+
 /// Whose events they are, and what these may be.
 #[derive(Debug)]
 pub struct Sender {
@@ -47,18 +51,26 @@ pub struct Sender {
     acl: Option<Acl>,
     /// Whether the events count as taken in. Those of the daemon's own making do not.
     is_counted: bool,
+    /// What the body and all that is made of it hold.
+    held: Arc<Held>,
 }
 
 impl Sender {
     /// A sender at an entrance: events of at most `max_event` bytes, and only what the rules allow.
     #[must_use]
     pub fn new(max_event: usize, acl: Option<Acl>) -> Sender {
-        Sender { max_event, acl, is_counted: true }
+        Sender { max_event, acl, is_counted: true, held: Arc::new(Budget::unbounded().hold()) }
+    }
+
+    /// The same, where what is made of its body counts as held, besides what does already.
+    #[must_use]
+    pub fn within(self, held: Arc<Held>) -> Sender {
+        Sender { held, ..self }
     }
 
     /// The daemon itself.
     pub(super) fn own() -> Sender {
-        Sender { max_event: usize::MAX, acl: None, is_counted: false }
+        Sender { is_counted: false, ..Sender::new(usize::MAX, None) }
     }
 }
 
@@ -82,6 +94,9 @@ pub enum NotTaken {
     /// The subscriptions changed again and again while it was dispatched.
     #[error("the subscriptions are being changed all the time")]
     Changing,
+    /// What is made of the body takes more memory than there is for it.
+    #[error(transparent)]
+    OverBudget(OverBudget),
     /// Nothing is taken in any more.
     #[error("the daemon is stopping")]
     Closed,
@@ -107,10 +122,13 @@ impl Pipeline {
         framed: &Arc<Framed>,
         sender: &Arc<Sender>,
     ) -> Result<Taken, NotTaken> {
+        let before = sender.held.bytes();
         for _ in 0..=MAX_REPEATS {
+            sender.held.shrink_to(before);
             let Snapshot { generation, dispatcher } = self.in_force.read();
             let dispatcher = dispatcher.ok_or(NotTaken::Closed)?;
             let examined = self.examine(framed, sender, dispatcher).await;
+            let examined = examined.map_err(NotTaken::OverBudget)?;
             let Examined { accepted, refused, mut dispatched, sample } = examined;
             let (entries, offers) = dispatched.take_records();
             match self.journal.append(generation, entries, offers).await {
@@ -134,7 +152,7 @@ impl Pipeline {
         framed: &Arc<Framed>,
         sender: &Arc<Sender>,
         dispatcher: Arc<Dispatcher>,
-    ) -> Examined {
+    ) -> Result<Examined, OverBudget> {
         let evaluations = framed.len().saturating_mul(dispatcher.sources());
         let is_long = framed.bytes() > SHORT_BYTES || evaluations > SHORT_EVALUATIONS;
         let (framed, sender) = (Arc::clone(framed), Arc::clone(sender));
@@ -151,21 +169,32 @@ struct Examined {
     sample: Vec<Arc<str>>,
 }
 
-fn examine(framed: &Framed, sender: &Sender, dispatcher: &Dispatcher, recent: &Recent) -> Examined {
+fn examine(
+    framed: &Framed,
+    sender: &Sender,
+    dispatcher: &Dispatcher,
+    recent: &Recent,
+) -> Result<Examined, OverBudget> {
     let now = Timestamp::now();
     let mut check = Check { sender, dispatcher, now, hints: BTreeMap::new() };
     let mut events = Vec::with_capacity(framed.len());
     let mut refused = framed.rejected().to_vec();
     for (place, text) in framed.texts() {
         match check.event(place, text) {
-            Ok(event) => events.push(event),
-            Err(rejection) => refused.push(rejection),
+            Ok((event, slots)) => {
+                sender.held.grow(EVENT_BYTES + slots.capacity() * size_of::<Slot<'_>>())?;
+                events.push((event, slots));
+            }
+            Err(rejection) => {
+                sender.held.grow(size_of::<Rejection>() + rejection.message.capacity())?;
+                refused.push(rejection);
+            }
         }
     }
     refused.sort_by_key(|rejection| rejection.place);
-    let dispatched = dispatcher.dispatch(&events);
+    let dispatched = dispatcher.dispatch(&events, &sender.held)?;
     let sample = recent.sample(&events, now);
-    Examined { accepted: events.len(), refused, dispatched, sample }
+    Ok(Examined { accepted: events.len(), refused, dispatched, sample })
 }
 
 /// What an event must be to be accepted.

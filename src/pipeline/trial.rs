@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::budget::Budget;
 use super::dispatch::Dispatcher;
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
@@ -90,7 +91,8 @@ impl Trial {
     /// What would be delivered for an event, if it matches. Events of other types do not.
     #[must_use]
     pub fn matches(&self, event: &(Event<'_>, Slots<'_>)) -> Option<Bytes> {
-        let mut dispatched = self.dispatcher.dispatch(std::slice::from_ref(event));
+        let held = Budget::unbounded().hold();
+        let mut dispatched = self.dispatcher.dispatch(std::slice::from_ref(event), &held).ok()?;
         let (mut entries, _) = dispatched.take_records();
         dispatched.count();
         entries.pop().map(|entry| entry.record.body.clone())

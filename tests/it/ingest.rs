@@ -209,7 +209,7 @@ fn a_missing_id_and_time_are_given_to_the_event() {
 }
 
 #[test]
-fn more_connections_than_allowed_wait_for_their_turn() {
+fn more_requests_at_a_time_than_there_are_places_wait_for_their_turn() {
     use std::io::Read as _;
     use std::net::TcpStream;
     use std::time::Duration;
@@ -218,8 +218,11 @@ fn more_connections_than_allowed_wait_for_their_turn() {
     let daemon = Daemon::start(&settings);
     let request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
     let mut first = TcpStream::connect(daemon.ingest).unwrap();
-    first.write_all(request).unwrap();
+    let body = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                 expect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+    first.write_all(body).unwrap();
     let mut byte = [0];
+    // It is told to go on, so it has its place, and its body never comes.
     first.read_exact(&mut byte).unwrap();
     let mut second = TcpStream::connect(daemon.ingest).unwrap();
     second.write_all(request).unwrap();

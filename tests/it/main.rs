@@ -26,6 +26,7 @@ mod errors;
 mod faults;
 mod filters;
 mod fuzz;
+mod hostile;
 mod ingest;
 mod journal;
 mod kafka;

@@ -201,7 +201,8 @@ impl Consumer {
         let taken =
             self.pipeline.take(&framed, &self.sender).await.map_err(|cause| match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
-                NotTaken::Changing => Refusal::Full(POLL),
+                // Its sender has no budget, so it is never over it.
+                NotTaken::Changing | NotTaken::OverBudget(_) => Refusal::Full(POLL),
                 NotTaken::Closed => Refusal::Closed,
             })?;
         let refused = taken.refused.iter();
