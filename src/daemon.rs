@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, Saved};
-use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies};
+use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
 use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
@@ -110,6 +110,7 @@ impl Daemon {
         recovery: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Daemon, StartError> {
         let cannot = |setting| move |cause| StartError::Listen { setting, cause };
+        let (of_api, of_ingest) = connection_limits(&config);
         let ingest_listener = match &config.ingest {
             Some(http) => {
                 let bound = Listener::bind(http.listen, http.tls.as_ref()).await;
@@ -120,7 +121,7 @@ impl Daemon {
         let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
             .await
             .map_err(cannot("api.listen"))?;
-        let (limits, proxies) = (config.api.connections, config.api.trusted_proxies.clone());
+        let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let starting = Served::new(api_listener.clone(), api::starting(), limits, proxies);
         let journal = open_journal(config.journal.clone(), recovery).await?;
         let saved = Saved::load(&config.data_dir, &config.resources)?;
@@ -134,7 +135,7 @@ impl Daemon {
         let accepting = Arc::new(AtomicBool::new(true));
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
         let serve = |(listener, http): (Listener, HttpSettings)| {
-            let (limits, proxies) = (http.connections, http.trusted_proxies.clone());
+            let (limits, proxies) = (of_ingest, http.trusted_proxies.clone());
             let (to_control, to_accepting) = shared();
             Served::new(listener, ingest::router(http, to_control, to_accepting), limits, proxies)
         };
@@ -147,7 +148,7 @@ impl Daemon {
         let board = kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
-        let (limits, proxies) = (config.api.connections, config.api.trusted_proxies.clone());
+        let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let api = Served::new(api_listener, router, limits, proxies);
         if resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
@@ -274,6 +275,16 @@ impl Daemon {
             }
         }
     }
+}
+
+/// The limits of the API's and of ingest's connections, as far as there are files for them.
+fn connection_limits(config: &Config) -> (ConnectionLimits, ConnectionLimits) {
+    let mut of_api = config.api.connections;
+    let mut of_ingest = config.ingest.as_ref().map(|http| http.connections);
+    let mut listeners = vec![&mut of_api];
+    listeners.extend(of_ingest.as_mut());
+    fit_to_files(&mut listeners);
+    (of_api, of_ingest.unwrap_or_default())
 }
 
 /// Opens the journal where it blocks nobody: recovery reads all that is pending.

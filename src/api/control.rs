@@ -43,7 +43,8 @@ async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Ans
     let caller = identify(api, parts).await?;
     take_place(api)?;
     request::check_version(&parts.headers)?;
-    routes::serve(&api.control, place, (parts, body), Asked { caller, base }).await
+    let asked = Asked { caller, base };
+    routes::serve(&api.control, place, (parts, body, &api.budget.hold()), asked).await
 }
 
 /// Who asks, if the address may and the key opens.

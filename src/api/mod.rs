@@ -27,6 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use crate::budget::Budget;
 use crate::control::Control;
 use crate::event::Timestamp;
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
@@ -77,6 +78,10 @@ impl Default for ApiSettings {
     }
 }
 
+/// Most that the bodies of requests may hold together, with what they are parsed into, in bytes: the
+/// largest subscriptions of some callers at a time.
+pub const MAX_MEMORY: usize = 64 << 20;
+
 struct Api {
     settings: ApiSettings,
     control: Arc<Control>,
@@ -85,6 +90,7 @@ struct Api {
     metrics: PrometheusHandle,
     kafka: Option<Arc<KafkaBoard>>,
     window: rate::Window,
+    budget: Arc<Budget>,
     started_at: Timestamp,
 }
 
@@ -107,8 +113,18 @@ pub fn router(
     let window = rate::Window::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());
     let started_at = Timestamp::now();
-    let api = Api { settings, control, pipeline, accepting, metrics, kafka, window, started_at };
-    let api = Arc::new(api);
+    let budget = Budget::new(MAX_MEMORY);
+    let api = Arc::new(Api {
+        settings,
+        control,
+        pipeline,
+        accepting,
+        metrics,
+        kafka,
+        window,
+        budget,
+        started_at,
+    });
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))

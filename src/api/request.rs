@@ -6,15 +6,19 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
+use crate::budget::Held;
 use crate::control::PageAsked;
-use crate::http::{ErrorAnswer, Unauthorized, bearer_token};
+use crate::http::{ErrorAnswer, Unauthorized, bearer_token, over_budget, read_body};
 
 /// Largest body. The largest resource there is, a subscription of all event types with the longest
 /// filters, has less.
 pub const MAX_BODY: usize = 1 << 20;
+
+/// A parsed value takes at most so many times the bytes of its text: two bytes of a list of digits
+/// become one [`Value`].
+const PARSED: usize = 16;
 
 /// Most resources of a page, and how many if nothing is said (ngrok's).
 pub(super) const MAX_LIMIT: usize = 100;
@@ -103,25 +107,16 @@ pub(super) fn page(mut parameters: BTreeMap<String, String>) -> Result<PageAsked
 }
 
 /// The body of a request that has one: a JSON object; nothing at all is an empty one.
-pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Value>, ErrorAnswer> {
-    let body = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let message = format!("the body has more than {MAX_BODY} bytes");
-            return Err(ErrorAnswer::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "ERR_SLUICEGATE_1101",
-                message,
-            ));
-        }
-        Err(error) => {
-            let message = format!("the body could not be read: {error}");
-            return Err(ErrorAnswer::bad_request("ERR_NGROK_212", message));
-        }
-    };
+pub(super) async fn object(
+    parts: &Parts,
+    body: Body,
+    held: &Held,
+) -> Result<Map<String, Value>, ErrorAnswer> {
+    let body = read_body(&parts.headers, body, MAX_BODY, held).await?;
     if body.is_empty() {
         return Ok(Map::new());
     }
+    held.grow(PARSED * body.len()).map_err(over_budget)?;
     let content_type = parts.headers.get(header::CONTENT_TYPE).ok_or_else(|| {
         let message = "the header `Content-Type` is missing: send `application/json`";
         ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "ERR_NGROK_216", message)
@@ -141,8 +136,8 @@ pub(super) async fn object(parts: &Parts, body: Body) -> Result<Map<String, Valu
 }
 
 /// Refuses a body where the method has none.
-pub(super) async fn no_body(body: Body) -> Result<(), ErrorAnswer> {
-    match Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes) {
+pub(super) async fn no_body(parts: &Parts, body: Body, held: &Held) -> Result<(), ErrorAnswer> {
+    match read_body(&parts.headers, body, MAX_BODY, held).await {
         Ok(bytes) if bytes.is_empty() => Ok(()),
         _ => {
             Err(ErrorAnswer::bad_request("ERR_NGROK_211", "a request with this method has no body"))

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::answer::Answer;
 use super::request::{self, encode};
 use super::{bury, status, try_filter};
+use crate::budget::Held;
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked};
 use crate::event::Timestamp;
 use crate::http::ErrorAnswer;
@@ -149,22 +150,22 @@ impl Place {
 pub(super) async fn serve(
     control: &Arc<Control>,
     place: Place,
-    (parts, body): (&Parts, Body),
+    (parts, body, held): (&Parts, Body, &Held),
     asked: Asked,
 ) -> Result<Answer, ErrorAnswer> {
     let parameters = request::query(parts, place.parameters(&parts.method))?;
     match parts.method.as_str() {
         "GET" | "HEAD" => {
-            request::no_body(body).await?;
+            request::no_body(parts, body, held).await?;
             read(control, place, parameters, &asked).await
         }
         "DELETE" => {
-            request::no_body(body).await?;
+            request::no_body(parts, body, held).await?;
             delete(control, place, asked).await
         }
         method => {
             let on_create = method == "POST";
-            let input = request::object(parts, body).await?;
+            let input = request::object(parts, body, held).await?;
             if on_create {
                 post(control, place, input, asked).await
             } else {

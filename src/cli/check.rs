@@ -38,6 +38,11 @@ impl Check {
             counted(resources.destinations().len() as u64, "destination"),
             counted(resources.subscriptions().len() as u64, "subscription"),
         )?;
+        let parts = config.memory();
+        let listed: Vec<String> =
+            parts.iter().map(|part| format!("{} {}", part.name, mebibytes(part.bytes))).collect();
+        let all = parts.iter().map(|part| part.bytes).sum();
+        writeln!(out, "  memory: at most {} ({})", mebibytes(all), listed.join(", "))?;
         if !self.online {
             for destination in resources.destinations() {
                 if let Some(way) = block_on(destination.target.way())? {
@@ -71,6 +76,10 @@ impl Check {
         }
         Ok(())
     }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 async fn probe(destination: &Destination) -> Result<String, String> {

@@ -40,6 +40,7 @@ mod interpolate;
 mod json;
 mod listeners;
 mod machine;
+mod memory;
 mod mistakes;
 mod resources;
 mod scalar;

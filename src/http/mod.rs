@@ -5,8 +5,10 @@
 
 mod activity;
 mod answer;
+mod body;
 mod client_address;
 mod connection;
+mod files;
 mod limits;
 mod paced;
 mod places;
@@ -32,11 +34,12 @@ use places::{Place, Places};
 use tls::Tls;
 
 pub use answer::ErrorAnswer;
+pub use body::{over_budget, read_body};
 pub use client_address::{ClientAddress, TrustedProxies};
+pub use files::fit_to_files;
 pub use limits::ConnectionLimits;
 pub use tls::{ClientCa, TlsError, TlsSettings, check_tls_file};
 pub use token::{BearerTokens, Unauthorized, bearer_token};
-pub use unread::TooSlow;
 
 /// How long connections may finish their request after the stop.
 const GRACE: Duration = Duration::from_secs(10);

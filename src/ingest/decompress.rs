@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use axum::http::{HeaderMap, header};
 use flate2::read::MultiGzDecoder;
 
-use crate::pipeline::{Held, OverBudget};
+use crate::budget::{Held, OverBudget};
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
-    use crate::pipeline::Budget;
+    use crate::budget::Budget;
 
     fn held() -> Held {
         Budget::unbounded().hold()

@@ -5,28 +5,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use http_body_util::BodyExt as _;
 use serde_json::json;
 use tracing::debug;
 
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
+use crate::budget::{Budget, Held};
 use crate::control::{Control, Scope};
 use crate::event::{Acl, Framing, MAX_EVENTS, TooMany};
-use crate::http::{ClientAddress, ErrorAnswer, TooSlow, Unauthorized, bearer_token};
-use crate::pipeline::{Budget, Held, NotTaken, OverBudget, Pipeline, Sender, Taken};
-
-/// How long a sender may take over one body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token, over_budget, read_body};
+use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
 
 /// Rejected events are listed in up to so many bytes of an answer, some thousand of them; of the others
 /// it says how many there are of each code.
@@ -102,7 +98,7 @@ impl Ingest {
             )
         })?;
         let held = Arc::new(self.budget.hold());
-        let body = self.read(&head.headers, body, &held).await?;
+        let body = read_body(&head.headers, body, self.settings.max_body, &held).await?;
         let body = self.decode(body, encoding, &held).await?;
         self.keep(body, framing, acl, held).await
     }
@@ -130,47 +126,6 @@ impl Ingest {
             (Ok(None), Err(refused)) => Err(unauthorized(refused)),
             (Err(_), _) => Err(unauthorized(Unauthorized::Wrong)),
         }
-    }
-
-    /// Reads the body; its bytes count as held from the moment that they come.
-    async fn read(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-        held: &Held,
-    ) -> Result<Bytes, ErrorAnswer> {
-        let declared = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        if declared.is_some_and(|length| length > self.settings.max_body) {
-            return Err(self.body_too_large());
-        }
-        match tokio::time::timeout(BODY_TIMEOUT, self.collect(body, held)).await {
-            Ok(collected) => collected,
-            Err(_) => {
-                Err(too_slow(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs())))
-            }
-        }
-    }
-
-    async fn collect(&self, mut body: Body, held: &Held) -> Result<Bytes, ErrorAnswer> {
-        let mut collected = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| match TooSlow::is_behind(&error) {
-                true => too_slow(TooSlow.to_string()),
-                false => ErrorAnswer::bad_request(
-                    "ERR_NGROK_212",
-                    format!("the body could not be read: {error}"),
-                ),
-            })?;
-            let Ok(data) = frame.into_data() else { continue };
-            if collected.len() + data.len() > self.settings.max_body {
-                return Err(self.body_too_large());
-            }
-            held.grow(data.len()).map_err(over_budget)?;
-            collected.extend_from_slice(&data);
-        }
-        Ok(collected.into())
     }
 
     async fn decode(
@@ -218,14 +173,6 @@ impl Ingest {
         let taken = self.pipeline.take(&Arc::new(framed), &Arc::new(sender)).await;
         taken.map(|taken| answer(&taken, is_empty, &self.budget)).map_err(not_taken)
     }
-
-    fn body_too_large(&self) -> ErrorAnswer {
-        ErrorAnswer::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "ERR_SLUICEGATE_1101",
-            format!("the body has more than {} bytes", self.settings.max_body),
-        )
-    }
 }
 
 fn unauthorized(refused: Unauthorized) -> ErrorAnswer {
@@ -241,25 +188,6 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
     ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
-}
-
-fn over_budget(cause: OverBudget) -> ErrorAnswer {
-    let message = format!("{cause}: nothing of this body was kept");
-    match cause {
-        OverBudget::Busy => {
-            let message = format!("{message}, send it again later");
-            ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "ERR_SLUICEGATE_1120", message)
-                .retry_after(1)
-        }
-        OverBudget::Never(_) => {
-            let message = format!("{message}, send fewer events in one body");
-            ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, "ERR_SLUICEGATE_1121", message)
-        }
-    }
-}
-
-fn too_slow(message: String) -> ErrorAnswer {
-    ErrorAnswer::new(StatusCode::REQUEST_TIMEOUT, "ERR_SLUICEGATE_1104", message)
 }
 
 fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
@@ -368,6 +296,8 @@ fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::control::Saved;

@@ -37,10 +37,10 @@ use dead_letters::DeadLetters;
 pub use dead_letters::{
     AT_KAFKA, AT_STDIN, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
 };
+pub use disk::{CACHE_BYTES, LogReader, Retained};
 use disk::{Disk, Options};
 #[cfg(test)]
 pub(crate) use disk::{Fault, Faults};
-pub use disk::{LogReader, Retained};
 #[cfg(test)]
 pub(crate) use jobs::Delays;
 use jobs::Jobs;

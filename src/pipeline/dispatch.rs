@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{Held, OverBudget};
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionStats};
+use crate::budget::{Held, OverBudget};
 use crate::event::{Catalog, Event, Record, SlotPlan, Slots, string_value};
 use crate::filter::{EvalError, Program};
 use crate::journal::{Entry, Offer};

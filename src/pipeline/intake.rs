@@ -11,10 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Pipeline;
-use super::budget::{Budget, Held, OverBudget};
 use super::dispatch::{Dispatched, Dispatcher};
 use super::in_force::Snapshot;
 use super::recent::Recent;
+use crate::budget::{Budget, Held, OverBudget};
 use crate::event::{
     Acl, Event, Framed, Framing, Place, Rejection, Slot, Slots, Timestamp, TooMany, read_event,
 };

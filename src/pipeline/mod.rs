@@ -6,7 +6,6 @@
 
 mod backoff;
 mod batcher;
-mod budget;
 mod burial;
 mod deliveries;
 mod delivery;
@@ -42,7 +41,6 @@ use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 
-pub use budget::{Budget, Held, OverBudget};
 pub use burial::BuryError;
 use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::Budget;
 use super::dispatch::Dispatcher;
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
+use crate::budget::Budget;
 use crate::event::{Event, EventError, Slot, SlotPlan, Slots, Timestamp, read_event};
 use crate::filter::{Decision, EvalError, Explainer, Program};
 use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscription};

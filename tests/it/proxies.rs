@@ -163,7 +163,7 @@ fn check_says_which_way_each_destination_goes() {
     let elsewhere = [proxies[0], ("AWS_ENDPOINT_URL_KINESIS", "https://vpce.example")];
     let text = said(&of_aws, &elsewhere);
     assert!(text.contains("`https://vpce.example` is reached through"), "{text}");
-    assert_eq!(said(&of_aws, &[]).lines().count(), 1, "no proxy, nothing to say");
+    assert!(!said(&of_aws, &[]).contains("far:"), "no proxy, nothing to say");
     let socks = [("HTTPS_PROXY", "socks5://user:s3cret@proxy.example")];
     let text = said(&of_aws, &socks);
     assert!(text.contains("is reached nowhere: the environment variable `HTTPS_PROXY`"), "{text}");

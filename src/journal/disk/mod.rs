@@ -79,6 +79,9 @@ use writer::{Handover, Job, Writer};
 /// takes longer hangs; what it takes in the end is delivered, perhaps twice.
 const APPEND_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Bytes of the newest records that are kept in memory, for destinations that keep up.
+pub const CACHE_BYTES: usize = 32 << 20;
+
 /// Bytes of appends that are queued for the writer at a time; more wait. Some groups' worth.
 const QUEUED_BYTES: usize = 64 << 20;
 
@@ -114,7 +117,7 @@ impl Options {
             max_bytes,
             retention,
             segment_bytes: (max_bytes / 16).clamp(64 << 10, 64 << 20),
-            cache_bytes: 32 << 20,
+            cache_bytes: CACHE_BYTES,
             checkpoint_every: Duration::from_secs(1),
             faults: Faults::default(),
             jobs: Jobs::OnThreads,
