@@ -12,9 +12,10 @@ use super::environment::Declaration;
 use super::error::{EvalError, Mistake};
 use super::family::Style;
 use super::functions::Budget;
+use super::functions::automaton::Use;
 use super::functions::pattern::Pattern;
 use super::functions::regex;
-use super::limits::{MAX_REGEX_PROGRAM, MAX_REGEXES};
+use super::limits::{MAX_COMPILED, MAX_REGEX_PROGRAM, MAX_REGEXES};
 use super::macros::MACROS;
 use super::network::{Cidr, parse_ip};
 use super::node::{Call, Node, RegexCall};
@@ -236,7 +237,7 @@ impl<'x> Checker<'x> {
         if let (Some(run), [_, Node::Constant(Value::String(pattern)), ..]) =
             (regex::implementation(function.name), arguments.as_slice())
         {
-            return match self.pattern(pattern) {
+            return match self.pattern(pattern, regex::used_for(function.name)) {
                 Err(error) => refused(self, error),
                 Ok(pattern) => {
                     arguments.remove(1);
@@ -279,8 +280,9 @@ impl<'x> Checker<'x> {
     }
 
     /// A compiled constant pattern; equal ones are shared.
-    fn pattern(&mut self, pattern: &str) -> Result<Arc<Pattern>, EvalError> {
-        if let Some((_, known)) = self.patterns.iter().find(|(text, _)| text == pattern) {
+    fn pattern(&mut self, pattern: &str, used: Use) -> Result<Arc<Pattern>, EvalError> {
+        let known = self.patterns.iter().find(|known| (&*known.0, known.1) == (pattern, used));
+        if let Some((.., known)) = known {
             return Ok(known.clone());
         }
         if self.patterns.len() == MAX_REGEXES {
@@ -289,8 +291,13 @@ impl<'x> Checker<'x> {
             );
             return Err(EvalError::Invalid(message.into()));
         }
-        let compiled = Arc::new(Pattern::new(pattern, MAX_REGEX_PROGRAM)?);
-        self.patterns.push((pattern.to_owned(), compiled.clone()));
+        let compiled = Pattern::shared(pattern, MAX_REGEX_PROGRAM, used)?;
+        let others: usize = self.patterns.iter().map(|(.., known)| known.bytes()).sum();
+        if others + compiled.bytes() > MAX_COMPILED {
+            let what = "bytes of compiled regular expressions in one filter";
+            return Err(EvalError::Limit(MAX_COMPILED, what));
+        }
+        self.patterns.push((pattern.to_owned(), used, compiled.clone()));
         Ok(compiled)
     }
 }

@@ -11,6 +11,7 @@ use crate::report::Span;
 use super::environment::Environment;
 use super::error::{EvalError, Mistake};
 use super::fields::Field;
+use super::functions::automaton::Use;
 use super::functions::pattern::Pattern;
 use super::limits::{MAX_COMPREHENSION_NESTING, MAX_MISTAKES};
 use super::node::{BindNode, FoldNode, Node};
@@ -31,7 +32,7 @@ pub(super) struct Checker<'x> {
     /// How many comprehensions stand around the present node.
     folds: usize,
     /// Constant regular expressions with their text.
-    pub(super) patterns: Vec<(String, Arc<Pattern>)>,
+    pub(super) patterns: Vec<(String, Use, Arc<Pattern>)>,
 }
 
 impl<'x> Checker<'x> {

@@ -12,7 +12,7 @@ use super::error::EvalError;
 use super::fields::Field;
 use super::functions::Budget;
 use super::functions::lists::sorted_by;
-use super::limits::MAX_EVALUATION_DEPTH;
+use super::limits::{MAX_EVALUATION_DEPTH, price};
 use super::node::{BindNode, Call, FoldNode, Node};
 use super::tree::{Binding, Element, Entry, Fold};
 use super::value::{Key, Map, Value, no_overload};
@@ -34,7 +34,8 @@ pub(super) struct Evaluation<'n, 'e> {
     locals: Vec<Local<'n, 'e>>,
     /// The heights of the bound values that are being evaluated, together.
     depth: usize,
-    budget: Budget,
+    /// What may still be spent.
+    pub budget: Budget,
 }
 
 /// A variable of a macro.
@@ -48,13 +49,14 @@ enum Local<'n, 'e> {
 type Outcome<'e> = Result<Value<'e>, EvalError>;
 
 impl<'n, 'e> Evaluation<'n, 'e> {
-    pub fn new(data: Data<'n, 'e>) -> Evaluation<'n, 'e> {
+    pub fn new(data: Data<'n, 'e>, budget: Budget) -> Evaluation<'n, 'e> {
         let (containers, locals) = (Vec::new(), Vec::new());
-        Evaluation { data, containers, locals, depth: 0, budget: Budget::new() }
+        Evaluation { data, containers, locals, depth: 0, budget }
     }
 
     /// The value of a node.
     pub fn value(&mut self, node: &'n Node) -> Outcome<'e> {
+        self.budget.work(price::NODE)?;
         match node {
             Node::Constant(value) => Ok(value.clone()),
             Node::Variable(name) => match self.data {
@@ -84,10 +86,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             }
             Node::Call(call) => self.call(call),
             Node::Matches(text, pattern) => match self.value(text)? {
-                Value::String(text) => {
-                    self.budget.search(text.len())?;
-                    Ok(Value::Bool(pattern.is_match(&text)))
-                }
+                Value::String(text) => Ok(Value::Bool(pattern.is_match(&text, &mut self.budget)?)),
                 other => Err(no_overload("matches", &[&other])),
             },
             Node::Regex(call) => {
@@ -121,7 +120,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             return Ok(value.clone());
         }
         let (field, slot) = self.slot(number)?;
-        let value = field.value(slot)?;
+        let value = field.value(slot, &mut self.budget)?;
         if matches!(value, Value::List(_) | Value::Map(_)) {
             self.containers.push((number, value.clone()));
         }
@@ -171,10 +170,12 @@ impl<'n, 'e> Evaluation<'n, 'e> {
         if let (Node::Field(number), true) = (operand, self.locals.is_empty()) {
             let (field, slot) = self.slot(*number)?;
             if matches!(field.declared, Some(FieldType::Map(_))) {
-                return field.member(slot, key).map(Member::Of);
+                return field.member(slot, key, &mut self.budget).map(Member::Of);
             }
         }
-        match self.value(operand)? {
+        let value = self.value(operand)?;
+        self.budget.work(price::KEY + key.len() as u64)?;
+        match value {
             Value::Map(map) => Ok(Member::Of(map.get_text(key).cloned())),
             Value::Optional(None) => Ok(Member::OfOptional(None)),
             Value::Optional(Some(held)) => match &*held {
@@ -192,7 +193,10 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             match self.truth(item) {
                 Ok(bool) if bool == deciding => return Ok(deciding),
                 Ok(_) => {}
-                Err(found) => error = error.or(Some(found)),
+                Err(found) => {
+                    self.budget.work(price::ERROR)?;
+                    error = error.or(Some(found));
+                }
             }
         }
         error.map_or(Ok(!deciding), Err)
@@ -245,7 +249,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             let key = Key::new(&key).ok_or_else(|| no_overload("a map key", &[&key]))?;
             built.extend(self.given(&entry.value, entry.optional)?.map(|value| (key, value)));
         }
-        distinct(built)
+        distinct(built, &mut self.budget)
     }
 
     fn bind(&mut self, bind: &'n BindNode) -> Outcome<'e> {
@@ -327,7 +331,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             Fold::TransformMap => {
                 let made = self.transform(fold, items)?;
                 let entry = |(key, value)| Some((Key::new(&key)?, value));
-                distinct(made.into_iter().filter_map(entry).collect())
+                distinct(made.into_iter().filter_map(entry).collect(), &mut self.budget)
             }
             Fold::TransformMapEntry => {
                 let mut entries = Vec::new();
@@ -338,7 +342,7 @@ impl<'n, 'e> Evaluation<'n, 'e> {
                     self.budget.build_list(2 * made.len())?;
                     entries.extend(made.iter().map(|(key, value)| (key.clone(), value.clone())));
                 }
-                distinct(entries)
+                distinct(entries, &mut self.budget)
             }
         }
     }
@@ -356,7 +360,10 @@ impl<'n, 'e> Evaluation<'n, 'e> {
             match self.with(item, |this| this.truth(&fold.body)) {
                 Ok(bool) if bool == deciding => return Ok(Value::Bool(deciding)),
                 Ok(_) => {}
-                Err(found) => error = error.or(Some(found)),
+                Err(found) => {
+                    self.budget.work(price::ERROR)?;
+                    error = error.or(Some(found));
+                }
             }
         }
         error.map_or(Ok(Value::Bool(!deciding)), Err)
@@ -410,7 +417,8 @@ impl<'e> Member<'e> {
     }
 }
 
-fn distinct<'e>(entries: Vec<(Key<'e>, Value<'e>)>) -> Outcome<'e> {
+fn distinct<'e>(entries: Vec<(Key<'e>, Value<'e>)>, budget: &mut Budget) -> Outcome<'e> {
+    budget.work(entries.iter().map(|(key, _)| key.work()).sum())?;
     Map::new(entries)
         .map(|map| Value::Map(map.into()))
         .map_err(|_| EvalError::Invalid("a map has a key twice".into()))

@@ -12,6 +12,7 @@ use super::environment::Environment;
 use super::error::{EvalError, FilterError, Mistake};
 use super::eval::{Data, Evaluation};
 use super::fields::Field;
+use super::functions::Budget;
 use super::limits::MAX_COST;
 use super::node::Node;
 use super::parse::parse;
@@ -65,6 +66,6 @@ impl Expression {
         &self,
         bindings: &BTreeMap<String, Value<'e>>,
     ) -> Result<Value<'e>, EvalError> {
-        Evaluation::new(Data::Bindings(bindings)).value(&self.node)
+        Evaluation::new(Data::Bindings(bindings), Budget::new()).value(&self.node)
     }
 }

@@ -3,6 +3,7 @@
 //! This is the one place where JSON becomes CEL values: declared types win over how a number is
 //! written, absence and null become the type's zero, and another JSON type is an error.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::event::{
@@ -10,7 +11,9 @@ use crate::event::{
 };
 
 use super::error::EvalError;
+use super::functions::Budget;
 use super::functions::time::parse_duration;
+use super::limits::price;
 use super::value::{Key, Map, Text, Value};
 
 /// A field that a filter reads.
@@ -37,26 +40,46 @@ impl Field {
         }
     }
 
-    pub fn value<'e>(&self, slot: Slot<'e>) -> Result<Value<'e>, EvalError> {
+    pub fn value<'e>(&self, slot: Slot<'e>, budget: &mut Budget) -> Result<Value<'e>, EvalError> {
         let declared = self.declared.as_ref().ok_or_else(|| self.wrong_json())?;
         match slot {
             Slot::Broken => Err(self.wrong_json()),
             Slot::Absent | Slot::Json("null") => Ok(zero(declared)),
-            Slot::Json(json) => convert(json, declared).ok_or_else(|| self.wrong_json()),
+            Slot::Json(json) => {
+                budget.read(json.len())?;
+                convert(json, declared, budget).map_err(|error| self.error(error))
+            }
         }
     }
 
     /// The value of one key of a map field, without reading the others; none if the key is absent.
-    pub fn member<'e>(&self, slot: Slot<'e>, key: &str) -> Result<Option<Value<'e>>, EvalError> {
+    pub fn member<'e>(
+        &self,
+        slot: Slot<'e>,
+        key: &str,
+        budget: &mut Budget,
+    ) -> Result<Option<Value<'e>>, EvalError> {
         let Some(FieldType::Map(declared)) = &self.declared else { return Err(self.wrong_json()) };
         match slot {
             Slot::Absent | Slot::Json("null") => Ok(None),
             Slot::Broken => Err(self.wrong_json()),
-            Slot::Json(json) => find_member(json, key)
-                .and_then(|found| {
-                    found.map(|json| item(&mut JsonCursor::new(json), declared)).transpose()
-                })
-                .map_err(|_| self.wrong_json()),
+            Slot::Json(json) => {
+                budget.read(json.len())?;
+                // Keys with escapes are decoded one by one.
+                budget.bytes(json.len(), price::UNESCAPE)?;
+                let found = find_member(json, key).map_err(|_| self.wrong_json())?;
+                let value = found
+                    .map(|json| item(&mut JsonCursor::new(json), declared, budget))
+                    .transpose();
+                value.map_err(|error| self.error(error))
+            }
+        }
+    }
+
+    fn error(&self, error: Unread) -> EvalError {
+        match error {
+            Unread::WrongJson => self.wrong_json(),
+            Unread::Limit(error) => error,
         }
     }
 
@@ -78,8 +101,58 @@ fn zero(declared: &FieldType) -> Value<'static> {
     }
 }
 
-/// A JSON value of a declared type; none if it has another type.
-fn convert<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
+/// Why a JSON text gives no value.
+enum Unread {
+    WrongJson,
+    Limit(EvalError),
+}
+
+impl From<ScanError> for Unread {
+    fn from(_: ScanError) -> Unread {
+        Unread::WrongJson
+    }
+}
+
+impl From<EvalError> for Unread {
+    fn from(error: EvalError) -> Unread {
+        Unread::Limit(error)
+    }
+}
+
+/// The value of a JSON text of a declared type.
+fn convert<'e>(
+    json: &'e str,
+    declared: &FieldType,
+    budget: &mut Budget,
+) -> Result<Value<'e>, Unread> {
+    match declared {
+        FieldType::List(_) if !json.starts_with('[') => Err(Unread::WrongJson),
+        FieldType::Map(_) if !json.starts_with('{') => Err(Unread::WrongJson),
+        FieldType::List(_) | FieldType::Map(_) | FieldType::Dyn => {
+            item(&mut JsonCursor::new(json), declared, budget)
+        }
+        FieldType::String => {
+            let text = string_value(json).ok_or(Unread::WrongJson)?;
+            if matches!(text, Cow::Owned(_)) {
+                budget.bytes(json.len(), price::UNESCAPE)?;
+            }
+            Ok(Value::String(text.into()))
+        }
+        _ => {
+            // Numbers of a million digits are read digit by digit.
+            if json.len() > SHORT_SCALAR {
+                budget.bytes(json.len(), price::UNESCAPE)?;
+            }
+            scalar(json, declared).ok_or(Unread::WrongJson)
+        }
+    }
+}
+
+/// No number, timestamp or duration that was written without malice is longer, in bytes.
+const SHORT_SCALAR: usize = 40;
+
+/// A JSON scalar of a declared type; none if it has another type.
+fn scalar<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
     match declared {
         FieldType::Bool => match json {
             "true" => Some(Value::Bool(true)),
@@ -91,11 +164,7 @@ fn convert<'e>(json: &'e str, declared: &FieldType) -> Option<Value<'e>> {
         FieldType::String => Some(Value::String(string_value(json)?.into())),
         FieldType::Timestamp => Timestamp::parse(&string_value(json)?).map(Value::Timestamp),
         FieldType::Duration => parse_duration(&string_value(json)?).map(Value::Duration),
-        FieldType::List(_) if !json.starts_with('[') => None,
-        FieldType::Map(_) if !json.starts_with('{') => None,
-        FieldType::List(_) | FieldType::Map(_) | FieldType::Dyn => {
-            item(&mut JsonCursor::new(json), declared).ok()
-        }
+        FieldType::List(_) | FieldType::Map(_) | FieldType::Dyn => None,
     }
 }
 
@@ -150,36 +219,41 @@ fn whole_number(json: &str) -> Option<i64> {
 
 /// A value inside a list, map or dyn field. Its declared type decides where the JSON leaves room;
 /// where the JSON is of another type, the JSON wins, so that one odd item does not spoil the rest.
-fn item<'e>(cursor: &mut JsonCursor<'e>, declared: &FieldType) -> Result<Value<'e>, ScanError> {
+fn item<'e>(
+    cursor: &mut JsonCursor<'e>,
+    declared: &FieldType,
+    budget: &mut Budget,
+) -> Result<Value<'e>, Unread> {
+    budget.work(price::ITEM)?;
     match cursor.next_token() {
         Some(b'[') => {
+            budget.work(price::CONTAINER)?;
             let inner = if let FieldType::List(inner) = declared { inner } else { &FieldType::Dyn };
             let mut items = Vec::new();
             let mut more = cursor.enter(b'[', b']')?;
             while more {
-                items.push(item(cursor, inner)?);
+                items.push(item(cursor, inner, budget)?);
                 more = cursor.more(b']')?;
             }
             Ok(Value::List(items.into()))
         }
         Some(b'{') => {
+            budget.work(price::CONTAINER)?;
             let inner = if let FieldType::Map(inner) = declared { inner } else { &FieldType::Dyn };
             let mut entries = Vec::new();
             let mut more = cursor.enter(b'{', b'}')?;
             while more {
                 let key = Key::String(unescape(cursor.key()?).into());
-                entries.push((key, item(cursor, inner)?));
+                budget.work(key.work())?;
+                entries.push((key, item(cursor, inner, budget)?));
                 more = cursor.more(b'}')?;
             }
             Ok(Value::Map(Arc::new(Map::last_wins(entries))))
         }
         _ => {
             let json = cursor.value(0)?;
-            let value = match declared {
-                FieldType::Dyn | FieldType::List(_) | FieldType::Map(_) => None,
-                scalar => convert(json, scalar),
-            };
-            Ok(value.unwrap_or_else(|| free(json)))
+            budget.bytes(json.len(), price::UNESCAPE)?;
+            Ok(scalar(json, declared).unwrap_or_else(|| free(json)))
         }
     }
 }
@@ -250,14 +324,16 @@ mod tests {
             r#"{"\u0061":[1],"a":[2],"x":{"a":[3]}}"#,
             r#"{"a":null}"#,
         ] {
-            let Ok(Value::Map(map)) = field.value(Slot::Json(json)) else { panic!("{json}") };
+            let Ok(Value::Map(map)) = field.value(Slot::Json(json), &mut Budget::new()) else {
+                panic!("{json}")
+            };
             for key in ["a", "b", "c"] {
-                let one = field.member(Slot::Json(json), key).unwrap();
+                let one = field.member(Slot::Json(json), key, &mut Budget::new()).unwrap();
                 assert_eq!(format!("{one:?}"), format!("{:?}", map.get_text(key).cloned()));
             }
         }
-        assert!(field.member(Slot::Json("[]"), "a").is_err());
-        assert!(field.member(Slot::Broken, "a").is_err());
+        assert!(field.member(Slot::Json("[]"), "a", &mut Budget::new()).is_err());
+        assert!(field.member(Slot::Broken, "a", &mut Budget::new()).is_err());
     }
 
     proptest! {

@@ -106,6 +106,13 @@ pub fn check(text: &str, event_type: &EventType) -> Result<CheckedFilter, Filter
     Ok(CheckedFilter { text: text.into(), expression, environment })
 }
 
+/// Bytes of memory that all compiled regular expressions of the process take together, those of equal
+/// text once.
+#[must_use]
+pub fn compiled_bytes() -> usize {
+    functions::pattern::compiled_bytes()
+}
+
 impl CheckedFilter {
     /// The filter as it was written.
     #[must_use]

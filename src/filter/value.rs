@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::event::Timestamp;
 
 use super::error::EvalError;
+use super::limits::price;
 use super::network::Cidr;
 
 /// A value; `'a` is the life of the event it came from.
@@ -121,23 +122,26 @@ pub fn equal(a: &Value<'_>, b: &Value<'_>) -> bool {
 }
 
 /// The same where the work must be bounded, since items may be shared and so be compared more often
-/// than there is memory for them: `may` is asked before each container with the number of its items
-/// and its depth, and where it says no there is no answer.
+/// than there is memory for them: `may` is asked before each text and container with the units of work
+/// that it takes and its depth, and where it says no there is no answer.
 pub(super) fn equal_within(
     (a, b): (&Value<'_>, &Value<'_>),
     depth: usize,
-    may: &mut impl FnMut(usize, usize) -> bool,
+    may: &mut impl FnMut(u64, usize) -> bool,
 ) -> Option<bool> {
     Some(match (a, b) {
         (Value::Null, Value::Null) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
-        (Value::String(a), Value::String(b)) => **a == **b,
-        (Value::Bytes(a), Value::Bytes(b)) => a == b,
+        (Value::String(a), Value::String(b)) => {
+            return equal_bytes((a.as_bytes(), b.as_bytes()), depth, may);
+        }
+        (Value::Bytes(a), Value::Bytes(b)) => return equal_bytes((a, b), depth, may),
         (Value::List(a), Value::List(b)) => {
             if a.len() != b.len() {
                 return Some(false);
             }
-            if !may(a.len(), depth) {
+            // A container counts as one more item: many may be empty.
+            if !may((a.len() as u64 + 1) * price::ITEM, depth) {
                 return None;
             }
             for (a, b) in a.iter().zip(b.iter()) {
@@ -151,10 +155,13 @@ pub(super) fn equal_within(
             if a.len() != b.len() {
                 return Some(false);
             }
-            if !may(a.len(), depth) {
+            if !may((a.len() as u64 + 1) * price::KEY, depth) {
                 return None;
             }
             for (key, value) in a.iter() {
+                if !may(key.work(), depth) {
+                    return None;
+                }
                 match b.get(key) {
                     Some(other) if equal_within((value, other), depth + 1, may)? => {}
                     _ => return Some(false),
@@ -173,6 +180,17 @@ pub(super) fn equal_within(
         (Value::Cidr(a), Value::Cidr(b)) => a == b,
         _ => compare_numbers(a, b).flatten() == Some(Ordering::Equal),
     })
+}
+
+fn equal_bytes(
+    (a, b): (&[u8], &[u8]),
+    depth: usize,
+    may: &mut impl FnMut(u64, usize) -> bool,
+) -> Option<bool> {
+    if a.len() != b.len() {
+        return Some(false);
+    }
+    may(a.len() as u64 * price::COMPARE / 64, depth).then(|| a == b)
 }
 
 /// The order of two values; `None` if one is NaN.
@@ -290,6 +308,14 @@ impl<'a> Key<'a> {
             Key::Int(int) => Value::Int(*int),
             Key::Uint(uint) => Value::Uint(*uint),
             Key::String(text) => Value::String(text.clone()),
+        }
+    }
+
+    /// Units of work that finding the key in a map takes, at most.
+    pub(super) fn work(&self) -> u64 {
+        match self {
+            Key::String(text) => price::KEY + text.len() as u64,
+            _ => price::KEY,
         }
     }
 

@@ -27,28 +27,35 @@ pub(in super::super) fn differs<'a>(arguments: &[Value<'a>], budget: &mut Budget
 fn ordered<'a>(
     operator: &'static str,
     arguments: &[Value<'a>],
+    budget: &mut Budget,
     holds: fn(Ordering) -> bool,
 ) -> Outcome<'a> {
+    if let [Value::String(a), Value::String(b)] = arguments {
+        budget.compare(a.len().min(b.len()))?;
+    }
+    if let [Value::Bytes(a), Value::Bytes(b)] = arguments {
+        budget.compare(a.len().min(b.len()))?;
+    }
     match arguments {
         [a, b] => Ok(Value::Bool(compare(operator, a, b)?.is_some_and(holds))),
         _ => refuse(operator, arguments),
     }
 }
 
-pub(in super::super) fn less<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    ordered("<", arguments, Ordering::is_lt)
+pub(in super::super) fn less<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    ordered("<", arguments, budget, Ordering::is_lt)
 }
 
-pub(in super::super) fn at_most<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    ordered("<=", arguments, Ordering::is_le)
+pub(in super::super) fn at_most<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    ordered("<=", arguments, budget, Ordering::is_le)
 }
 
-pub(in super::super) fn greater<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    ordered(">", arguments, Ordering::is_gt)
+pub(in super::super) fn greater<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    ordered(">", arguments, budget, Ordering::is_gt)
 }
 
-pub(in super::super) fn at_least<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
-    ordered(">=", arguments, Ordering::is_ge)
+pub(in super::super) fn at_least<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    ordered(">=", arguments, budget, Ordering::is_ge)
 }
 
 pub(in super::super) fn not<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {

@@ -6,9 +6,12 @@ use super::super::error::EvalError;
 use super::super::value::{Key, Value, no_overload};
 use super::{Budget, Outcome, refuse};
 
-pub(in super::super) fn size<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn size<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     let size = match arguments {
-        [Value::String(text)] => text.chars().count(),
+        [Value::String(text)] => {
+            budget.compare(text.len())?;
+            text.chars().count()
+        }
         [Value::Bytes(bytes)] => bytes.len(),
         [Value::List(items)] => items.len(),
         [Value::Map(map)] => map.len(),
@@ -20,8 +23,8 @@ pub(in super::super) fn size<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Out
 pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
         [wanted, Value::List(items)] => {
-            budget.search_list(items.len())?;
             for item in items.iter() {
+                budget.search_list(1)?;
                 if budget.equal(item, wanted)? {
                     return Ok(Value::Bool(true));
                 }
@@ -29,8 +32,9 @@ pub(in super::super) fn contained<'a>(arguments: &[Value<'a>], budget: &mut Budg
             Ok(Value::Bool(false))
         }
         [wanted, Value::Map(map)] => {
-            let found = Key::looked_up(wanted).is_some_and(|key| map.get(&key).is_some());
-            Ok(Value::Bool(found))
+            let Some(key) = Key::looked_up(wanted) else { return Ok(Value::Bool(false)) };
+            budget.work(key.work())?;
+            Ok(Value::Bool(map.get(&key).is_some()))
         }
         _ => refuse("in", arguments),
     }
@@ -42,26 +46,37 @@ pub(in super::super) fn index<'a>(arguments: &[Value<'a>], budget: &mut Budget) 
     if matches!(container, Value::Optional(_)) {
         return optional_index(arguments, budget);
     }
-    found(container, key)?.ok_or_else(|| match (container, Key::looked_up(key)) {
+    found(container, key, budget)?.ok_or_else(|| match (container, Key::looked_up(key)) {
         (Value::List(_), Some(Key::Int(index))) => EvalError::NoSuchIndex(index),
         _ => EvalError::no_such_key(&key_text(key)),
     })
 }
 
 /// `container[?key]`
-pub(in super::super) fn optional_index<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn optional_index<'a>(
+    arguments: &[Value<'a>],
+    budget: &mut Budget,
+) -> Outcome<'a> {
     let [container, key] = arguments else { return refuse("[?]", arguments) };
     let found = match container {
         Value::Optional(None) => None,
-        Value::Optional(Some(held)) => found(held, key)?,
-        container => found(container, key)?,
+        Value::Optional(Some(held)) => found(held, key, budget)?,
+        container => found(container, key, budget)?,
     };
     Ok(Value::Optional(found.map(Arc::new)))
 }
 
-fn found<'a>(container: &Value<'a>, key: &Value<'a>) -> Result<Option<Value<'a>>, EvalError> {
+fn found<'a>(
+    container: &Value<'a>,
+    key: &Value<'a>,
+    budget: &mut Budget,
+) -> Result<Option<Value<'a>>, EvalError> {
     match (container, Key::looked_up(key)) {
-        (Value::Map(map), key) => Ok(key.and_then(|key| map.get(&key).cloned())),
+        (Value::Map(_), None) => Ok(None),
+        (Value::Map(map), Some(key)) => {
+            budget.work(key.work())?;
+            Ok(map.get(&key).cloned())
+        }
         (Value::List(items), Some(Key::Int(index))) => {
             Ok(usize::try_from(index).ok().and_then(|at| items.get(at)).cloned())
         }

@@ -11,7 +11,16 @@ use super::{Budget, Outcome, refuse};
 const OUT_OF_INT: EvalError = EvalError::Overflow("int");
 const OUT_OF_UINT: EvalError = EvalError::Overflow("uint");
 
-pub(in super::super) fn int<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+/// Pays for reading a text, which may be long.
+fn read(arguments: &[Value<'_>], budget: &mut Budget) -> Result<(), EvalError> {
+    match arguments {
+        [Value::String(text)] => budget.search(4 * text.len()),
+        _ => Ok(()),
+    }
+}
+
+pub(in super::super) fn int<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Int(match arguments {
         [Value::Int(int)] => *int,
         [Value::Uint(uint)] => i64::try_from(*uint).map_err(|_| OUT_OF_INT)?,
@@ -28,7 +37,8 @@ pub(in super::super) fn int<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outc
     }))
 }
 
-pub(in super::super) fn uint<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn uint<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Uint(match arguments {
         [Value::Uint(uint)] => *uint,
         [Value::Int(int)] => u64::try_from(*int).map_err(|_| OUT_OF_UINT)?,
@@ -46,7 +56,8 @@ fn decimal(text: &str) -> Option<&str> {
     (!text.starts_with('+')).then_some(text)
 }
 
-pub(in super::super) fn double<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn double<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Double(match arguments {
         [Value::Double(double)] => *double,
         [Value::Int(int)] => *int as f64,
@@ -64,6 +75,7 @@ pub(in super::super) fn string<'a>(arguments: &[Value<'a>], budget: &mut Budget)
         [Value::Uint(uint)] => uint.to_string(),
         [Value::Double(double)] => double_text(*double),
         [Value::Bytes(bytes)] => {
+            budget.search(bytes.len())?;
             let invalid = |_| EvalError::Invalid("the bytes are not UTF-8".into());
             std::str::from_utf8(bytes).map_err(invalid)?.to_owned()
         }
@@ -97,7 +109,8 @@ pub(in super::super) fn bytes<'a>(arguments: &[Value<'a>], budget: &mut Budget) 
     }
 }
 
-pub(in super::super) fn bool<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn bool<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Bool(match arguments {
         [Value::Bool(bool)] => *bool,
         [Value::String(text)] => match &**text {
@@ -109,7 +122,8 @@ pub(in super::super) fn bool<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Out
     }))
 }
 
-pub(in super::super) fn timestamp<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn timestamp<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Timestamp(match arguments {
         [Value::Timestamp(time)] => *time,
         [Value::String(text)] => Timestamp::parse(text).ok_or_else(|| {
@@ -122,7 +136,8 @@ pub(in super::super) fn timestamp<'a>(arguments: &[Value<'a>], _: &mut Budget) -
     }))
 }
 
-pub(in super::super) fn duration<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn duration<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
+    read(arguments, budget)?;
     Ok(Value::Duration(match arguments {
         [Value::Duration(span)] => *span,
         [Value::String(text)] => parse_duration(text)

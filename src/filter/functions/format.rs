@@ -33,6 +33,8 @@ pub(in super::super) fn format<'a>(arguments: &[Value<'a>], budget: &mut Budget)
         rest = chars.as_str();
         let value =
             values.next().ok_or_else(|| wrong(format!("there is no value for `%{verb}`")))?;
+        // Numbers with all their digits; what is longer is paid for where it is written.
+        budget.build(precision.min(MAX_FORMAT_PRECISION))?;
         let start = made.len();
         write_clause(&mut made, verb, precision, (value, budget))?;
         budget.build(made.len() - start)?;
@@ -88,10 +90,10 @@ fn write_clause(
             write!(out, "{digits}e{sign}{exponent:0>2}")
         }
         ('b', Value::Bool(bool)) => write!(out, "{}", u8::from(*bool)),
-        ('x', Value::String(text)) => write_hex(out, text.as_bytes(), false),
-        ('X', Value::String(text)) => write_hex(out, text.as_bytes(), true),
-        ('x', Value::Bytes(bytes)) => write_hex(out, bytes, false),
-        ('X', Value::Bytes(bytes)) => write_hex(out, bytes, true),
+        ('x' | 'X', Value::String(text)) => {
+            return write_hex(out, text.as_bytes(), verb == 'X', budget);
+        }
+        ('x' | 'X', Value::Bytes(bytes)) => return write_hex(out, bytes, verb == 'X', budget),
         ('b' | 'o' | 'x' | 'X', number) => {
             let (sign, magnitude) = match number {
                 Value::Int(int) => (if *int < 0 { "-" } else { "" }, int.unsigned_abs()),
@@ -111,8 +113,15 @@ fn write_clause(
     Ok(())
 }
 
-fn write_hex(out: &mut String, bytes: &[u8], upper: bool) -> std::fmt::Result {
-    out.write_str(&if upper { hex::encode_upper(bytes) } else { hex::encode(bytes) })
+fn write_hex(
+    out: &mut String,
+    bytes: &[u8],
+    upper: bool,
+    budget: &mut Budget,
+) -> Result<(), EvalError> {
+    budget.search(12 * bytes.len())?;
+    out.push_str(&if upper { hex::encode_upper(bytes) } else { hex::encode(bytes) });
+    Ok(())
 }
 
 /// Bytes as text; a run of bytes that are no UTF-8 becomes one replacement character.

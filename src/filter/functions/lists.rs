@@ -11,6 +11,7 @@ use super::{Budget, Outcome, refuse};
 pub(in super::super) fn reverse<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
         [Value::String(text)] => {
+            budget.search(4 * text.len())?;
             budget.build(text.len())?;
             let reversed: String = text.chars().rev().collect();
             Ok(Value::String(Text::Shared(reversed.into())))
@@ -86,7 +87,15 @@ pub(in super::super) fn sorted_by<'a>(
     budget: &mut Budget,
 ) -> Result<Vec<Value<'a>>, EvalError> {
     budget.build_list(keyed.len())?;
-    budget.search_list(keyed.len().saturating_mul(16))?;
+    // Each is compared with about as many others as their number has digits in binary.
+    let rounds = 1 + keyed.len().checked_ilog2().unwrap_or(0) as usize;
+    budget.search_list(keyed.len().saturating_mul(2 * rounds))?;
+    let bytes = keyed.iter().map(|(_, key)| match key {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    });
+    budget.compare(bytes.sum::<usize>().saturating_mul(rounds))?;
     let mut error = None;
     if let [(_, only)] = keyed.as_slice() {
         compare("sort", only, only)?;
@@ -139,8 +148,8 @@ fn contains(
     wanted: &Value<'_>,
     budget: &mut Budget,
 ) -> Result<bool, EvalError> {
-    budget.search_list(items.len())?;
     for item in items {
+        budget.search_list(1)?;
         if budget.equal(item, wanted)? {
             return Ok(true);
         }

@@ -3,13 +3,20 @@
 
 use std::sync::Arc;
 
-use regex::bytes::Captures;
-
 use super::super::error::EvalError;
-use super::super::limits::{DYNAMIC_REGEX_ITERATIONS, MAX_DYNAMIC_REGEX_PROGRAM};
+use super::super::limits::{MAX_DYNAMIC_REGEX, MAX_DYNAMIC_REGEX_PROGRAM, price};
 use super::super::value::{Text, Value};
-use super::pattern::Pattern;
+use super::automaton::Use;
+use super::pattern::{Captures, Pattern};
 use super::{Budget, Outcome, refuse};
+
+/// What a function compiles its pattern for.
+pub(in super::super) fn used_for(name: &str) -> Use {
+    match name {
+        "matches" => Use::Test,
+        _ => Use::Capture,
+    }
+}
 
 /// A function of a compiled pattern and the arguments beside it.
 pub(in super::super) type Implementation =
@@ -36,8 +43,17 @@ fn dynamic<'a>(
     let [text, Value::String(pattern), rest @ ..] = arguments else {
         return refuse(name, arguments);
     };
-    budget.iterate(DYNAMIC_REGEX_ITERATIONS)?;
-    let pattern = Pattern::new(pattern, MAX_DYNAMIC_REGEX_PROGRAM)?;
+    if pattern.len() > MAX_DYNAMIC_REGEX {
+        let what = "bytes of a regular expression that is not a constant";
+        return Err(EvalError::Limit(MAX_DYNAMIC_REGEX, what));
+    }
+    let length = pattern.len() as u64;
+    budget.work(price::DYNAMIC_REGEX + length * price::DYNAMIC_REGEX_BYTE)?;
+    let used = match used_for(name) {
+        Use::Test => Use::TestOnce,
+        other => other,
+    };
+    let pattern = Pattern::new(pattern, MAX_DYNAMIC_REGEX_PROGRAM, used)?;
     let others: Vec<_> = std::iter::once(text).chain(rest).cloned().collect();
     run(&pattern, &others, budget)
 }
@@ -67,8 +83,7 @@ fn matches_pattern<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     let [Value::String(text)] = arguments else { return refuse("matches", arguments) };
-    budget.search(text.len())?;
-    Ok(Value::Bool(pattern.is_match(text)))
+    Ok(Value::Bool(pattern.is_match(text, budget)?))
 }
 
 /// Replaces all matches, or the first few; `\1` in the replacement is the first group.
@@ -84,18 +99,21 @@ fn replace_pattern<'a>(
         }
         _ => return refuse("regex.replace", arguments),
     };
-    budget.search(text.len())?;
     let parts = replacement(by, pattern)?;
-    let (mut made, mut after) = (Vec::new(), 0);
-    for captures in pattern.captures(text).take(limit) {
-        let Some(whole) = captures.get(0) else { continue };
-        made.extend_from_slice(&text.as_bytes()[after..whole.start()]);
-        for part in &parts {
-            let bytes = part.of(&captures);
-            budget.build(bytes.len())?;
-            made.extend_from_slice(bytes);
-        }
-        after = whole.end();
+    let (mut made, mut after, mut left) = (Vec::new(), 0, limit);
+    if limit > 0 {
+        pattern.captures(text, budget, |captures, budget| {
+            let Some(whole) = captures.place(0) else { return Ok(false) };
+            made.extend_from_slice(&text.as_bytes()[after..whole.start]);
+            for part in &parts {
+                let bytes = part.of(captures);
+                budget.build(bytes.len())?;
+                made.extend_from_slice(bytes);
+            }
+            after = whole.end;
+            left -= 1;
+            Ok(left > 0)
+        })?;
     }
     made.extend_from_slice(&text.as_bytes()[after..]);
     budget.build(text.len())?;
@@ -110,10 +128,10 @@ enum Part {
 }
 
 impl Part {
-    fn of<'t>(&'t self, captures: &Captures<'t>) -> &'t [u8] {
+    fn of<'t>(&'t self, captures: &Captures<'t, '_>) -> &'t [u8] {
         match self {
             Part::Text(text) => text.as_bytes(),
-            Part::Group(group) => captures.get(*group).map_or(&[], |found| found.as_bytes()),
+            Part::Group(group) => captures.bytes(*group),
         }
     }
 }
@@ -153,11 +171,14 @@ fn extract_pattern<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     let [Value::String(text)] = arguments else { return refuse("regex.extract", arguments) };
-    budget.search(text.len())?;
     let group = only_group(pattern)?;
-    let found = pattern.captures(text).next().and_then(|captures| captures.get(group));
+    let mut found = None;
+    pattern.captures(text, budget, |captures, _| {
+        found = captures.place(group);
+        Ok(false)
+    })?;
     match found {
-        Some(found) => Ok(Value::some(part_of(text, found.range(), budget)?)),
+        Some(found) => Ok(Value::some(part_of(text, found, budget)?)),
         None => Ok(Value::Optional(None)),
     }
 }
@@ -169,15 +190,15 @@ fn extract_all_pattern<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     let [Value::String(text)] = arguments else { return refuse("regex.extractAll", arguments) };
-    budget.search(text.len())?;
     let group = only_group(pattern)?;
     let mut parts = Vec::new();
-    for captures in pattern.captures(text) {
-        if let Some(found) = captures.get(group) {
+    pattern.captures(text, budget, |captures, budget| {
+        if let Some(found) = captures.place(group) {
             budget.build_list(1)?;
-            parts.push(part_of(text, found.range(), budget)?);
+            parts.push(part_of(text, found, budget)?);
         }
-    }
+        Ok(true)
+    })?;
     Ok(Value::List(parts.into()))
 }
 

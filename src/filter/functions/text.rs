@@ -7,23 +7,32 @@ use super::{Budget, Outcome, refuse};
 pub(in super::super) fn contains<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
         [Value::String(text), Value::String(part)] => {
-            budget.search(text.len())?;
+            budget.search(text.len() + part.len())?;
             Ok(Value::Bool(memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()))
         }
         _ => refuse("contains", arguments),
     }
 }
 
-pub(in super::super) fn starts_with<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn starts_with<'a>(
+    arguments: &[Value<'a>],
+    budget: &mut Budget,
+) -> Outcome<'a> {
     match arguments {
-        [Value::String(text), Value::String(start)] => Ok(Value::Bool(text.starts_with(&**start))),
+        [Value::String(text), Value::String(start)] => {
+            budget.compare(start.len())?;
+            Ok(Value::Bool(text.starts_with(&**start)))
+        }
         _ => refuse("startsWith", arguments),
     }
 }
 
-pub(in super::super) fn ends_with<'a>(arguments: &[Value<'a>], _: &mut Budget) -> Outcome<'a> {
+pub(in super::super) fn ends_with<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
-        [Value::String(text), Value::String(end)] => Ok(Value::Bool(text.ends_with(&**end))),
+        [Value::String(text), Value::String(end)] => {
+            budget.compare(end.len())?;
+            Ok(Value::Bool(text.ends_with(&**end)))
+        }
         _ => refuse("endsWith", arguments),
     }
 }
@@ -63,7 +72,7 @@ pub(in super::super) fn index_of<'a>(arguments: &[Value<'a>], budget: &mut Budge
         [Value::String(of), Value::String(part), Value::Int(from)] => (of, part, *from),
         _ => return refuse("indexOf", arguments),
     };
-    budget.search(of.len())?;
+    budget.search(2 * of.len() + part.len())?;
     let start = byte_of(of, from)?;
     let found = of[start..].find(&**part).map(|at| from + count(&of[start..start + at]));
     Ok(Value::Int(found.unwrap_or(-1)))
@@ -79,7 +88,7 @@ pub(in super::super) fn last_index_of<'a>(
         [Value::String(of), Value::String(part), Value::Int(from)] => (of, part, Some(*from)),
         _ => return refuse("lastIndexOf", arguments),
     };
-    budget.search(of.len())?;
+    budget.search(5 * of.len() + part.len())?;
     let end = match from {
         None => of.len(),
         Some(from) => {
@@ -97,7 +106,10 @@ pub(in super::super) fn lower_ascii<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     match arguments {
-        [Value::String(of)] => text(of.to_ascii_lowercase(), budget),
+        [Value::String(of)] => {
+            budget.search(of.len())?;
+            text(of.to_ascii_lowercase(), budget)
+        }
         _ => refuse("lowerAscii", arguments),
     }
 }
@@ -107,7 +119,10 @@ pub(in super::super) fn upper_ascii<'a>(
     budget: &mut Budget,
 ) -> Outcome<'a> {
     match arguments {
-        [Value::String(of)] => text(of.to_ascii_uppercase(), budget),
+        [Value::String(of)] => {
+            budget.search(of.len())?;
+            text(of.to_ascii_uppercase(), budget)
+        }
         _ => refuse("upperAscii", arguments),
     }
 }
@@ -125,7 +140,7 @@ pub(in super::super) fn replace<'a>(arguments: &[Value<'a>], budget: &mut Budget
         }
         _ => return refuse("replace", arguments),
     };
-    budget.search(of.len())?;
+    budget.search(10 * of.len() + part.len())?;
     // What it makes is counted before it is made: the text may grow without end.
     let times = of.matches(&**part).count().min(limit);
     budget.build(of.len().saturating_add(times.saturating_mul(by.len())))?;
@@ -138,7 +153,7 @@ pub(in super::super) fn split<'a>(arguments: &[Value<'a>], budget: &mut Budget) 
         [Value::String(of), Value::String(by), Value::Int(limit)] => (of, by, at_most(*limit)),
         _ => return refuse("split", arguments),
     };
-    budget.search(of.len())?;
+    budget.search(of.len() + by.len())?;
     budget.build(of.len())?;
     let mut parts = Vec::new();
     let mut rest: &str = of;
@@ -151,6 +166,8 @@ pub(in super::super) fn split<'a>(arguments: &[Value<'a>], budget: &mut Budget) 
             let first = rest.chars().next().map_or(0, char::len_utf8);
             rest.split_at_checked(first).filter(|(_, after)| !after.is_empty())
         } else {
+            // The search for a separator prepares by its length.
+            budget.search(by.len())?;
             rest.split_once(&**by)
         };
         budget.build_list(1)?;
@@ -170,6 +187,7 @@ pub(in super::super) fn join<'a>(arguments: &[Value<'a>], budget: &mut Budget) -
     let mut made = String::new();
     for (at, item) in items.iter().enumerate() {
         let Value::String(item) = item else { return refuse("join", arguments) };
+        budget.search_list(1)?;
         let between = if at == 0 { "" } else { between };
         budget.build(between.len() + item.len())?;
         made.push_str(between);
@@ -194,7 +212,10 @@ pub(in super::super) fn substring<'a>(arguments: &[Value<'a>], budget: &mut Budg
 /// Unicode's white space, which does not include the zero-width characters.
 pub(in super::super) fn trim<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
-        [Value::String(of)] => text(of.trim().to_owned(), budget),
+        [Value::String(of)] => {
+            budget.search(4 * of.len())?;
+            text(of.trim().to_owned(), budget)
+        }
         _ => refuse("trim", arguments),
     }
 }
@@ -202,7 +223,10 @@ pub(in super::super) fn trim<'a>(arguments: &[Value<'a>], budget: &mut Budget) -
 /// The text as a literal that reads back as itself.
 pub(in super::super) fn quote<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     match arguments {
-        [Value::String(of)] => text(quoted(of), budget),
+        [Value::String(of)] => {
+            budget.search(4 * of.len())?;
+            text(quoted(of), budget)
+        }
         _ => refuse("strings.quote", arguments),
     }
 }

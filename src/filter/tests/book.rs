@@ -167,9 +167,11 @@ fn with_commas(number: impl TryInto<u64>) -> String {
 #[test]
 fn the_limits_on_the_page_are_those_in_force() {
     const MIB: usize = 1024 * 1024;
-    assert_eq!((MAX_REGEX_PROGRAM, MAX_RESULT, BYTES_PER_ITERATION), (MIB, MIB, 1024));
-    let per_evaluation = MAX_ITERATIONS / DYNAMIC_REGEX_ITERATIONS;
-    assert_eq!(per_evaluation, 10, "the page writes it as a word");
+    assert_eq!((MAX_REGEX_PROGRAM, MAX_COMPILED, MAX_RESULT), (MIB, MIB, MIB));
+    assert_eq!((LARGE_VALUE, MAX_LARGE_VALUE), (16 << 10, MIB), "the page writes both");
+    let work = MAX_WORK / 1_000;
+    assert_eq!((work / 1_000, work % 1_000), (2, 500), "the page writes it");
+    assert_eq!(WORK_PER_LARGE_BYTE, 6, "the page writes it");
     assert_eq!(EVENT_ITEM, EVENT_ITEMS, "the page writes both");
     let (nodes, items) = (with_commas(MAX_NODES), with_commas(MAX_LITERAL_ITEMS));
     let (repeat, cost) = (with_commas(MAX_REGEX_REPEAT), with_commas(MAX_COST));
@@ -187,17 +189,17 @@ fn the_limits_on_the_page_are_those_in_force() {
             format!("| elements of a list or map in the text | {items} |"),
             format!("| `all`, `exists`, … inside each other | {MAX_COMPREHENSION_NESTING} |"),
             format!(
-                "| regular expressions | {MAX_REGEXES} different ones, 1 MiB compiled, repetitions up to {repeat} |"
+                "| regular expressions | {MAX_REGEXES} different ones, 1 MiB compiled together, repetitions up to {repeat} |"
             ),
             format!(
-                "| a pattern that is not a constant | {dynamic} KiB compiled, ten in one evaluation |"
+                "| a pattern that is not a constant | {MAX_DYNAMIC_REGEX} bytes, {dynamic} KiB compiled |"
             ),
             format!(
                 "| estimated cost | {cost} units of CEL's cost model, taking {text} characters for a text of an event, {EVENT_ITEMS} items for a list and {EVENT_ITEM} characters for an item |"
             ),
             format!("| groups inside each other in a regular expression | {MAX_REGEX_NESTING} |"),
             format!(
-                "| one evaluation | {iterations} iterations (or KiB searched, or {ITEMS_PER_ITERATION} items compared), 1 MiB of strings and lists made |"
+                "| one evaluation | {iterations} iterations, 1 MiB of strings and lists made, 2,500,000 units of work |"
             ),
         ]
     );

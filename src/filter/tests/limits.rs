@@ -91,7 +91,7 @@ fn values_that_share_their_parts_are_not_compared_for_ever() {
         (0..40).fold("c == c".to_owned(), |inner, _| format!("cel.bind(c, [c, c], {inner})"));
     assert_eq!(
         super::says(&format!("cel.bind(c, [ev.tls.version], {doubled})"), "{}"),
-        "over the limit of 10000 iterations in one evaluation"
+        "over the limit of 2500000 units of work in one evaluation"
     );
 }
 
@@ -182,12 +182,12 @@ fn one_evaluation_has_a_budget() {
         (
             "[1,2,3,4,5,6,7,8,9,10].all(a, 'x'.matches(ev.ja4_fingerprint))",
             "{}",
-            "over the limit of 10000 iterations in one evaluation",
+            "over the limit of 2500000 units of work in one evaluation",
         ),
         (
             "[1,2,3,4,5].all(a, [1,2,3,4,5].all(b, [1,2,3,4,5].all(c, !ev.tls.version.contains('y'))))",
             big.as_str(),
-            "over the limit of 10000 iterations in one evaluation",
+            "over the limit of 3001708 units of work in one evaluation",
         ),
         (
             doubled.as_str(),
