@@ -30,6 +30,11 @@ pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
 pub const SUBSCRIPTION_MATCHED: &str = "sluicegate_subscription_matched_events_total";
 /// Events whose filter ended in an error; label `subscription`.
 pub const SUBSCRIPTION_ERRORS: &str = "sluicegate_subscription_filter_errors_total";
+/// Units of work that the filters of a subscription took, each about a nanosecond; label
+/// `subscription`.
+pub const SUBSCRIPTION_WORK: &str = "sluicegate_subscription_filter_work_total";
+/// Bytes of the compiled regular expressions of all filters.
+pub const COMPILED_BYTES: &str = "sluicegate_filter_compiled_bytes";
 /// Events accepted for a destination; label `destination`.
 pub const ACCEPTED: &str = "sluicegate_destination_accepted_events_total";
 /// Those that filters turned down; label `destination`.
@@ -148,6 +153,8 @@ fn describe_of_process() {
     describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types since the start");
     describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record since the start");
     describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error since the start");
+    describe_counter!(SUBSCRIPTION_WORK, "work of the subscription's filters, about nanoseconds");
+    describe_gauge!(COMPILED_BYTES, Unit::Bytes, "compiled regular expressions of all filters");
     describe_counter!(RETRIED, "records sent again since the start");
     describe_gauge!(SET_ASIDE, "records that fail by themselves while others are delivered");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");

@@ -3,6 +3,7 @@
 use metrics::{counter, gauge};
 
 use crate::control::{Access, AccessCounts, Scope};
+use crate::filter::compiled_bytes;
 use crate::ingest::KafkaReading;
 use crate::journal::Account;
 use crate::pipeline::{State, Status};
@@ -18,6 +19,7 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
     for (code, count) in &status.refused {
         counter!(telemetry::INGEST_REFUSED, "code" => *code).absolute(*count);
     }
+    gauge!(telemetry::COMPILED_BYTES).set(compiled_bytes() as f64);
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
     counter!(telemetry::JOURNAL_DAMAGED).absolute(status.journal.damaged);
     gauge!(telemetry::JOURNAL_ERROR).set(f64::from(u8::from(status.journal.error.is_some())));
@@ -26,6 +28,7 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
         counter!(telemetry::SUBSCRIPTION_SEEN, &label).absolute(counts.seen);
         counter!(telemetry::SUBSCRIPTION_MATCHED, &label).absolute(counts.matched);
         counter!(telemetry::SUBSCRIPTION_ERRORS, &label).absolute(counts.filter_errors);
+        counter!(telemetry::SUBSCRIPTION_WORK, &label).absolute(counts.filter_work);
     }
     for destination in &status.destinations {
         let id = destination.id.to_string();

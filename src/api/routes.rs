@@ -237,7 +237,11 @@ async fn post(
             }
             test_event(control, &id).await?
         }
-        Place::TryFilter => Answer::ok(try_filter::run(control, &input)?),
+        Place::TryFilter => {
+            let of_try = Arc::clone(control);
+            let workers = control.pipeline().workers();
+            Answer::ok(workers.run(true, move || try_filter::run(&of_try, &input)).await?)
+        }
         Place::Bury => Answer::ok(bury::run(control, &input).await?),
         other => unreached(&other),
     })

@@ -14,6 +14,13 @@ use crate::resources::{ResourceError, Source};
 /// Most events that one request may try a filter on.
 const MAX_EVENTS: usize = 1_000;
 
+/// Most work of one request, in units of about a nanosecond: half a second, which is a hundred of the
+/// longest evaluations. It keeps a thread from all others as long.
+const MAX_WORK: u64 = 500_000_000;
+
+/// Work of reading an event besides its filter's, for each of its bytes.
+const WORK_PER_BYTE: u64 = 5;
+
 /// Most examples of matching events that are shown.
 const MAX_SHOWN: usize = 3;
 
@@ -97,7 +104,13 @@ fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
     let mut terms: Vec<Term<'_>> = Vec::new();
     // A filter may have a thousand terms, too many to look through for each term of each event.
     let mut places: HashMap<&str, usize> = HashMap::new();
+    let (mut work, mut tried) = (0u64, 0);
     for (index, text) in events.iter().enumerate() {
+        if work + trial.counts().filter_work > MAX_WORK {
+            break;
+        }
+        tried = index + 1;
+        work += text.len() as u64 * WORK_PER_BYTE;
         let read = match trial.read(text) {
             Ok(read) => read,
             Err(error) => {
@@ -113,7 +126,8 @@ fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
         if trial.matches(&read).is_some() && examples.len() < MAX_SHOWN {
             examples.push(serde_json::from_str::<Value>(text).unwrap_or(Value::Null));
         }
-        if let Some(decision) = trial.explain(&read.0) {
+        if let Some((decision, took)) = trial.explain(&read.0) {
+            work += took;
             for found in decision.terms {
                 let at = *places.entry(found.text).or_insert(terms.len());
                 if at == terms.len() {
@@ -138,6 +152,7 @@ fn count(trial: &Trial, events: &[Arc<str>]) -> Value {
     let counts = trial.counts();
     json!({
         "seen": counts.seen,
+        "untried": events.len() - tried,
         "matched": counts.matched,
         "errors": counts.filter_errors,
         "last_error": counts.last_filter_error,

@@ -157,7 +157,8 @@ impl Eval {
             match event.and_then(|text| trial.read(text).map_err(|error| error.to_string())) {
                 Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,
                 Ok(event) => {
-                    let explained = trial.explain(&event.0).map(|it| explain(&it, self.output));
+                    let explained =
+                        trial.explain(&event.0).map(|(it, _)| explain(&it, self.output));
                     let body = trial.matches(&event);
                     if self.output == OutputFormat::Json {
                         let body = body.map(|body| String::from_utf8_lossy(&body).into_owned());

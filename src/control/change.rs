@@ -20,7 +20,7 @@ use super::{Asked, Control, Outbox};
 use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
 use crate::pipeline::{CannotOpen, NotTaken, PublishError, send_test_event};
-use crate::resources::Resources;
+use crate::resources::{Resources, Source};
 use crate::sinks::{Ack, Secret};
 use crate::store::{Change, Store, StoreError};
 
@@ -64,6 +64,11 @@ pub(super) fn new_object(
     Ok((object, token))
 }
 
+/// The sources that a request lists.
+fn sources_of(input: &Map<String, Value>) -> Vec<Value> {
+    input.get("sources").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
 pub(super) fn no_source(event_type: &str) -> Refusal {
     Refusal {
         class: Class::NotFound,
@@ -88,7 +93,8 @@ impl Control {
             self.verify(&input, None).await?;
         }
         let caller = asked.caller.clone();
-        self.change(asked, move |world| {
+        let ready = self.compile(sources_of(&input)).await;
+        self.change(asked, ready, move |world| {
             let (object, token) = new_object(world, kind, &input, &caller)?;
             let token = token.map(|token| token.expose().to_owned());
             Ok(Plan { verb: Verb::Created, object, with_it: Vec::new(), token })
@@ -110,7 +116,8 @@ impl Control {
         if kind == Kind::EventDestination {
             self.verify(&input, Some(&id)).await?;
         }
-        self.change_body(kind, id, asked, move |world, before| {
+        let ready = self.compile(sources_of(&input)).await;
+        self.change_body((kind, id), asked, ready, move |world, before| {
             request::update(before, &input, world.plain_http())
         })
         .await
@@ -127,7 +134,7 @@ impl Control {
         field: &'static str,
         asked: Asked,
     ) -> Result<(), Refusal> {
-        self.change_body(kind, id, asked, move |_, before| {
+        self.change_body((kind, id), asked, Vec::new(), move |_, before| {
             let mut body = before.body.clone();
             body.insert(field.to_owned(), Value::Null);
             Ok(body)
@@ -144,9 +151,10 @@ impl Control {
         self: &Arc<Self>,
         id: String,
         asked: Asked,
+        ready: Vec<Source>,
         change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
-        self.change_body(Kind::EventSubscription, id, asked, |_, before| {
+        self.change_body((Kind::EventSubscription, id), asked, ready, |_, before| {
             let mut body = before.body.clone();
             let sources = body.entry("sources").or_insert_with(|| json!([]));
             if let Value::Array(sources) = sources {
@@ -170,7 +178,8 @@ impl Control {
         let source = request::source(&Value::Object(input))?;
         let event_type = source["type"].as_str().unwrap_or_default().to_owned();
         let base = asked.base.clone();
-        self.change_sources(subscription.to_owned(), asked, move |sources| {
+        let ready = self.compile(vec![source.clone()]).await;
+        self.change_sources(subscription.to_owned(), asked, ready, move |sources| {
             sources.push(source);
             Ok(())
         })
@@ -190,7 +199,8 @@ impl Control {
         asked: Asked,
     ) -> Result<Value, Refusal> {
         let (base, wanted) = (asked.base.clone(), event_type.clone());
-        self.change_sources(subscription.to_owned(), asked, move |sources| {
+        let ready = self.compile(self.sources_after(subscription, &event_type, &input)).await;
+        self.change_sources(subscription.to_owned(), asked, ready, move |sources| {
             let source = sources.iter_mut().find(|source| source["type"] == *wanted);
             let source = source.ok_or_else(|| no_source(&wanted))?;
             let mut merged = source.as_object().cloned().unwrap_or_default();
@@ -215,7 +225,7 @@ impl Control {
         event_type: String,
         asked: Asked,
     ) -> Result<(), Refusal> {
-        self.change_sources(subscription.to_owned(), asked, move |sources| {
+        self.change_sources(subscription.to_owned(), asked, Vec::new(), move |sources| {
             let at = sources.iter().position(|source| source["type"] == *event_type);
             sources.remove(at.ok_or_else(|| no_source(&event_type))?);
             Ok(())
@@ -234,7 +244,7 @@ impl Control {
         id: String,
         asked: Asked,
     ) -> Result<(), Refusal> {
-        self.change(asked, move |world| {
+        self.change(asked, Vec::new(), move |world| {
             let object = world.get(kind, &id).ok_or_else(Refusal::not_found)?;
             rules::by_api(object)?;
             let with_it = rules::removed_with(world, object)?;
@@ -248,12 +258,12 @@ impl Control {
 
     async fn change_body(
         self: &Arc<Self>,
-        kind: Kind,
-        id: String,
+        (kind, id): (Kind, String),
         asked: Asked,
+        ready: Vec<Source>,
         change: impl FnOnce(&World, &Object) -> Result<Map<String, Value>, Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
-        self.change(asked, move |world| {
+        self.change(asked, ready, move |world| {
             let before = world.get(kind, &id).ok_or_else(Refusal::not_found)?;
             rules::by_api(before)?;
             let object = Object { body: change(world, before)?, ..(**before).clone() };
@@ -263,26 +273,56 @@ impl Control {
         .await
     }
 
+    /// Compiles sources before a change has its turn, on a thread for long work.
+    async fn compile(&self, sources: Vec<Value>) -> Vec<Source> {
+        if sources.is_empty() {
+            return Vec::new();
+        }
+        let world = self.world();
+        self.pipeline.workers().run(true, move || world.compile(&sources)).await
+    }
+
+    /// The source of a subscription as a request would have it, for [`Control::compile`]; none if there is
+    /// no such source.
+    fn sources_after(
+        &self,
+        subscription: &str,
+        event_type: &str,
+        input: &Map<String, Value>,
+    ) -> Vec<Value> {
+        let world = self.world();
+        let object = world.get(Kind::EventSubscription, subscription);
+        let sources = object.and_then(|object| object.body.get("sources")?.as_array());
+        let source = sources.into_iter().flatten().find(|source| source["type"] == *event_type);
+        let Some(Value::Object(source)) = source else { return Vec::new() };
+        let mut merged = source.clone();
+        merged.extend(input.iter().map(|(name, value)| (name.clone(), value.clone())));
+        vec![Value::Object(merged)]
+    }
+
     /// Makes one change in a task of its own, so that it is made whole whatever becomes of the
     /// request that asked for it.
     async fn change(
         self: &Arc<Self>,
         asked: Asked,
+        ready: Vec<Source>,
         plan: impl FnOnce(&World) -> Result<Plan, Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
         let control = Arc::clone(self);
-        let made = tokio::spawn(async move { control.make(asked, plan).await });
+        let made = tokio::spawn(async move { control.make(asked, ready, plan).await });
         made.await.map_err(|failure| unavailable(format!("the change failed: {failure}")))?
     }
 
     async fn make(
         &self,
         asked: Asked,
+        ready: Vec<Source>,
         plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
     ) -> Result<Map<String, Value>, Refusal> {
         let mut turn = self.changing.lock().await;
         // A copy, whose parts are shared: readers go on with the old world until this one is in force.
         let mut world = (*self.world()).clone();
+        world.ready_with(ready);
         let Plan { verb, object, with_it, token } = plan(&world)?;
         let mut answer = object.answer(&asked.base);
         let gone = |object: &Object| Change::Delete {
@@ -311,6 +351,7 @@ impl Control {
             changes.push(Change::Put(row_of(&object)));
             world.put(object)?;
         }
+        world.ready_with(Vec::new());
         self.save_and_apply(world, (changes, events), kind).await?;
         // Before the answer, so that whoever has the answer finds the event on its way. If it has to wait,
         // the change holds all the same.

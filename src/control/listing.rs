@@ -9,6 +9,16 @@ use super::refusal::Refusal;
 use crate::event::Timestamp;
 use crate::filter::{self, Environment, Expression, Key, Type};
 
+/// Most work of the filter of one request, in units of about a nanosecond: a second, in which an ordinary
+/// filter goes through all resources that there can be.
+pub(super) const MAX_WORK: u64 = 1_000_000_000;
+
+/// Work of making a resource's values, besides that of the filter.
+const WORK_PER_RESOURCE: u64 = 20_000;
+
+/// After so much work of a list others have their turn: 10 ms.
+pub(super) const SLICE: u64 = 10_000_000;
+
 /// The filter of a list: CEL on one resource, the variable `obj`, at a time.
 pub(super) struct ListFilter {
     expression: Expression,
@@ -33,13 +43,22 @@ impl ListFilter {
         Ok(ListFilter { expression, now: Timestamp::now() })
     }
 
-    /// Whether a resource, as answers show it, fits. One that the filter fails on does not.
-    pub(super) fn fits(&self, answer: &Value) -> bool {
+    /// Whether a resource, as answers show it, fits. One that the filter fails on does not. `work` is what
+    /// all resources of one request may take together.
+    ///
+    /// # Errors
+    /// When that is used up.
+    pub(super) fn fits(&self, answer: &Value, work: &mut u64) -> Result<bool, Refusal> {
         let bindings = BTreeMap::from([
             ("obj".to_owned(), value_of(answer)),
             ("time.now".to_owned(), filter::Value::Timestamp(self.now)),
         ]);
-        matches!(self.expression.evaluate(&bindings), Ok(filter::Value::Bool(true)))
+        let (value, took) = self.expression.counted(&bindings);
+        *work = work.checked_sub(took + WORK_PER_RESOURCE).ok_or_else(|| {
+            let message = "the filter takes too long on this list: make it simpler";
+            Refusal::invalid("ERR_SLUICEGATE_1307", message)
+        })?;
+        Ok(matches!(value, Ok(filter::Value::Bool(true))))
     }
 }
 
@@ -95,12 +114,18 @@ mod tests {
             (r#"obj.missing == "x""#, false),
             ("obj.n", false),
         ] {
-            assert_eq!(ListFilter::new(text).unwrap().fits(&policy), fits, "{text}");
+            let found = ListFilter::new(text).unwrap().fits(&policy, &mut MAX_WORK.clone());
+            assert_eq!(found, Ok(fits), "{text}");
         }
         // As the body of a request or a row of the store is read.
         let numbers = serde_json::from_str(r#"{"small": 1.38e-23, "large": 18446744073709551615}"#);
         let filter = ListFilter::new("obj.small == 1.38e-23 && obj.large == 18446744073709551615u");
-        assert!(filter.unwrap().fits(&numbers.unwrap()));
+        assert_eq!(
+            filter.as_ref().unwrap().fits(&numbers.unwrap(), &mut MAX_WORK.clone()),
+            Ok(true)
+        );
+        let refused = filter.unwrap().fits(&json!({}), &mut 1_000);
+        assert_eq!(refused.unwrap_err().code, Some("ERR_SLUICEGATE_1307"));
         for text in ["", "obj.", "object.x == 1", r#""text""#, "obj.x == "] {
             assert_eq!(ListFilter::new(text).err().unwrap().code, Some("ERR_NGROK_250"), "{text}");
         }

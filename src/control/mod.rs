@@ -254,7 +254,7 @@ impl Control {
     /// and filters.
     ///
     /// # Errors
-    /// When the filter does not compile, or `before_id` is no id of this kind.
+    /// When the filter does not compile or takes too long, or `before_id` is no id of this kind.
     pub async fn list(
         &self,
         (kind, show): (Kind, Show<'_>),
@@ -270,12 +270,19 @@ impl Control {
         let mut items: Vec<Value> = Vec::new();
         let mut more = false;
         let mut last = None;
+        let (mut work, mut slice_ends) = (listing::MAX_WORK, listing::MAX_WORK - listing::SLICE);
         for object in world.newest_first(kind) {
+            if work < slice_ends {
+                slice_ends = work.saturating_sub(listing::SLICE);
+                tokio::task::yield_now().await;
+            }
             if before.is_some_and(|before| object.place() >= before) {
                 continue;
             }
             let answer = Value::Object(show(object.answer(base)));
-            if filter.as_ref().is_some_and(|filter| !filter.fits(&answer)) {
+            if let Some(filter) = &filter
+                && !filter.fits(&answer, &mut work)?
+            {
                 continue;
             }
             if items.len() == asked.limit {

@@ -3,7 +3,7 @@
 //!
 //! A world is never changed: a change makes another, which shares all that stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use super::targets;
 use crate::event::{Catalog, Timestamp};
 use crate::filter::CheckedFilter;
 use crate::resources::{
-    BatchSettings, Destination, Overflow, ResourceId, Resources, Source, Subscription,
+    BatchSettings, Destination, MAX_COMPILED_BY_API, Overflow, ResourceError, ResourceId,
+    Resources, Source, Subscription,
 };
 use crate::sinks::{DEFAULT_TIMEOUT, PlainHttpHosts};
 use crate::store::Row;
@@ -34,6 +35,8 @@ pub(super) struct World {
     destinations: Arc<BTreeMap<String, Arc<Destination>>>,
     /// Those that have both sources and destinations.
     subscriptions: Arc<BTreeMap<String, Arc<Subscription>>>,
+    /// Sources of the change that is being made, compiled before it had its turn.
+    ready: Vec<Source>,
     access: Arc<Access>,
 }
 
@@ -50,6 +53,7 @@ impl World {
             file: Arc::new(file.clone()),
             destinations: Arc::default(),
             subscriptions: Arc::default(),
+            ready: Vec::new(),
             access: Arc::default(),
         };
         for destination in file.destinations() {
@@ -162,7 +166,22 @@ impl World {
     pub(super) fn put(&mut self, object: Object) -> Result<(), Refusal> {
         let kind = object.kind;
         self.place_in(object)?;
+        if kind == Kind::EventSubscription {
+            self.check_compiled()?;
+        }
         self.changed(kind);
+        Ok(())
+    }
+
+    /// Refuses more compiled regular expressions than all users together may have. Not asked at a
+    /// start, so that what was taken once stays.
+    fn check_compiled(&self) -> Result<(), Refusal> {
+        let all = self.subscriptions.values().flat_map(|subscription| subscription.compiled());
+        let compiled: HashMap<usize, usize> = all.collect();
+        if compiled.values().sum::<usize>() > MAX_COMPILED_BY_API {
+            let of = "all subscriptions of this API";
+            return Err(ResourceError::Compiled { of, max: MAX_COMPILED_BY_API }.into());
+        }
         Ok(())
     }
 
@@ -186,7 +205,10 @@ impl World {
             }
             Kind::EventSubscription => {
                 let subscriptions = Arc::make_mut(&mut self.subscriptions);
-                match subscription_of(&object, &self.file.catalog)? {
+                let before = subscriptions.get(&object.id);
+                let before = before.iter().flat_map(|it| &it.sources);
+                let known: Vec<&Source> = self.ready.iter().chain(before).collect();
+                match subscription_of(&object, &self.file.catalog, &known)? {
                     Some(subscription) => {
                         subscriptions.insert(object.id.clone(), Arc::new(subscription));
                     }
@@ -209,6 +231,19 @@ impl World {
             _ => {}
         }
         self.changed(kind);
+    }
+
+    /// Compiles the sources that a request lists, for [`World::ready_with`]; what is wrong with one is
+    /// told when it is its turn. To be called without holding up anybody: it takes milliseconds a source.
+    pub(super) fn compile(&self, sources: &[Value]) -> Vec<Source> {
+        // More than any subscription can have are refused by their number.
+        let sources = sources.iter().take(self.catalog().iter().count());
+        sources.filter_map(|source| source_of(source, self.catalog(), &[]).ok()).collect()
+    }
+
+    /// Takes sources that need not be compiled any more.
+    pub(super) fn ready_with(&mut self, sources: Vec<Source>) {
+        self.ready = sources;
     }
 
     fn changed(&mut self, kind: Kind) {
@@ -279,17 +314,39 @@ fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, R
     })
 }
 
-/// The subscription as dispatch takes it; none while it lacks sources or destinations.
-fn subscription_of(object: &Object, catalog: &Catalog) -> Result<Option<Subscription>, Refusal> {
+/// Compiles a source of a subscription, or takes a known one that is equal.
+fn source_of(
+    source: &Value,
+    catalog: &Catalog,
+    known: &[&Source],
+) -> Result<Source, Vec<ResourceError>> {
+    let texts = |list: &Vec<Value>| {
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let fields = source["fields"].as_array().map(texts);
+    let event_type = source["type"].as_str().unwrap_or_default();
+    let filter = source["filter"].as_str();
+    let equal = |known: &&&Source| {
+        catalog.get(event_type).is_some_and(|it| Arc::ptr_eq(it, &known.event_type))
+            && known.filter.as_ref().map(CheckedFilter::text) == filter
+            && known.fields == fields
+    };
+    match known.iter().find(equal) {
+        Some(known) => Ok(Source::clone(known)),
+        None => Source::new(catalog, event_type, filter, fields),
+    }
+}
+
+/// The subscription as dispatch takes it; none while it lacks sources or destinations. Sources that are
+/// known are not compiled anew.
+fn subscription_of(
+    object: &Object,
+    catalog: &Catalog,
+    known: &[&Source],
+) -> Result<Option<Subscription>, Refusal> {
     let mut sources = Vec::new();
     for source in object.body.get("sources").and_then(Value::as_array).into_iter().flatten() {
-        let texts = |list: &Vec<Value>| {
-            list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let fields = source["fields"].as_array().map(texts);
-        let event_type = source["type"].as_str().unwrap_or_default();
-        let source = Source::new(catalog, event_type, source["filter"].as_str(), fields);
-        sources.push(source.map_err(|errors| {
+        sources.push(source_of(source, catalog, known).map_err(|errors| {
             let all: Vec<Refusal> = errors.into_iter().map(Refusal::from).collect();
             let message = all.iter().map(|it| it.message.as_str()).collect::<Vec<_>>().join("\n");
             let code = all.first().and_then(|it| it.code).unwrap_or("ERR_NGROK_5140");

@@ -147,6 +147,12 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Keep to the range that the message names.",
     ),
     entry(
+        "ERR_SLUICEGATE_1207",
+        "the compiled regular expressions of a subscription, or of all that the API made, take too much memory",
+        "Shorten what grows: wide repetitions such as `{1,500}`, and Unicode classes such as `\\pL`. Equal \
+         patterns are kept once.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1301",
         "what is made through the API cannot be kept or read now",
         "Look at the disk of `data_dir` and at the master key; the message says which. Nothing has \
@@ -178,6 +184,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "the test event was not delivered",
         "The message holds the service's own answer. Correct the target or its permissions, and try \
          again.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1307",
+        "the filter of a list takes too long on all of it",
+        "Make it simpler: compare fields first, and leave out loops and long regular expressions.",
     ),
     entry(
         "ERR_SLUICEGATE_1311",

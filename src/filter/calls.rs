@@ -182,6 +182,9 @@ impl<'x> Checker<'x> {
         arguments: &[Expr],
     ) -> Typed {
         let name = &*callee.name;
+        if self.is_full() {
+            return (Node::Fails(EvalError::UnknownName(name.into())), Type::Dyn);
+        }
         let known_otherwise = function(name).and_then(|functions| functions.first());
         let mistake = if let Some(function) = known_otherwise {
             Mistake::new(callee.name_span, format!("`{name}` is not called this way")).help(

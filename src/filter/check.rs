@@ -48,9 +48,10 @@ impl<'x> Checker<'x> {
         }
     }
 
-    /// The fields that were read, and the mistakes that were found.
-    pub fn finish(self) -> (Vec<Field>, Vec<Mistake>) {
-        (self.fields, self.mistakes)
+    /// The fields that were read, the regular expressions, and the mistakes that were found.
+    pub fn finish(self) -> (Vec<Field>, Vec<Arc<Pattern>>, Vec<Mistake>) {
+        let patterns = self.patterns.into_iter().map(|(.., pattern)| pattern).collect();
+        (self.fields, patterns, self.mistakes)
     }
 
     /// Checks a whole expression, of which a group of fields can be no value.
@@ -76,9 +77,14 @@ impl<'x> Checker<'x> {
         self.refuse(mistake, EvalError::UnknownName(name.into()))
     }
 
+    /// Whether there are so many mistakes that no more are reported: then none needs to be described.
+    pub(super) fn is_full(&self) -> bool {
+        self.mistakes.len() >= MAX_MISTAKES
+    }
+
     /// Records a mistake; unchecked, the error comes when the expression runs.
     pub(super) fn refuse(&mut self, mistake: Mistake, error: EvalError) -> Typed {
-        if self.env.is_checked() && self.mistakes.len() < MAX_MISTAKES {
+        if self.env.is_checked() && !self.is_full() {
             self.mistakes.push(mistake);
         }
         (Node::Fails(error), Type::Dyn)

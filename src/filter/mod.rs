@@ -120,6 +120,12 @@ impl CheckedFilter {
         &self.text
     }
 
+    /// The memory of its compiled regular expressions: for each a number, which equal ones of other
+    /// filters have too since they are one, and bytes.
+    pub fn compiled(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.expression.patterns.iter().map(|it| (Arc::as_ptr(it).addr(), it.bytes()))
+    }
+
     /// The same filter in one spelling: without comments and needless brackets, and with the same
     /// spaces and quotes everywhere. It is for comparing and showing.
     #[must_use]

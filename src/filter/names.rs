@@ -106,6 +106,9 @@ impl Checker<'_> {
                 return Ok((typed, &steps[taken..]));
             }
         }
+        if self.is_full() {
+            return Err((Node::Fails(EvalError::UnknownName(name.into())), Type::Dyn));
+        }
         let mut mistake = Mistake::new(operand.span, format!("unknown variable `{name}`"));
         let path: Vec<&str> =
             std::iter::once(name).chain(steps.iter().map(|step| step.field)).collect();
@@ -260,6 +263,9 @@ impl Checker<'_> {
         parent: &str,
         (steps, at): (&[Step<'_>], usize),
     ) -> Typed {
+        if self.is_full() {
+            return (Node::Fails(EvalError::UnknownName("ev".into())), Type::Dyn);
+        }
         let whole: Vec<&str> = steps.iter().map(|step| step.field).collect();
         let whole = whole.join(".");
         let shown = self.shown_path(root, &whole);

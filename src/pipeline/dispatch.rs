@@ -57,7 +57,27 @@ struct Tally {
     matched: u64,
     turned_down: u64,
     errors: u64,
+    /// Units of work that its filter took.
+    work: u64,
     last_error: Option<EvalError>,
+}
+
+/// Work beside the filter that a route takes for an event, in units of about a nanosecond.
+const WORK_PER_ROUTE: u64 = 50;
+
+/// Work that a match takes, and again as much as its record has bytes.
+const WORK_PER_RECORD: u64 = 300;
+
+/// The dispatch of a body that has begun.
+#[derive(Debug, Default)]
+pub(super) struct Dispatching {
+    entries: Vec<Entry>,
+    /// By event type, a tally for each route.
+    tallies: HashMap<String, Vec<Tally>>,
+    /// Routes that the present event has met already.
+    met: usize,
+    /// Where a record is written before it is copied to its own place.
+    body: Vec<u8>,
 }
 
 impl Dispatcher {
@@ -112,50 +132,79 @@ impl Dispatcher {
         events: &[(Event<'_>, Slots<'_>)],
         held: &Held,
     ) -> Result<Dispatched, OverBudget> {
-        let mut entries = Vec::new();
-        let mut tallies: HashMap<&str, Vec<Tally>> = HashMap::new();
-        let mut slots = Slots::new();
-        let mut body = Vec::new();
-        for (event, of_object) in events {
-            let Some((name, of_type)) = self.routes.get_key_value(&*event.event_type) else {
-                continue;
-            };
-            slots.clear();
-            slots.extend_from_slice(of_object);
-            of_type.plan.extract_envelope(event, &mut slots);
-            let tallies = tallies
-                .entry(name)
-                .or_insert_with(|| of_type.routes.iter().map(|_| Tally::default()).collect());
-            for (route, tally) in of_type.routes.iter().zip(tallies) {
-                tally.seen += 1;
-                let matches = route.filter.as_ref().map_or(Ok(true), |it| it.matches(&slots));
-                match matches {
-                    Ok(false) => tally.turned_down += 1,
-                    Ok(true) => {
-                        tally.matched += 1;
-                        body.clear();
-                        route.projection.write(event, &slots, &mut body);
-                        held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
-                        entries.push(route.entry(event, &body));
-                    }
-                    Err(error) => {
-                        tally.turned_down += 1;
-                        tally.errors += 1;
-                        tally.last_error = Some(error);
-                    }
+        let mut begun = Dispatching::default();
+        for event in events {
+            let mut work = u64::MAX;
+            self.dispatch_some(event, &mut begun, &mut work, held)?;
+        }
+        Ok(self.finish(begun))
+    }
+
+    /// Matches one event against the subscriptions that it has not met yet, until `work` is used up, in
+    /// units of about a nanosecond. Tells whether it has met all; if not, it is to come again.
+    ///
+    /// # Errors
+    /// When the records take more memory than their body may hold.
+    pub(super) fn dispatch_some(
+        &self,
+        (event, of_object): &(Event<'_>, Slots<'_>),
+        begun: &mut Dispatching,
+        work: &mut u64,
+        held: &Held,
+    ) -> Result<bool, OverBudget> {
+        let Some((name, of_type)) = self.routes.get_key_value(&*event.event_type) else {
+            return Ok(true);
+        };
+        if !begun.tallies.contains_key(name) {
+            let tallies = of_type.routes.iter().map(|_| Tally::default()).collect();
+            begun.tallies.insert(name.clone(), tallies);
+        }
+        let Some(tallies) = begun.tallies.get_mut(name) else { return Ok(true) };
+        let mut slots = of_object.clone();
+        of_type.plan.extract_envelope(event, &mut slots);
+        for (at, route) in of_type.routes.iter().enumerate().skip(begun.met) {
+            if *work == 0 {
+                begun.met = at;
+                return Ok(false);
+            }
+            let tally = &mut tallies[at];
+            tally.seen += 1;
+            let (matches, took) =
+                route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(&slots));
+            tally.work += took;
+            *work = work.saturating_sub(took + WORK_PER_ROUTE);
+            match matches {
+                Ok(false) => tally.turned_down += 1,
+                Ok(true) => {
+                    tally.matched += 1;
+                    begun.body.clear();
+                    route.projection.write(event, &slots, &mut begun.body);
+                    *work = work.saturating_sub(begun.body.len() as u64 + WORK_PER_RECORD);
+                    held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * begun.body.len())?;
+                    begun.entries.push(route.entry(event, &begun.body));
+                }
+                Err(error) => {
+                    tally.turned_down += 1;
+                    tally.errors += 1;
+                    tally.last_error = Some(error);
                 }
             }
         }
+        begun.met = 0;
+        Ok(true)
+    }
+
+    /// What came of all events that were dispatched.
+    pub(super) fn finish(&self, begun: Dispatching) -> Dispatched {
         let mut offers = Vec::new();
-        for (name, tallies) in &tallies {
-            offers.extend(self.routes[*name].offers(tallies));
+        let mut counted = Vec::new();
+        for (name, tallies) in begun.tallies {
+            let Some(of_type) = self.routes.get(&name) else { continue };
+            offers.extend(of_type.offers(&tallies));
+            let stats = of_type.routes.iter().map(|route| Arc::clone(&route.stats));
+            counted.extend(stats.zip(tallies));
         }
-        let tallies = tallies
-            .into_iter()
-            .flat_map(|(name, tallies)| self.routes[name].routes.iter().zip(tallies))
-            .map(|(route, tally)| (Arc::clone(&route.stats), tally))
-            .collect();
-        Ok(Dispatched { entries, offers, tallies })
+        Dispatched { entries: begun.entries, offers, tallies: counted }
     }
 }
 
@@ -208,11 +257,16 @@ impl Dispatched {
         (std::mem::take(&mut self.entries), std::mem::take(&mut self.offers))
     }
 
+    /// How many routes have something to count.
+    pub(super) fn counters(&self) -> usize {
+        self.tallies.len()
+    }
+
     /// Counts what was seen and matched. To be called when the journal has taken the entries; a
     /// refused body counts nowhere, since its sender comes again.
     pub fn count(self) {
         for (stats, tally) in self.tallies {
-            stats.add(tally.seen, tally.matched, tally.errors);
+            stats.add(tally.seen, tally.matched, (tally.errors, tally.work));
             if let Some(error) = tally.last_error {
                 stats.set_last_error(error.to_string());
             }

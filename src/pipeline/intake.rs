@@ -5,19 +5,16 @@
 //! comes through here, audit events too. It does not know how bytes came in, nor how anybody is
 //! answered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::Pipeline;
-use super::dispatch::{Dispatched, Dispatcher};
+use super::dispatch::Dispatcher;
+use super::examination::{Examination, Examined, Sender};
 use super::in_force::Snapshot;
-use super::recent::Recent;
-use crate::budget::{Budget, Held, OverBudget};
-use crate::event::{
-    Acl, Event, Framed, Framing, Place, Rejection, Slot, Slots, Timestamp, TooMany, read_event,
-};
+use crate::budget::OverBudget;
+use crate::event::{Framed, Framing, Rejection, TooMany};
 use crate::journal::{AppendError, Full, Settlement};
 
 /// How often a body is dispatched anew because the subscriptions changed meanwhile. A change takes
@@ -32,47 +29,12 @@ const SHORT_BYTES: usize = 64 << 10;
 /// microsecond.
 const SHORT_EVALUATIONS: usize = 2_000;
 
-/// Unknown event types of one body for which a similar one is looked for. It takes longer than to
-/// check a good event, and who has more than this wrong needs no more hints.
-const MAX_HINTS: usize = 8;
+/// Work of a slice on the thread that took the body in, in units of about a nanosecond: few filters may
+/// take long too.
+const SHORT_SLICE: u64 = 2_000_000;
 
-/// Most characters of an unknown event type that its sender is shown.
-const SHOWN_TYPE: usize = 128;
-
-/// What a checked event takes beside its text and the contents of its slots.
-const EVENT_BYTES: usize = size_of::<(Event<'_>, Slots<'_>)>();
-
-/// Whose events they are, and what these may be.
-#[derive(Debug)]
-pub struct Sender {
-    /// Largest event, in bytes.
-    max_event: usize,
-    /// What may be sent; anything if there are no rules.
-    acl: Option<Acl>,
-    /// Whether the events count as taken in. Those of the daemon's own making do not.
-    is_counted: bool,
-    /// What the body and all that is made of it hold.
-    held: Arc<Held>,
-}
-
-impl Sender {
-    /// A sender at an entrance: events of at most `max_event` bytes, and only what the rules allow.
-    #[must_use]
-    pub fn new(max_event: usize, acl: Option<Acl>) -> Sender {
-        Sender { max_event, acl, is_counted: true, held: Arc::new(Budget::unbounded().hold()) }
-    }
-
-    /// The same, where what is made of its body counts as held, besides what does already.
-    #[must_use]
-    pub fn within(self, held: Arc<Held>) -> Sender {
-        Sender { held, ..self }
-    }
-
-    /// The daemon itself.
-    pub(super) fn own() -> Sender {
-        Sender { is_counted: false, ..Sender::new(usize::MAX, None) }
-    }
-}
+/// Work of a slice on a thread for long work: 10 ms.
+const SLICE: u64 = 10_000_000;
 
 /// What became of a body that was taken.
 #[derive(Debug)]
@@ -133,7 +95,8 @@ impl Pipeline {
             let (entries, offers) = dispatched.take_records();
             match self.journal.append(generation, entries, offers).await {
                 Ok(settlement) => {
-                    dispatched.count();
+                    let is_long = dispatched.counters() > SHORT_EVALUATIONS;
+                    self.workers.run(is_long, move || dispatched.count()).await;
                     if sender.is_counted {
                         self.stats.count_ingest(accepted, &refused);
                     }
@@ -147,6 +110,8 @@ impl Pipeline {
         Err(NotTaken::Changing)
     }
 
+    /// Examines a body slice by slice: a short one here, unless it turns out to be long, others on threads
+    /// for long work, of which each slice waits for one anew. So bodies take turns, however long they are.
     async fn examine(
         &self,
         framed: &Arc<Framed>,
@@ -154,101 +119,22 @@ impl Pipeline {
         dispatcher: Arc<Dispatcher>,
     ) -> Result<Examined, OverBudget> {
         let evaluations = framed.len().saturating_mul(dispatcher.sources());
-        let is_long = framed.bytes() > SHORT_BYTES || evaluations > SHORT_EVALUATIONS;
+        let mut is_long = framed.bytes() > SHORT_BYTES || evaluations > SHORT_EVALUATIONS;
         let (framed, sender) = (Arc::clone(framed), Arc::clone(sender));
         let recent = Arc::clone(&self.recent);
-        self.workers.run(is_long, move || examine(&framed, &sender, &dispatcher, &recent)).await
-    }
-}
-
-/// A body's events, checked and dispatched, and nothing of it kept yet.
-struct Examined {
-    accepted: usize,
-    refused: Vec<Rejection>,
-    dispatched: Dispatched,
-    sample: Vec<Arc<str>>,
-}
-
-fn examine(
-    framed: &Framed,
-    sender: &Sender,
-    dispatcher: &Dispatcher,
-    recent: &Recent,
-) -> Result<Examined, OverBudget> {
-    let now = Timestamp::now();
-    let mut check = Check { sender, dispatcher, now, hints: BTreeMap::new() };
-    let mut events = Vec::with_capacity(framed.len());
-    let mut refused = framed.rejected().to_vec();
-    for (place, text) in framed.texts() {
-        match check.event(place, text) {
-            Ok((event, slots)) => {
-                sender.held.grow(EVENT_BYTES + slots.capacity() * size_of::<Slot<'_>>())?;
-                events.push((event, slots));
+        let mut examination = Examination::new(framed, sender, dispatcher, recent);
+        loop {
+            let work = if is_long { SLICE } else { SHORT_SLICE };
+            let step = move || {
+                let is_done = examination.go_on(work)?;
+                Ok(if is_done { Ok(examination.finish()) } else { Err(examination) })
+            };
+            match self.workers.run(is_long, step).await? {
+                Ok(examined) => return Ok(examined),
+                Err(rest) => examination = rest,
             }
-            Err(rejection) => {
-                sender.held.grow(size_of::<Rejection>() + rejection.message.capacity())?;
-                refused.push(rejection);
-            }
+            is_long = true;
         }
-    }
-    refused.sort_by_key(|rejection| rejection.place);
-    let dispatched = dispatcher.dispatch(&events, &sender.held)?;
-    let sample = recent.sample(&events, now);
-    Ok(Examined { accepted: events.len(), refused, dispatched, sample })
-}
-
-/// What an event must be to be accepted.
-struct Check<'c> {
-    sender: &'c Sender,
-    dispatcher: &'c Dispatcher,
-    /// The time of events that bring none.
-    now: Timestamp,
-    /// What was said about unknown types of this body.
-    hints: BTreeMap<String, String>,
-}
-
-impl Check<'_> {
-    fn event<'e>(
-        &mut self,
-        place: Place,
-        text: &'e str,
-    ) -> Result<(Event<'e>, Slots<'e>), Rejection> {
-        let refuse = |code, message| Err(Rejection { place, code, message });
-        let max = self.sender.max_event;
-        if text.len() > max {
-            let message = format!("the event has {} bytes, at most {max} are allowed", text.len());
-            return refuse("ERR_SLUICEGATE_1007", message);
-        }
-        let plan_of = |name: &str| self.dispatcher.plan_of(name);
-        let (event, slots) = match read_event(text, self.now, rand::random, plan_of) {
-            Ok(event) => event,
-            Err(error) => return refuse(error.code(), error.to_string()),
-        };
-        if self.dispatcher.catalog().get(&event.event_type).is_none() {
-            return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type));
-        }
-        if self.sender.acl.as_ref().is_some_and(|acl| !acl.allows(&event)) {
-            let message = "the rules of this credential do not allow the event's type or host";
-            return refuse("ERR_NGROK_619", message.to_owned());
-        }
-        Ok((event, slots))
-    }
-
-    /// What an unknown type's sender is told. A similar one is looked for once a type and body, so
-    /// that refusing costs no more than accepting.
-    fn unknown_type(&mut self, event_type: &str) -> String {
-        let shown: String = event_type.chars().take(SHOWN_TYPE).collect();
-        if let Some(said) = self.hints.get(&shown) {
-            return said.clone();
-        }
-        let mut message = format!("unknown event type `{shown}`");
-        if self.hints.len() < MAX_HINTS {
-            if let Some(nearest) = self.dispatcher.catalog().nearest_type(&shown) {
-                message.push_str(&format!(", did you mean `{nearest}`?"));
-            }
-            self.hints.insert(shown, message.clone());
-        }
-        message
     }
 }
 

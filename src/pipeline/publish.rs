@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Pipeline;
-use super::intake::{NotTaken, Sender};
+use super::examination::Sender;
+use super::intake::NotTaken;
 use crate::event::{Framed, Framing};
 
 /// Why an event was not published.

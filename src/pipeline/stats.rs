@@ -66,6 +66,7 @@ pub(super) struct SubscriptionStats {
     seen: AtomicU64,
     matched: AtomicU64,
     filter_errors: AtomicU64,
+    filter_work: AtomicU64,
     last_filter_error: Mutex<Option<String>>,
 }
 
@@ -78,14 +79,17 @@ pub struct SubscriptionCounts {
     pub matched: u64,
     /// Events whose filter ended in an error, which is no match.
     pub filter_errors: u64,
+    /// Units of work that the filters took, each about a nanosecond.
+    pub filter_work: u64,
     pub last_filter_error: Option<String>,
 }
 
 impl SubscriptionStats {
-    pub(super) fn add(&self, seen: u64, matched: u64, filter_errors: u64) {
+    pub(super) fn add(&self, seen: u64, matched: u64, (filter_errors, filter_work): (u64, u64)) {
         self.seen.fetch_add(seen, Ordering::Relaxed);
         self.matched.fetch_add(matched, Ordering::Relaxed);
         self.filter_errors.fetch_add(filter_errors, Ordering::Relaxed);
+        self.filter_work.fetch_add(filter_work, Ordering::Relaxed);
     }
 
     pub(super) fn set_last_error(&self, error: String) {
@@ -98,6 +102,7 @@ impl SubscriptionStats {
             seen: self.seen.load(Ordering::Relaxed),
             matched: self.matched.load(Ordering::Relaxed),
             filter_errors: self.filter_errors.load(Ordering::Relaxed),
+            filter_work: self.filter_work.load(Ordering::Relaxed),
             last_filter_error: last.clone(),
         }
     }

@@ -78,14 +78,15 @@ impl Trial {
         self.dispatcher.plan_of(&event.event_type).is_some()
     }
 
-    /// Which part of the filter decides an event that [`Trial::takes`]. None without a filter, and of
-    /// a trial that was not made by [`Trial::explaining`].
+    /// Which part of the filter decides an event that [`Trial::takes`], and the units of work that it
+    /// took to say so. None without a filter, and of a trial that was not made by
+    /// [`Trial::explaining`].
     #[must_use]
-    pub fn explain(&self, event: &Event<'_>) -> Option<Decision<'_>> {
+    pub fn explain(&self, event: &Event<'_>) -> Option<(Decision<'_>, u64)> {
         let (plan, explainer) = self.explainer.as_ref()?;
         let mut slots = Slots::new();
         plan.extract(event, &mut slots);
-        Some(explainer.decide(&slots))
+        Some(explainer.counted(&slots))
     }
 
     /// What would be delivered for an event, if it matches. Events of other types do not.

@@ -86,13 +86,24 @@ fn source_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Longest name that a similar one is looked for, in bytes.
+const MAX_NEAR_NAME: usize = 256;
+
+/// Most candidates that are compared with a name: two microseconds each.
+const MAX_NEAR_CANDIDATES: usize = 1_000;
+
 /// The candidate most like `name`, if any is close enough to be what was meant; of two that are
 /// equally close, the one that begins like it.
 ///
 /// Close enough is an edit distance (with transpositions) of at most a third of the name's length,
-/// so that `foo` is never offered for `bar`.
+/// so that `foo` is never offered for `bar`. Names over 256 bytes are near to nothing, and at most a
+/// thousand candidates of about the name's length are looked at: both come from strangers, and an edit
+/// distance takes the product of the lengths.
 #[must_use]
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    if name.len() > MAX_NEAR_NAME {
+        return None;
+    }
     let length = name.chars().count();
     let allowed = (length / 3).max(1).min(length.saturating_sub(1));
     let shared = |candidate: &str| {
@@ -100,6 +111,11 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
     };
     candidates
         .into_iter()
+        .filter(|candidate| {
+            candidate.len() <= 4 * MAX_NEAR_NAME
+                && candidate.chars().count().abs_diff(length) <= allowed
+        })
+        .take(MAX_NEAR_CANDIDATES)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|&(distance, _)| distance <= allowed)
         .min_by_key(|&(distance, candidate)| (distance, Reverse(shared(candidate))))

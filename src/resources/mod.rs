@@ -25,6 +25,10 @@ pub const MAX_DESTINATIONS: usize = 1_000;
 /// Most subscriptions in one daemon.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 
+/// Most memory for the compiled regular expressions of all subscriptions that were made through the API,
+/// in bytes, equal ones counted once: some thousands of ordinary ones.
+pub const MAX_COMPILED_BY_API: usize = 64 << 20;
+
 /// Longest id of a resource, in bytes.
 const MAX_ID: usize = 64;
 
@@ -212,6 +216,14 @@ pub enum ResourceError {
     /// The filter does not compile.
     #[error(transparent)]
     Filter(FilterError),
+    /// Compiled regular expressions take too much memory.
+    #[error("the compiled regular expressions of {of} take more than {max} bytes of memory")]
+    Compiled {
+        /// What they belong to.
+        of: &'static str,
+        /// The most bytes.
+        max: usize,
+    },
     /// A batch setting is outside what the target's service takes.
     #[error("`{setting}` must be {allowed}")]
     Batch {
@@ -241,6 +253,7 @@ impl ResourceError {
             ResourceError::Empty(_) => "ERR_SLUICEGATE_1205",
             ResourceError::Filter(error) => error.code(),
             ResourceError::Batch { .. } => "ERR_SLUICEGATE_1206",
+            ResourceError::Compiled { .. } => "ERR_SLUICEGATE_1207",
         }
     }
 
@@ -253,6 +266,9 @@ impl ResourceError {
                 nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             ResourceError::GroupField(_) => Some("name the fields one by one".to_owned()),
+            ResourceError::Compiled { .. } => {
+                Some("shorten repetitions and Unicode classes, or use equal patterns".to_owned())
+            }
             ResourceError::NoFields => {
                 Some("leave `fields` out to send the whole object".to_owned())
             }

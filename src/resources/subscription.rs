@@ -1,5 +1,6 @@
 //! A subscription: which events, which of their fields, to which destinations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{ResourceError, ResourceId};
@@ -8,6 +9,10 @@ use crate::filter::{self, CheckedFilter};
 
 /// Most fields in one selection; more than any event type has.
 pub const MAX_FIELDS: usize = 256;
+
+/// Most memory for the compiled regular expressions of one subscription, in bytes, equal ones counted
+/// once: some hundreds of ordinary ones.
+pub const MAX_COMPILED: usize = 4 << 20;
 
 /// One event type inside a subscription.
 #[derive(Clone, Debug)]
@@ -94,7 +99,8 @@ impl Subscription {
     /// Puts a subscription together.
     ///
     /// # Errors
-    /// When it has no sources, no destinations, or an event type twice.
+    /// When it has no sources, no destinations, an event type twice, or regular expressions that are
+    /// too large together.
     pub fn new(
         id: ResourceId,
         description: String,
@@ -113,6 +119,17 @@ impl Subscription {
                 return Err(ResourceError::RepeatedType(name.clone()));
             }
         }
-        Ok(Subscription { id, description, sources, destinations })
+        let subscription = Subscription { id, description, sources, destinations };
+        let compiled: HashMap<usize, usize> = subscription.compiled().collect();
+        if compiled.values().sum::<usize>() > MAX_COMPILED {
+            return Err(ResourceError::Compiled { of: "a subscription", max: MAX_COMPILED });
+        }
+        Ok(subscription)
+    }
+
+    /// The compiled regular expressions of its filters, as [`CheckedFilter::compiled`].
+    pub fn compiled(&self) -> impl Iterator<Item = (usize, usize)> {
+        let filters = self.sources.iter().filter_map(|source| source.filter.as_ref());
+        filters.flat_map(CheckedFilter::compiled)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::super::examination::MAX_HINTS;
 use super::*;
-use crate::event::{Class, EventType};
+use crate::event::{Acl, Class, EventType};
 use crate::journal::{Durability, Generation, Journal, JournalSettings};
 use crate::resources::{Resources, Source, Subscription};
 use crate::sinks::LogOutput;

@@ -1,0 +1,214 @@
+//! A body's events, checked against what their sender may send and dispatched, in slices of work.
+//!
+//! Everything that is known so far is in it and nothing is borrowed, so that each slice may be done on
+//! another thread. It waits for nothing and keeps nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::dispatch::{Dispatched, Dispatcher, Dispatching};
+use super::recent::Recent;
+use crate::budget::{Budget, Held, OverBudget};
+use crate::event::{Acl, Event, Framed, Place, Rejection, Slots, Timestamp, read_event};
+
+/// Unknown event types of one body for which a similar one is looked for. It takes longer than to
+/// check a good event, and who has more than this wrong needs no more hints.
+pub(super) const MAX_HINTS: usize = 8;
+
+/// Most characters of an unknown event type that its sender is shown.
+const SHOWN_TYPE: usize = 128;
+
+/// Work of checking an event, in units of about a nanosecond, besides that of its bytes.
+const WORK_PER_EVENT: u64 = 500;
+
+/// Work of checking a byte.
+const WORK_PER_BYTE: u64 = 3;
+
+/// Whose events they are, and what these may be.
+#[derive(Debug)]
+pub struct Sender {
+    /// Largest event, in bytes.
+    max_event: usize,
+    /// What may be sent; anything if there are no rules.
+    acl: Option<Acl>,
+    /// Whether the events count as taken in. Those of the daemon's own making do not.
+    pub(super) is_counted: bool,
+    /// What the body and all that is made of it hold.
+    pub(super) held: Arc<Held>,
+}
+
+impl Sender {
+    /// A sender at an entrance: events of at most `max_event` bytes, and only what the rules allow.
+    #[must_use]
+    pub fn new(max_event: usize, acl: Option<Acl>) -> Sender {
+        Sender { max_event, acl, is_counted: true, held: Arc::new(Budget::unbounded().hold()) }
+    }
+
+    /// The same, where what is made of its body counts as held, besides what does already.
+    #[must_use]
+    pub fn within(self, held: Arc<Held>) -> Sender {
+        Sender { held, ..self }
+    }
+
+    /// The daemon itself.
+    pub(super) fn own() -> Sender {
+        Sender { is_counted: false, ..Sender::new(usize::MAX, None) }
+    }
+}
+
+/// A body that is being examined.
+#[derive(Debug)]
+pub(super) struct Examination {
+    framed: Arc<Framed>,
+    sender: Arc<Sender>,
+    dispatcher: Arc<Dispatcher>,
+    recent: Arc<Recent>,
+    /// The time of events that bring none.
+    now: Timestamp,
+    /// Events that are done.
+    done: usize,
+    /// What the next event's id is made of if it brings none: the same in all slices that it takes.
+    random: u128,
+    /// What was said about unknown types of this body.
+    hints: BTreeMap<String, String>,
+    accepted: usize,
+    refused: Vec<Rejection>,
+    dispatching: Dispatching,
+    sample: Vec<Arc<str>>,
+}
+
+/// A body's events, checked and dispatched, and nothing of it kept yet.
+pub(super) struct Examined {
+    pub accepted: usize,
+    pub refused: Vec<Rejection>,
+    pub dispatched: Dispatched,
+    pub sample: Vec<Arc<str>>,
+}
+
+impl Examination {
+    pub fn new(
+        framed: Arc<Framed>,
+        sender: Arc<Sender>,
+        dispatcher: Arc<Dispatcher>,
+        recent: Arc<Recent>,
+    ) -> Examination {
+        Examination {
+            refused: framed.rejected().to_vec(),
+            framed,
+            sender,
+            dispatcher,
+            recent,
+            now: Timestamp::now(),
+            done: 0,
+            random: rand::random(),
+            hints: BTreeMap::new(),
+            accepted: 0,
+            dispatching: Dispatching::default(),
+            sample: Vec::new(),
+        }
+    }
+
+    /// Does about so much work, and at least some; tells whether all is done.
+    ///
+    /// # Errors
+    /// When what is made of the body takes more memory than it may hold.
+    pub fn go_on(&mut self, mut work: u64) -> Result<bool, OverBudget> {
+        let framed = Arc::clone(&self.framed);
+        let dispatcher = Arc::clone(&self.dispatcher);
+        let check = Check { sender: &self.sender, dispatcher: &dispatcher, now: self.now };
+        let mut events = Vec::new();
+        for (place, text) in framed.texts().skip(self.done) {
+            if work == 0 {
+                return Ok(false);
+            }
+            let price = WORK_PER_EVENT + text.len() as u64 * WORK_PER_BYTE;
+            work = work.saturating_sub(price).max(1);
+            match check.event(place, text, self.random, &mut self.hints) {
+                Err(rejection) => {
+                    let bytes = size_of::<Rejection>() + rejection.message.capacity();
+                    self.sender.held.grow(bytes)?;
+                    self.refused.push(rejection);
+                }
+                Ok(event) => {
+                    let (begun, held) = (&mut self.dispatching, &self.sender.held);
+                    if !dispatcher.dispatch_some(&event, begun, &mut work, held)? {
+                        return Ok(false);
+                    }
+                    self.accepted += 1;
+                    events.push(event);
+                }
+            }
+            self.done += 1;
+            self.random = rand::random();
+        }
+        // The last events of the body; of a long one those of its last slice.
+        self.sample = self.recent.sample(&events, self.now);
+        Ok(true)
+    }
+
+    /// What came of it, once all is done.
+    pub fn finish(mut self) -> Examined {
+        self.refused.sort_by_key(|rejection| rejection.place);
+        Examined {
+            accepted: self.accepted,
+            refused: self.refused,
+            dispatched: self.dispatcher.finish(self.dispatching),
+            sample: self.sample,
+        }
+    }
+}
+
+/// What an event must be to be accepted.
+struct Check<'c> {
+    sender: &'c Sender,
+    dispatcher: &'c Dispatcher,
+    /// The time of events that bring none.
+    now: Timestamp,
+}
+
+impl Check<'_> {
+    fn event<'e>(
+        &self,
+        place: Place,
+        text: &'e str,
+        random: u128,
+        hints: &mut BTreeMap<String, String>,
+    ) -> Result<(Event<'e>, Slots<'e>), Rejection> {
+        let refuse = |code, message| Err(Rejection { place, code, message });
+        let max = self.sender.max_event;
+        if text.len() > max {
+            let message = format!("the event has {} bytes, at most {max} are allowed", text.len());
+            return refuse("ERR_SLUICEGATE_1007", message);
+        }
+        let plan_of = |name: &str| self.dispatcher.plan_of(name);
+        let (event, slots) = match read_event(text, self.now, || random, plan_of) {
+            Ok(event) => event,
+            Err(error) => return refuse(error.code(), error.to_string()),
+        };
+        if self.dispatcher.catalog().get(&event.event_type).is_none() {
+            return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type, hints));
+        }
+        if self.sender.acl.as_ref().is_some_and(|acl| !acl.allows(&event)) {
+            let message = "the rules of this credential do not allow the event's type or host";
+            return refuse("ERR_NGROK_619", message.to_owned());
+        }
+        Ok((event, slots))
+    }
+
+    /// What an unknown type's sender is told. A similar one is looked for once a type and body, so
+    /// that refusing costs no more than accepting.
+    fn unknown_type(&self, event_type: &str, hints: &mut BTreeMap<String, String>) -> String {
+        let shown: String = event_type.chars().take(SHOWN_TYPE).collect();
+        if let Some(said) = hints.get(&shown) {
+            return said.clone();
+        }
+        let mut message = format!("unknown event type `{shown}`");
+        if hints.len() < MAX_HINTS {
+            if let Some(nearest) = self.dispatcher.catalog().nearest_type(&shown) {
+                message.push_str(&format!(", did you mean `{nearest}`?"));
+            }
+            hints.insert(shown, message.clone());
+        }
+        message
+    }
+}
