@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::Outcome;
 use crate::resources::ResourceId;
 
 /// What one body's events were to one destination.
@@ -51,6 +52,14 @@ impl Account {
     pub(super) fn offer(&mut self, offer: &Offer) {
         self.accepted += offer.accepted;
         self.filtered_out += offer.filtered_out;
+    }
+
+    /// Counts a record's end.
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::DeadLettered => self.dead_lettered += 1,
+        }
     }
 
     /// Records and events more than were accepted (negative), or accepted ones that nothing is known

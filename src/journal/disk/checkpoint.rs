@@ -1,7 +1,8 @@
 //! The checkpoint: where every destination's cursor stands, in one small file replaced as a whole.
 //!
 //! One line that names format, version and CRC-32C of the rest, then JSON for people's eyes. It is
-//! always behind the log; to lose it means that records are delivered twice, never that one is lost.
+//! always behind the log, and what was settled since stands beside it (see `progress`); to lose it means
+//! that records are delivered twice, never that one is lost.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -33,6 +34,9 @@ pub(super) struct Checkpoint {
     /// Segments in which nothing is pending, although they may lie after a cursor.
     pub settled_segments: BTreeSet<u64>,
     pub cursors: Vec<Saved>,
+    /// Its number, which names the files of what was settled after it (see `progress`); 0 in the first
+    /// files, which had none.
+    pub number: u64,
 }
 
 /// One destination's cursor and counts.
@@ -46,8 +50,15 @@ pub(super) struct Saved {
     pub unsettled: BTreeSet<u64>,
 }
 
-/// The state's cursors as text.
-pub(super) fn to_text(state: &State, settled_segments: &[u64]) -> String {
+impl Saved {
+    /// Whether a record at a position, which names the destination, was not settled then.
+    pub(super) fn calls_pending(&self, position: u64) -> bool {
+        position >= self.next || self.unsettled.contains(&position)
+    }
+}
+
+/// The state's cursors as text, as the checkpoint of a number.
+pub(super) fn to_text(state: &State, settled_segments: &[u64], number: u64) -> String {
     let cursors: Vec<Value> = state
         .queues
         .iter()
@@ -68,6 +79,7 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64]) -> String {
         .collect();
     let body = json!({
         "head": state.head,
+        "number": number,
         "settled_segments": settled_segments,
         "cursors": cursors,
     });
@@ -162,6 +174,7 @@ fn from_json(body: &Value) -> Option<Checkpoint> {
         head: body["head"].as_u64()?,
         settled_segments: positions(&body["settled_segments"])?,
         cursors: cursors.collect::<Option<_>>()?,
+        number: body["number"].as_u64().unwrap_or(0),
     })
 }
 
@@ -176,7 +189,7 @@ mod tests {
         state.queues[0].account.delivered = 7;
         state.queues[0].account.accepted = 9;
         state.queues[0].account.filtered_out = 2;
-        to_text(&state, &[3, 4])
+        to_text(&state, &[3, 4], 17)
     }
 
     #[test]
@@ -187,6 +200,7 @@ mod tests {
         let checkpoint = read(folder.path()).unwrap().unwrap();
         assert_eq!(checkpoint.head, 500);
         assert_eq!(checkpoint.settled_segments, BTreeSet::from([3, 4]));
+        assert_eq!(checkpoint.number, 17);
         assert_eq!(checkpoint.cursors.len(), 1);
         assert_eq!(checkpoint.cursors[0].account.delivered, 7);
         assert_eq!(checkpoint.cursors[0].account.imbalance(), 0);

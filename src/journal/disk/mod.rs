@@ -7,14 +7,15 @@
 //! 00000000000000000000.log  a segment: 32 bytes of header (see `segment`), then frames (see `frame`)
 //! 00000000000067109120.log  the next one; a name is the position of the file's first byte in the log
 //! cursors                   the checkpoint (see `checkpoint`)
+//! progress.17               what was settled since (see `progress`)
 //! dead-letters.ndjson
 //! ```
 //!
 //! Who does what: an *append* is encoded by its sender's task, queued within bounds, and answered by
 //! the writer thread after one write and one `fdatasync` for all that are queued. A *read* takes
 //! records from memory while its destination keeps up, and else looks through a part of a segment on
-//! a blocking thread. The *keeper* thread saves the cursors every second and deletes what nobody
-//! needs. Recovery is described in `recovery`.
+//! a blocking thread. What is *settled* is noted at once, by a thread that writes without a sync. The
+//! *keeper* thread saves the cursors every second and deletes what nobody needs. Recovery is described in `recovery`.
 //!
 //! Numbers:
 //! - a segment is sealed at a sixteenth of `max_bytes`, between 64 KiB and 64 MiB; an append is never
@@ -22,8 +23,8 @@
 //! - `max_bytes` counts whole segments that hold pending records; deleting lags a second behind;
 //! - in memory: 32 MiB of newest records, 64 MiB of queued appends, what is on its way to each
 //!   destination, and some words for each segment and destination; nothing for what waits;
-//! - a crash repeats at most what was delivered in the last second before it, and what was on its
-//!   way; it loses nothing that an append has returned for. Records of an append that has *not*
+//! - a process that is killed repeats what was on its way, a power cut also what was delivered in the
+//!   last second before it; neither loses anything that an append has returned for. Records of an append that has *not*
 //!   returned may be kept in part.
 //!
 //! If the disk fails, appends are refused (and cut back) until it works again, and `/status` says so.
@@ -31,6 +32,7 @@
 mod checkpoint;
 mod faults;
 mod frame;
+mod progress;
 mod queue;
 mod reader;
 mod recent;
@@ -64,6 +66,7 @@ use super::{Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pendi
 use crate::event::Timestamp;
 use crate::lock::lock;
 use crate::resources::{Overflow, ResourceId};
+use progress::{Noter, Progress};
 
 #[cfg(test)]
 pub(crate) use faults::Fault;
@@ -133,6 +136,7 @@ pub(super) struct Disk {
     handover: Handover,
     jobs: Jobs,
     keeper: Option<JoinHandle<()>>,
+    noter: Noter,
 }
 
 /// What the log's threads share.
@@ -140,6 +144,7 @@ struct Shared {
     directory: PathBuf,
     retention: Duration,
     state: Mutex<State>,
+    progress: Progress,
     settled: Notify,
     /// Notified when appends that were under way have ended.
     ended: Notify,
@@ -168,7 +173,7 @@ pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
 
 /// The accounts in a folder that nobody uses.
 pub(super) fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
-    Ok(recovery::recover(directory, 0, &|_, _| {})?.accounts())
+    Ok(recovery::recover(directory, 0, &|_, _| {})?.state.accounts())
 }
 
 /// Milliseconds since 1970.
@@ -192,7 +197,10 @@ impl Disk {
         options: &Options,
         watch: &dyn Fn(u64, u64),
     ) -> io::Result<Disk> {
-        let state = recovery::recover(directory, options.cache_bytes, watch)?;
+        let recovered = recovery::recover(directory, options.cache_bytes, watch)?;
+        recovered.repair()?;
+        let progress = Progress::new(directory, recovered.checkpoint, options.faults.clone());
+        let state = recovered.state;
         let pending: u64 = state.queues.iter().map(|queue| queue.account.pending_records).sum();
         if !state.segments.is_empty() {
             let segments = state.segments.len();
@@ -202,6 +210,7 @@ impl Disk {
             directory: directory.to_owned(),
             retention: options.retention,
             state: Mutex::new(state),
+            progress,
             settled: Notify::new(),
             ended: Notify::new(),
             ends: AtomicBool::new(false),
@@ -211,13 +220,17 @@ impl Disk {
         let keeping = Arc::clone(&shared);
         let every = options.checkpoint_every;
         let queued = QUEUED_BYTES / QUEUE_UNIT;
-        let (handover, keeper) = match &options.jobs {
+        let (handover, keeper, noter) = match &options.jobs {
             Jobs::OnThreads => {
+                let noting = Arc::clone(&shared);
+                let noter = Noter::to_thread(move || noting.write_progress())?;
                 let keeper = named("journal-keeper", move || keeping.keep(every))?;
-                (Handover::to_thread(writer, queued)?, Some(keeper))
+                (Handover::to_thread(writer, queued)?, Some(keeper), noter)
             }
             #[cfg(test)]
-            Jobs::Simulated(delays) => (Handover::to_task(writer, queued, delays.clone()), None),
+            Jobs::Simulated(delays) => {
+                (Handover::to_task(writer, queued, delays.clone()), None, Noter::None)
+            }
         };
         Ok(Disk {
             shared,
@@ -226,6 +239,7 @@ impl Disk {
             handover,
             jobs: options.jobs.clone(),
             keeper,
+            noter,
         })
     }
 
@@ -412,6 +426,7 @@ impl Disk {
 
     pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
         self.shared.state().settle(destination, settled);
+        self.noter.note(&self.shared.progress, destination, settled);
         self.shared.settled.notify_waiters();
     }
 
@@ -494,6 +509,8 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.handover.close();
         self.shared.ends.store(true, Ordering::Release);
+        self.shared.progress.end();
+        self.noter.end();
         if let Some(keeper) = &self.keeper {
             keeper.thread().unpark();
         }
@@ -519,19 +536,35 @@ impl Shared {
         }
     }
 
+    fn write_progress(&self) {
+        self.progress.run(&|cause| self.note_problem(cause));
+    }
+
+    fn note_problem(&self, cause: Option<io::Error>) {
+        let message = cause.map(|cause| {
+            let folder = self.directory.display();
+            format!("what is delivered cannot be noted in {folder}, a crash now would repeat deliveries: {cause}")
+        });
+        self.state().set_problem(JournalProblem::Noting, message);
+    }
+
     /// Saves the cursors if they moved, then deletes what nobody needs any more.
     fn checkpoint(&self) {
         let mut last = lock(&self.last_checkpoint);
-        let (text, obsolete) = {
+        let (number, text, obsolete) = {
             let state = self.state();
-            let settled = state.settled_segments();
-            (checkpoint::to_text(&state, &settled), state.obsolete(now_ms(), self.retention))
+            let (number, settled) = (self.progress.snapshot(), state.settled_segments());
+            let text = checkpoint::to_text(&state, &settled, number);
+            (number, text, state.obsolete(now_ms(), self.retention))
         };
         // While nothing happens nothing is written, and the disk may sleep.
         let saved = if *last == text { Ok(()) } else { checkpoint::write(&self.directory, &text) };
         let full = saved.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
         if saved.is_ok() {
             *last = text;
+            self.progress.saved(number);
+            // Whatever could not be noted is saved now.
+            self.note_problem(None);
         }
         // A full disk may be full of what is to be deleted. Deleted without a checkpoint, settled
         // records would be counted as lost after a crash, but none would be.

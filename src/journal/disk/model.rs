@@ -2,8 +2,9 @@
 //!
 //! A crash is a copy of the folder: as it is (everything that an append returned for was synced),
 //! with an unfinished append behind it, cut anywhere and perhaps with a byte flipped, with or without
-//! the last checkpoint, or with a checkpoint just made and nothing deleted yet. The log must then hold
-//! all that was kept and not settled, may repeat what was settled since the checkpoint, and must never
+//! the last checkpoint, or with a checkpoint just made and nothing deleted yet; a power cut may take the
+//! end of what was settled since the checkpoint. The log must then hold all that was kept and not
+//! settled, may repeat what was settled since the checkpoint only if the power was cut, and must never
 //! make anything up. After each action the ledger must add up. In a second test bytes flip in what was
 //! synced. Failing cases print their seed; `PROPTEST_CASES` sets how many are tried.
 
@@ -66,6 +67,8 @@ struct Crash {
     checkpoint_lost: bool,
     /// It comes after a checkpoint was written and before segments are deleted.
     undeleted: bool,
+    /// Of what was noted as settled since the checkpoint this many thousandths are left.
+    power_cut: Option<usize>,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -77,9 +80,11 @@ fn action() -> impl Strategy<Value = Action> {
         proptest::option::of(0..=32usize),
         any::<bool>(),
         any::<bool>(),
+        proptest::option::of(0..1_000usize),
     );
-    let crash = crash.prop_map(|(unfinished, flip, begun, checkpoint_lost, undeleted)| {
-        Action::Crash(Crash { unfinished, flip, begun, checkpoint_lost, undeleted })
+    let crash = crash.prop_map(|it| {
+        let (unfinished, flip, begun, checkpoint_lost, undeleted, power_cut) = it;
+        Action::Crash(Crash { unfinished, flip, begun, checkpoint_lost, undeleted, power_cut })
     });
     prop_oneof![
         8 => (sizes(), 1..8u8, 0..3u64)
@@ -103,8 +108,10 @@ struct Queue {
     reader: Option<Reader>,
     /// Kept and not settled.
     owed: BTreeSet<u64>,
-    /// Settled, but perhaps not so after a crash.
+    /// Settled or given up, but perhaps not so after a power cut.
     settled_since_checkpoint: BTreeSet<u64>,
+    /// Those of them that were given up, which nothing notes but a checkpoint.
+    given_up_since_checkpoint: BTreeSet<u64>,
     /// Every record that may come: what was kept, and what a crash cut off in the middle.
     possible: BTreeSet<u64>,
     /// Read through the present reader and not settled, with positions.
@@ -288,6 +295,7 @@ impl Model {
         self.disk().shared.checkpoint();
         for queue in &mut self.queues {
             queue.settled_since_checkpoint.clear();
+            queue.given_up_since_checkpoint.clear();
             queue.not_saved = 0;
         }
     }
@@ -319,6 +327,7 @@ impl Model {
         for event in given_up {
             queue.owed.remove(&event);
             queue.settled_since_checkpoint.insert(event);
+            queue.given_up_since_checkpoint.insert(event);
         }
         prop_assert!(events.iter().all(|event| waiting.contains(event)));
         queue.read.extend(&events);
@@ -343,6 +352,7 @@ impl Model {
     }
 
     fn crash(&mut self, crash: &Crash) -> Result<(), TestCaseError> {
+        self.disk().shared.progress.write().unwrap();
         let copy = folder();
         let copy_files = |from: &Path, wanted: fn(&str) -> bool| {
             for file in fs::read_dir(from).unwrap() {
@@ -370,13 +380,16 @@ impl Model {
             let header = segment::header(base, 1);
             fs::write(segment::path(self.folder.path(), base), &header[..bytes]).unwrap();
         }
+        if let Some(thousandths) = crash.power_cut {
+            progress::cut(self.folder.path(), thousandths);
+        }
         if crash.checkpoint_lost {
             let _absent = fs::remove_file(self.folder.path().join("cursors"));
         }
         self.open();
         for (at, name) in NAMES.into_iter().enumerate() {
             self.compare_ledger(at, name, crash)?;
-            self.take_stock(at, name, crash.checkpoint_lost)?;
+            self.take_stock(at, name, crash)?;
         }
         Ok(())
     }
@@ -428,12 +441,7 @@ impl Model {
     }
 
     /// Reads all that the reopened log has for a destination, compares, and starts anew from there.
-    fn take_stock(
-        &mut self,
-        at: usize,
-        name: &str,
-        checkpoint_lost: bool,
-    ) -> Result<(), TestCaseError> {
+    fn take_stock(&mut self, at: usize, name: &str, crash: &Crash) -> Result<(), TestCaseError> {
         let pending = self.disk().account(&id(name)).unwrap().pending_records;
         let mut there = Vec::new();
         let disk = self.disk.as_ref().unwrap();
@@ -455,8 +463,12 @@ impl Model {
         queue.unknown_drops = 0;
         let invented: Vec<_> = there.difference(&queue.possible).collect();
         prop_assert!(invented.is_empty(), "invented {:?}", invented);
-        if !checkpoint_lost {
-            let kept = queue.owed.union(&queue.settled_since_checkpoint).copied().collect();
+        if !crash.checkpoint_lost {
+            let since = match crash.power_cut {
+                Some(_) => &queue.settled_since_checkpoint,
+                None => &queue.given_up_since_checkpoint,
+            };
+            let kept = queue.owed.union(since).copied().collect();
             let repeated: BTreeSet<u64> = there.difference(&kept).copied().collect();
             let unfinished = self.events.saturating_sub(3);
             prop_assert!(
@@ -465,8 +477,14 @@ impl Model {
                 repeated
             );
         }
+        // The checkpoint is still the old one: a power cut now may bring back what a kill did not, and
+        // without one everything.
+        if crash.checkpoint_lost {
+            queue.settled_since_checkpoint.extend(&queue.possible);
+        }
+        queue.settled_since_checkpoint.retain(|event| !there.contains(event));
+        queue.given_up_since_checkpoint.retain(|event| !there.contains(event));
         queue.owed = there;
-        queue.settled_since_checkpoint.clear();
         queue.reader = Some(disk.attach(&name, Overflow::Block));
         Ok(())
     }

@@ -1,36 +1,76 @@
-//! Recovery: from what lies on disk to the books of [`State`].
+//! Recovery: from what lies on disk to the books of [`State`]. It reads only; what is to be cut or
+//! deleted before the log is written again, it tells.
 //!
-//! 1. Read the checkpoint; without one every record in the log is pending.
+//! 1. Read the checkpoint; without one every record in the log is pending. Read what was settled since.
 //! 2. List the segments; refuse a newer format.
 //! 3. Scan each segment that the checkpoint does not call settled. A frame is pending for a
-//!    destination if it lies at or after its cursor or is among its unsettled ones. Damage is skipped,
-//!    counted and logged.
-//! 4. Cut what follows the last whole frame of the last segment, unless the checkpoint says that it was
-//!    synced, which makes it damage: a crash has torn it, so nobody was told that it is kept. If nothing
-//!    is left, delete the segment.
+//!    destination if it lies at or after its cursor or is among its unsettled ones, and was not settled
+//!    since. Damage is skipped, counted and logged.
+//! 4. What follows the last whole frame of the last segment is to be cut, unless the checkpoint says
+//!    that it was synced, which makes it damage: a crash has torn it, so nobody was told that it is kept.
+//!    If nothing is left, the segment is to be deleted.
 //!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
 //! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
 //!    to damage and counts as dropped. What it calls dropped and the log still holds is pending again.
 //!
 //! Appends go to a new segment afterwards, so an old end is never written again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tracing::{error, warn};
 
 use super::checkpoint::{self, Checkpoint};
 use super::frame;
+use super::progress::{self, Settled};
 use super::scanner::{Scanner, Step};
 use super::segment::{self, HEADER, Header};
 use super::state::{Segment, State};
+use crate::journal::Outcome;
 use crate::resources::ResourceId;
 
-/// Opens what lies in a folder. `watch` is called after each segment with the bytes that have been
+/// What lies in a folder.
+pub(super) struct Recovered {
+    pub state: State,
+    /// The number of the checkpoint that is there.
+    pub checkpoint: u64,
+    repairs: Vec<Repair>,
+}
+
+/// What is to be done to the log before it is written again.
+enum Repair {
+    /// Ends a segment where its last whole frame ends.
+    Cut { path: PathBuf, end: u64 },
+    /// Deletes a segment that holds nothing, since the next one may have the same name.
+    Delete(PathBuf),
+}
+
+impl Recovered {
+    /// Makes the log end where its last whole frame ends.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn repair(&self) -> io::Result<()> {
+        for repair in &self.repairs {
+            match repair {
+                Repair::Cut { path, end } => {
+                    warn!(segment = %path.display(), end, "cut an unfinished end of the journal");
+                    let file = OpenOptions::new().write(true).open(path)?;
+                    file.set_len(*end)?;
+                    file.sync_all()?;
+                }
+                Repair::Delete(path) => fs::remove_file(path)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what lies in a folder. `watch` is called after each segment with the bytes that have been
 /// read so far, and with those that will have been read in the end.
 ///
 /// # Errors
@@ -39,9 +79,13 @@ pub(super) fn recover(
     directory: &Path,
     cache_bytes: usize,
     watch: &dyn Fn(u64, u64),
-) -> io::Result<State> {
+) -> io::Result<Recovered> {
     let checkpoint = checkpoint::read(directory)?.unwrap_or_default();
-    let mut recovery = Recovery::new(&checkpoint, cache_bytes);
+    let settled = progress::read(directory, checkpoint.number).unwrap_or_else(|cause| {
+        error!(%cause, "what was settled last cannot be read: it is delivered again");
+        Settled::new()
+    });
+    let mut recovery = Recovery::new(&checkpoint, settled, cache_bytes);
     let bases = segment::list(directory)?;
     // Only these are read; of all others the header is enough.
     let read = |base: &u64| !checkpoint.settled_segments.contains(base);
@@ -68,10 +112,13 @@ struct Recovery {
     expected: Vec<u64>,
     /// Those of them that were found.
     found: Vec<u64>,
+    /// By a queue's number: what was settled since the checkpoint and was not met in the log yet.
+    settled: Vec<BTreeMap<u64, Outcome>>,
+    repairs: Vec<Repair>,
 }
 
 impl Recovery {
-    fn new(checkpoint: &Checkpoint, cache_bytes: usize) -> Recovery {
+    fn new(checkpoint: &Checkpoint, settled_since: Settled, cache_bytes: usize) -> Recovery {
         let mut state = State::new(cache_bytes, checkpoint.head);
         let mut expected = Vec::new();
         for saved in &checkpoint.cursors {
@@ -84,7 +131,18 @@ impl Recovery {
             expected.push(saved.account.appended.saturating_sub(gone));
         }
         let found = vec![0; expected.len()];
-        Recovery { state, lists: HashMap::new(), expected, found }
+        let mut settled = Vec::new();
+        for (id, positions) in settled_since {
+            let number = state.queue(&id);
+            let queue = &mut state.queues[number];
+            // All before the last of them was read: what of it is still pending is to be read again.
+            let read = positions.last_key_value().map_or(0, |(last, _)| last + 1);
+            queue.redo_until = queue.redo_until.max(read);
+            settled.resize_with(settled.len().max(number + 1), BTreeMap::new);
+            settled[number] = positions;
+        }
+        let (lists, repairs) = (HashMap::new(), Vec::new());
+        Recovery { state, lists, expected, found, settled, repairs }
     }
 
     fn open_segment(
@@ -111,15 +169,18 @@ impl Recovery {
             match self.scan(scanner, base, checkpoint)? {
                 // What the checkpoint knows of was synced: an end that lies before it is not torn.
                 Some(end) if is_last && base + end >= checkpoint.head => {
-                    self.cut(&path, base, end)?;
+                    if let Some(last) = self.state.segments.back_mut() {
+                        last.len = end;
+                    }
+                    self.repairs.push(Repair::Cut { path: path.clone(), end });
                 }
                 Some(end) => self.note_damage(base, end, metadata.len() - end),
                 None => {}
             }
         }
         if is_last && self.state.segments.back().is_some_and(|last| last.len <= HEADER) {
-            // Begun and never used. It must go, since the next segment may have the same name.
-            fs::remove_file(&path)?;
+            // Begun and never used.
+            self.repairs.push(Repair::Delete(path));
             self.state.segments.pop_back();
         }
         let end = self.state.segments.back().map_or(0, Segment::end);
@@ -164,18 +225,6 @@ impl Recovery {
         self.state.note_damage(segment + offset);
     }
 
-    /// Ends the last segment where its last whole frame ends.
-    fn cut(&mut self, path: &Path, base: u64, end: u64) -> io::Result<()> {
-        warn!(segment = base, end, "cut an unfinished end of the journal");
-        let file = OpenOptions::new().write(true).open(path)?;
-        file.set_len(end)?;
-        file.sync_all()?;
-        if let Some(last) = self.state.segments.back_mut() {
-            last.len = end;
-        }
-        Ok(())
-    }
-
     fn count(
         &mut self,
         position: u64,
@@ -193,18 +242,23 @@ impl Recovery {
             self.lists.insert(list.to_vec(), numbers);
         }
         for &number in self.lists.get(list).into_iter().flatten() {
-            let queue = &mut self.state.queues[number];
-            if position < queue.redo_until {
-                let saved = checkpoint.cursors.get(number);
-                if !saved.is_some_and(|saved| saved.unsettled.contains(&position)) {
-                    continue;
-                }
-                queue.redo.insert(position);
+            let saved = checkpoint.cursors.get(number);
+            if !saved.is_none_or(|saved| saved.calls_pending(position)) {
+                continue;
             }
+            let queue = &mut self.state.queues[number];
             if position >= checkpoint.head {
                 queue.account.accepted += 1;
             } else if let Some(found) = self.found.get_mut(number) {
                 *found += 1;
+            }
+            let settled = self.settled.get_mut(number).and_then(|it| it.remove(&position));
+            if let Some(outcome) = settled {
+                queue.account.end(outcome);
+                continue;
+            }
+            if position < queue.redo_until {
+                queue.redo.insert(position);
             }
             queue.add(position, bytes);
             if let Some(segment) = self.state.segments.back_mut() {
@@ -213,7 +267,21 @@ impl Recovery {
         }
     }
 
-    fn finish(mut self, checkpoint: &Checkpoint) -> State {
+    /// Counts what was settled since the checkpoint and is no longer in the log: on a full disk
+    /// segments are deleted before that is saved.
+    fn count_deleted(&mut self, checkpoint: &Checkpoint) {
+        for (number, settled) in self.settled.iter().enumerate() {
+            let Some(saved) = checkpoint.cursors.get(number) else { continue };
+            let known = settled.range(..checkpoint.head).filter(|it| saved.calls_pending(*it.0));
+            for (_, outcome) in known {
+                self.found[number] += 1;
+                self.state.queues[number].account.end(*outcome);
+            }
+        }
+    }
+
+    fn finish(mut self, checkpoint: &Checkpoint) -> Recovered {
+        self.count_deleted(checkpoint);
         let head = self.state.head;
         for (number, queue) in self.state.queues.iter_mut().enumerate() {
             let expected = self.expected.get(number).copied().unwrap_or(0);
@@ -235,7 +303,8 @@ impl Recovery {
             }
         }
         self.state.start_cache(head.max(checkpoint.head));
-        self.state
+        let Recovery { state, repairs, .. } = self;
+        Recovered { state, checkpoint: checkpoint.number, repairs }
     }
 }
 

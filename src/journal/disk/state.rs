@@ -62,6 +62,8 @@ pub(super) enum JournalProblem {
     Appending,
     /// The cursors cannot be saved, or old segments not be deleted.
     Keeping,
+    /// What is settled cannot be noted as it is.
+    Noting,
     /// What waits on disk cannot be read.
     Reading,
 }
@@ -525,10 +527,7 @@ impl State {
         for &(position, outcome) in settled {
             let queue = &mut self.queues[number];
             let Some(item) = queue.unsettled.remove(&position) else { continue };
-            match outcome {
-                Outcome::Delivered => queue.account.delivered += 1,
-                Outcome::DeadLettered => queue.account.dead_lettered += 1,
-            }
+            queue.account.end(outcome);
             queue.account.pending_records -= 1;
             queue.account.pending_bytes -= item.bytes;
             let at = self.segment_at(position);

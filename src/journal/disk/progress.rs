@@ -1,0 +1,527 @@
+//! What was settled since the checkpoint, so that a process that is killed repeats only what was on
+//! its way.
+//!
+//! A process's death loses nothing that was handed to the system, so nothing here is ever synced: a
+//! power cut may take what was settled since the last checkpoint, a second's worth. Files are named
+//! after the checkpoint that they follow (`progress.17` after the one that says 17), hold frames one
+//! behind the other, and are deleted when a later checkpoint is saved. In little endian:
+//!
+//! ```text
+//!  0  4  CRC-32C of the rest
+//!  4  4  number of positions
+//!  8  1  outcome: 0 delivered, 1 dead-lettered
+//!  9  1  bytes of the destination's id
+//! 10     the id, then each position in 8 bytes
+//! ```
+//!
+//! A frame may stand in two files, speak of what its checkpoint already knows, or of what was given
+//! up meanwhile: whoever reads counts only what the checkpoint calls pending. To lose a frame means
+//! that records are delivered twice, never that one is lost.
+//!
+//! Whoever settles puts frames into memory and goes on; a thread writes them within microseconds, so
+//! that a disk that hangs stops nobody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tracing::warn;
+
+use super::faults::Faults;
+use crate::journal::Outcome;
+use crate::lock::lock;
+use crate::resources::ResourceId;
+
+/// Bytes before a frame's id.
+const HEAD: usize = 10;
+
+/// Most bytes of a file: two million records. Only a checkpoint that cannot be saved for long lets one
+/// grow to this; what is settled then is noted no more, and a kill would repeat it.
+const MOST_WRITTEN: u64 = 16 << 20;
+
+/// Most bytes that wait to be written, while the disk hangs.
+const MOST_QUEUED: usize = 1 << 20;
+
+/// The settled positions of each destination, and how each ended.
+pub(super) type Settled = HashMap<ResourceId, BTreeMap<u64, Outcome>>;
+
+/// What was settled since the last checkpoint, on its way to the files.
+#[derive(Debug)]
+pub(super) struct Progress {
+    directory: PathBuf,
+    queue: Mutex<Queue>,
+    /// The file that was written last; held while it is written.
+    file: Mutex<Option<Open>>,
+    ends: AtomicBool,
+    faults: Faults,
+}
+
+#[derive(Debug)]
+struct Queue {
+    frames: Vec<u8>,
+    /// What could not be queued is missing from the files.
+    overflowed: bool,
+    /// The writer waits to be woken.
+    idle: bool,
+    /// The number of the file that takes frames now.
+    number: u64,
+    /// The number of the last checkpoint that was saved.
+    saved: u64,
+    /// Something was noted since the last snapshot.
+    noted: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    file: File,
+    /// Bytes of whole frames.
+    len: u64,
+}
+
+impl Progress {
+    /// Goes on behind the checkpoint of a number; deletes what belongs to no checkpoint that there is.
+    pub(super) fn new(directory: &Path, checkpoint: u64, faults: Faults) -> Progress {
+        let follows = |number: u64| (checkpoint..=checkpoint + 1).contains(&number);
+        // What cannot be listed or deleted takes room and does no harm.
+        for number in list(directory).unwrap_or_default() {
+            if !follows(number) {
+                let _kept = fs::remove_file(path(directory, number));
+            }
+        }
+        let began_next = path(directory, checkpoint + 1).exists();
+        let queue = Queue {
+            frames: Vec::new(),
+            overflowed: false,
+            idle: false,
+            number: checkpoint + u64::from(began_next),
+            saved: checkpoint,
+            noted: true,
+        };
+        Progress {
+            directory: directory.to_owned(),
+            queue: Mutex::new(queue),
+            file: Mutex::default(),
+            ends: AtomicBool::new(false),
+            faults,
+        }
+    }
+
+    /// Queues what was settled. Tells whether the writer is to be woken.
+    fn note(&self, id: &ResourceId, settled: &[(u64, Outcome)]) -> bool {
+        let mut queue = lock(&self.queue);
+        queue.noted = true;
+        if queue.frames.len() > MOST_QUEUED {
+            queue.overflowed = true;
+        } else {
+            for outcome in [Outcome::Delivered, Outcome::DeadLettered] {
+                encode(id, settled, outcome, &mut queue.frames);
+            }
+        }
+        std::mem::take(&mut queue.idle)
+    }
+
+    /// The number of the checkpoint that is being made; what is noted from now on follows it. To be
+    /// called while the state of that checkpoint is locked.
+    pub(super) fn snapshot(&self) -> u64 {
+        let mut queue = lock(&self.queue);
+        // While a checkpoint cannot be saved its number stays, so that there are never more than two files.
+        if std::mem::take(&mut queue.noted) {
+            queue.number = queue.saved + 1;
+        }
+        queue.number
+    }
+
+    /// The checkpoint of a number is saved: what was before it is no longer needed.
+    pub(super) fn saved(&self, number: u64) {
+        lock(&self.queue).saved = number;
+        // The one before too: the writer may have begun it late.
+        for old in number.saturating_sub(2)..number {
+            // It takes room and does no harm.
+            let _absent = fs::remove_file(path(&self.directory, old));
+        }
+    }
+
+    /// Writes what is noted as it comes, until [`Progress::end`]. `tell` learns each time that it fails,
+    /// and with `None` when it works again.
+    pub(super) fn run(&self, tell: &dyn Fn(Option<io::Error>)) {
+        let mut failing = false;
+        loop {
+            match self.write() {
+                Ok(false) if self.ends.load(Ordering::Acquire) => return,
+                Ok(false) => self.wait(),
+                Ok(true) => {
+                    if std::mem::take(&mut failing) {
+                        tell(None);
+                    }
+                }
+                Err(cause) => {
+                    failing = true;
+                    tell(Some(cause));
+                }
+            }
+        }
+    }
+
+    /// Lets [`Progress::run`] return once all is written; its thread is to be woken.
+    pub(super) fn end(&self) {
+        self.ends.store(true, Ordering::Release);
+    }
+
+    fn wait(&self) {
+        {
+            let mut queue = lock(&self.queue);
+            if !queue.frames.is_empty() {
+                return;
+            }
+            queue.idle = true;
+        }
+        thread::park();
+    }
+
+    /// Writes what is queued, and tells whether there was anything.
+    pub(super) fn write(&self) -> io::Result<bool> {
+        let mut file = lock(&self.file);
+        let (frames, number, overflowed) = {
+            let mut queue = lock(&self.queue);
+            let overflowed = std::mem::take(&mut queue.overflowed);
+            (std::mem::take(&mut queue.frames), queue.number, overflowed)
+        };
+        if frames.is_empty() {
+            return Ok(false);
+        }
+        let mut open = match file.take().filter(|open| open.number == number) {
+            Some(open) => open,
+            None => Open::at_end(&self.directory, number)?,
+        };
+        let written = open.append(&frames, &self.faults);
+        // One that cannot be cut back is opened anew, which cuts it.
+        if written.is_ok() || open.file.set_len(open.len).is_ok() {
+            *file = Some(open);
+        }
+        written?;
+        if overflowed {
+            return Err(io::Error::other("the disk took too long"));
+        }
+        Ok(true)
+    }
+}
+
+/// The thread that writes what is noted.
+pub(super) enum Noter {
+    Thread(Option<JoinHandle<()>>),
+    /// A simulation has no threads: whoever settles writes.
+    #[cfg(test)]
+    None,
+}
+
+impl Noter {
+    pub(super) fn to_thread(run: impl FnOnce() + Send + 'static) -> io::Result<Noter> {
+        let thread = thread::Builder::new().name("journal-progress".to_owned()).spawn(run)?;
+        Ok(Noter::Thread(Some(thread)))
+    }
+
+    /// Notes what was settled; to be called after the state knows of it, so that a checkpoint made in
+    /// between knows of it too.
+    pub(super) fn note(&self, progress: &Progress, id: &ResourceId, settled: &[(u64, Outcome)]) {
+        let wake = progress.note(id, settled);
+        match self {
+            Noter::Thread(Some(thread)) if wake => thread.thread().unpark(),
+            Noter::Thread(_) => {}
+            #[cfg(test)]
+            Noter::None => {
+                // A disk that fails repeats more, which the simulation allows for.
+                let _missing = progress.write();
+            }
+        }
+    }
+
+    /// Waits until all that was noted is written. [`Progress::end`] must have been called.
+    pub(super) fn end(&mut self) {
+        match self {
+            Noter::Thread(thread) => {
+                let Some(thread) = thread.take() else { return };
+                thread.thread().unpark();
+                // The only error is a panic over there, which was logged.
+                let _panicked = thread.join();
+            }
+            #[cfg(test)]
+            Noter::None => {}
+        }
+    }
+}
+
+impl Open {
+    /// Opens a file, or makes it, and cuts what lies behind its last whole frame.
+    fn at_end(directory: &Path, number: u64) -> io::Result<Open> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(path(directory, number))?;
+        let mut bytes = Vec::new();
+        (&file).take(MOST_WRITTEN).read_to_end(&mut bytes)?;
+        let mut rest = bytes.as_slice();
+        while Frame::take(&mut rest).is_some() {}
+        let len = (bytes.len() - rest.len()) as u64;
+        if file.metadata()?.len() > len {
+            file.set_len(len)?;
+        }
+        Ok(Open { number, file, len })
+    }
+
+    fn append(&mut self, frames: &[u8], faults: &Faults) -> io::Result<()> {
+        let len = self.len + frames.len() as u64;
+        if len > MOST_WRITTEN {
+            return Err(io::Error::other("too much was settled since the cursors were saved"));
+        }
+        if let Some(limit) = faults.write_limit().filter(|limit| *limit < frames.len()) {
+            self.file.write_all(&frames[..limit])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_all(frames)?;
+        self.len = len;
+        Ok(())
+    }
+}
+
+/// What was settled after the checkpoint of a number, as far as whole frames tell.
+///
+/// # Errors
+/// When a file that is there cannot be read.
+pub(super) fn read(directory: &Path, checkpoint: u64) -> io::Result<Settled> {
+    let mut settled = Settled::new();
+    for number in [checkpoint, checkpoint + 1] {
+        let mut bytes = Vec::new();
+        match File::open(path(directory, number)) {
+            Ok(file) => file.take(MOST_WRITTEN).read_to_end(&mut bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let mut rest = bytes.as_slice();
+        while let Some(frame) = Frame::take(&mut rest) {
+            let Some(id) = frame.id() else { continue };
+            let of_destination = settled.entry(id).or_default();
+            of_destination.extend(frame.positions().map(|position| (position, frame.outcome)));
+        }
+        if !rest.is_empty() {
+            let bytes = rest.len();
+            warn!(file = number, bytes, "passed over an unfinished end of what was settled last");
+        }
+    }
+    Ok(settled)
+}
+
+fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("progress.{number}"))
+}
+
+/// The numbers of all files in a folder.
+fn list(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("progress."));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    Ok(numbers)
+}
+
+/// Leaves so many thousandths of each file, as a power cut may.
+#[cfg(test)]
+pub(super) fn cut(directory: &Path, thousandths: usize) {
+    for number in list(directory).unwrap() {
+        let path = path(directory, number);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() * thousandths / 1_000]).unwrap();
+    }
+}
+
+/// Adds the frame of those that ended in one way, if there are any.
+fn encode(id: &ResourceId, settled: &[(u64, Outcome)], outcome: Outcome, frames: &mut Vec<u8>) {
+    let positions = || settled.iter().filter(|it| it.1 == outcome).map(|it| it.0);
+    let name = id.as_str().as_bytes();
+    let (Ok(count), Ok(length)) = (u32::try_from(positions().count()), u8::try_from(name.len()))
+    else {
+        return;
+    };
+    if count == 0 {
+        return;
+    }
+    let start = frames.len();
+    frames.extend_from_slice(&[0; 4]);
+    frames.extend_from_slice(&count.to_le_bytes());
+    frames.extend_from_slice(&[u8::from(outcome == Outcome::DeadLettered), length]);
+    frames.extend_from_slice(name);
+    frames.extend(positions().flat_map(u64::to_le_bytes));
+    let checksum = crc32c::crc32c(&frames[start + 4..]);
+    frames[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+}
+
+/// One frame that is as it was written.
+struct Frame<'b> {
+    outcome: Outcome,
+    id: &'b [u8],
+    positions: &'b [u8],
+}
+
+impl<'b> Frame<'b> {
+    /// The next frame of a file, unless what is left is none.
+    fn take(rest: &mut &'b [u8]) -> Option<Frame<'b>> {
+        let (head, behind) = rest.split_at_checked(HEAD)?;
+        let word = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+        let bytes = usize::try_from(word(4)?).ok()?.checked_mul(8)?;
+        let (id, behind) = behind.split_at_checked(usize::from(head[9]))?;
+        let (positions, behind) = behind.split_at_checked(bytes)?;
+        let whole = &rest[4..HEAD + id.len() + bytes];
+        let outcome = match head[8] {
+            0 => Outcome::Delivered,
+            1 => Outcome::DeadLettered,
+            _ => return None,
+        };
+        if word(0)? != crc32c::crc32c(whole) {
+            return None;
+        }
+        *rest = behind;
+        Some(Frame { outcome, id, positions })
+    }
+
+    fn id(&self) -> Option<ResourceId> {
+        ResourceId::new(std::str::from_utf8(self.id).ok()?).ok()
+    }
+
+    fn positions(&self) -> impl Iterator<Item = u64> {
+        let words = self.positions.chunks_exact(8).filter_map(|it| it.try_into().ok());
+        words.map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::faults::Fault;
+    use super::*;
+
+    fn id(name: &str) -> ResourceId {
+        ResourceId::new(name).unwrap()
+    }
+
+    fn note(progress: &Progress, name: &str, positions: &[u64]) {
+        let settled: Vec<_> = positions.iter().map(|it| (*it, Outcome::Delivered)).collect();
+        progress.note(&id(name), &settled);
+        progress.write().unwrap();
+    }
+
+    /// What is settled for a destination after the checkpoint of a number.
+    fn settled(folder: &Path, checkpoint: u64, name: &str) -> Vec<u64> {
+        let mut settled = read(folder, checkpoint).unwrap();
+        settled.remove(&id(name)).unwrap_or_default().into_keys().collect()
+    }
+
+    fn begin(folder: &Path, checkpoint: u64) -> Progress {
+        Progress::new(folder, checkpoint, Faults::default())
+    }
+
+    #[test]
+    fn what_is_noted_is_read_with_its_outcome_and_its_destination() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        let both = [(7, Outcome::DeadLettered), (u64::MAX, Outcome::Delivered)];
+        progress.note(&id("a"), &both);
+        progress.note(&id("b"), &[(7, Outcome::Delivered)]);
+        progress.write().unwrap();
+        let read = read(folder.path(), 0).unwrap();
+        assert_eq!(read[&id("a")], BTreeMap::from(both));
+        assert_eq!(read[&id("b")], BTreeMap::from([(7, Outcome::Delivered)]));
+    }
+
+    #[test]
+    fn a_file_goes_when_a_later_checkpoint_is_saved_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        note(&progress, "a", &[1]);
+        assert_eq!(progress.snapshot(), 1);
+        note(&progress, "a", &[2]);
+        assert_eq!(settled(folder.path(), 0, "a"), [1, 2], "the checkpoint was not saved");
+        progress.saved(1);
+        assert_eq!(settled(folder.path(), 1, "a"), [2]);
+        assert_eq!(list(folder.path()).unwrap(), [1]);
+        assert_eq!(progress.snapshot(), 2);
+        progress.saved(2);
+        assert_eq!(progress.snapshot(), 2, "nothing was settled since");
+        assert!(list(folder.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn checkpoints_that_cannot_be_saved_do_not_make_a_file_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        for position in 0..5 {
+            note(&progress, "a", &[position]);
+            progress.snapshot();
+        }
+        assert_eq!(list(folder.path()).unwrap().len(), 2);
+        assert_eq!(settled(folder.path(), 0, "a"), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_process_goes_on_behind_the_last_whole_frame_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        note(&begin(folder.path(), 0), "a", &[1, 2]);
+        let whole = fs::read(path(folder.path(), 0)).unwrap();
+        for cut in 0..whole.len() {
+            let torn = [&whole[..], &whole[..cut]].concat();
+            fs::write(path(folder.path(), 0), torn).unwrap();
+            fs::write(path(folder.path(), 9), "of another checkpoint").unwrap();
+            assert_eq!(settled(folder.path(), 0, "a"), [1, 2], "cut at {cut}");
+            note(&begin(folder.path(), 0), "a", &[3]);
+            assert_eq!(settled(folder.path(), 0, "a"), [1, 2, 3], "cut at {cut}");
+            assert_eq!(list(folder.path()).unwrap(), [0]);
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_something_settled_that_was_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        note(&progress, "a", &[1]);
+        note(&progress, "a", &[2]);
+        let whole = fs::read(path(folder.path(), 0)).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(path(folder.path(), 0), &flipped).unwrap();
+            let expected: &[u64] = if bit < whole.len() * 4 { &[] } else { &[1] };
+            assert_eq!(settled(folder.path(), 0, "a"), expected, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_is_cut_back_and_the_next_frames_are_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Faults::switchable();
+        let progress = Progress::new(folder.path(), 0, faults.clone());
+        note(&progress, "a", &[1]);
+        faults.set(Fault::FullAfter(9));
+        progress.note(&id("a"), &[(2, Outcome::Delivered)]);
+        assert_eq!(progress.write().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        faults.set(Fault::None);
+        note(&progress, "a", &[3]);
+        assert_eq!(settled(folder.path(), 0, "a"), [1, 3]);
+    }
+
+    #[test]
+    fn what_is_settled_while_the_disk_hangs_takes_bounded_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        let settled: Vec<_> = (0..10_000).map(|it| (it, Outcome::Delivered)).collect();
+        for _ in 0..100 {
+            progress.note(&id("a"), &settled);
+        }
+        assert!(lock(&progress.queue).frames.len() <= MOST_QUEUED + 100_000);
+        assert!(progress.write().is_err(), "something is missing, which is told");
+        note(&progress, "a", &[10_000]);
+    }
+}
