@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluicegate::event::{Record, Timestamp};
-use sluicegate::journal::{Durability, Entry, Generation, Journal, JournalSettings, Outcome};
-use sluicegate::resources::{Overflow, ResourceId};
+use sluicegate::journal::{
+    Durability, Entry, Generation, Journal, JournalSettings, Outcome, Terms,
+};
+use sluicegate::resources::ResourceId;
 
 /// Bytes of a record's body.
 const BODY: usize = 1_229;
@@ -127,7 +129,7 @@ async fn backlog(folder: &Path) {
     let took = began.elapsed().as_secs_f64();
     println!("recovery of 1 GiB, {cached}: {took:.2} s, {:.0} MB/s", bytes / took);
     let resident = resident_bytes();
-    let mut cursor = journal.cursor(&id, Overflow::Block);
+    let mut cursor = journal.cursor(&id, Terms::default());
     let cached = if drop_page_cache() { "nothing cached" } else { "from the page cache" };
     let (began, mut left) = (Instant::now(), journal.pending_records());
     let records = left;

@@ -49,6 +49,12 @@ pub const RETRIED: &str = "sluicegate_destination_retried_records_total";
 pub const DEAD_LETTERED: &str = "sluicegate_destination_dead_lettered_records_total";
 /// Records given up to make room; label `destination`.
 pub const DROPPED: &str = "sluicegate_destination_dropped_records_total";
+/// Records that were on disk and are there no more; label `destination`.
+pub const LOST: &str = "sluicegate_destination_lost_records_total";
+/// Bytes that a destination takes of the journal; label `destination`.
+pub const USED_BYTES: &str = "sluicegate_destination_used_bytes";
+/// Bytes that it may take; label `destination`.
+pub const MAX_PENDING_BYTES: &str = "sluicegate_destination_max_pending_bytes";
 /// Records that wait or are on their way; label `destination`.
 pub const PENDING_RECORDS: &str = "sluicegate_destination_pending_records";
 /// Bytes of these; label `destination`.
@@ -72,6 +78,18 @@ const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
+
+/// Bytes of files in which nothing is pending any more.
+pub const JOURNAL_KEPT_BYTES: &str = "sluicegate_journal_kept_bytes";
+
+/// Bytes that the journal may have in all.
+pub const JOURNAL_MAX_BYTES: &str = "sluicegate_journal_max_bytes";
+
+/// Bytes that the journal's file system has free.
+pub const JOURNAL_FREE_BYTES: &str = "sluicegate_journal_free_bytes";
+
+/// Bytes written to leave settled records out of copies of the journal's files.
+pub const JOURNAL_COMPACTED_BYTES: &str = "sluicegate_journal_compacted_bytes_total";
 
 /// Damaged places found in the journal since the process began.
 pub const JOURNAL_DAMAGED: &str = "sluicegate_journal_damaged_total";
@@ -178,10 +196,28 @@ fn describe_of_journal() {
     describe_counter!(DELIVERED, "records that the service has taken, since its journal began");
     describe_counter!(DEAD_LETTERED, "records put among the dead letters, since its journal began");
     describe_counter!(DROPPED, "records given up to make room, since its journal began");
+    describe_counter!(
+        LOST,
+        "records that were on disk and are there no more, since its journal began"
+    );
+    describe_gauge!(USED_BYTES, Unit::Bytes, "bytes that a destination takes of the journal");
+    describe_gauge!(
+        MAX_PENDING_BYTES,
+        Unit::Bytes,
+        "bytes that a destination may take of the journal"
+    );
     describe_gauge!(PENDING_RECORDS, "records that wait or are on their way");
     describe_gauge!(PENDING_BYTES, Unit::Bytes, "bytes that wait or are on their way");
     describe_gauge!(OLDEST_PENDING, Unit::Seconds, "age of the oldest pending record");
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
+    describe_gauge!(JOURNAL_KEPT_BYTES, Unit::Bytes, "bytes of files in which nothing is pending");
+    describe_gauge!(JOURNAL_MAX_BYTES, Unit::Bytes, "bytes that the journal may have in all");
+    describe_gauge!(JOURNAL_FREE_BYTES, Unit::Bytes, "bytes that its file system has free");
+    describe_counter!(
+        JOURNAL_COMPACTED_BYTES,
+        Unit::Bytes,
+        "bytes copied to leave settled records out"
+    );
     describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal since the start");
     describe_gauge!(JOURNAL_ERROR, "1 while something keeps the journal from working");
 }

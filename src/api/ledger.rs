@@ -22,6 +22,7 @@ fn entry(id: &ResourceId, account: &Account) -> Value {
         "delivered": account.delivered,
         "dead_lettered": account.dead_lettered,
         "dropped": account.dropped,
+        "lost": account.lost,
         "pending": account.pending_records,
         "imbalance": account.imbalance(),
     })

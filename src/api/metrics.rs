@@ -21,6 +21,12 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
     }
     gauge!(telemetry::COMPILED_BYTES).set(compiled_bytes() as f64);
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
+    gauge!(telemetry::JOURNAL_KEPT_BYTES).set(status.journal.kept_bytes as f64);
+    gauge!(telemetry::JOURNAL_MAX_BYTES).set(status.journal.max_bytes as f64);
+    if let Some(free) = status.journal.free_bytes {
+        gauge!(telemetry::JOURNAL_FREE_BYTES).set(free as f64);
+    }
+    counter!(telemetry::JOURNAL_COMPACTED_BYTES).absolute(status.journal.compacted_bytes);
     counter!(telemetry::JOURNAL_DAMAGED).absolute(status.journal.damaged);
     gauge!(telemetry::JOURNAL_ERROR).set(f64::from(u8::from(status.journal.error.is_some())));
     for (id, counts) in &status.subscriptions {
@@ -38,6 +44,9 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
         counter!(telemetry::RETRIED, &label).absolute(destination.condition.retried);
         counter!(telemetry::DEAD_LETTERED, &label).absolute(account.dead_lettered);
         counter!(telemetry::DROPPED, &label).absolute(account.dropped);
+        counter!(telemetry::LOST, &label).absolute(account.lost);
+        gauge!(telemetry::USED_BYTES, &label).set(destination.share.used as f64);
+        gauge!(telemetry::MAX_PENDING_BYTES, &label).set(destination.share.max as f64);
         gauge!(telemetry::PENDING_RECORDS, &label).set(account.pending_records as f64);
         gauge!(telemetry::PENDING_BYTES, &label).set(account.pending_bytes as f64);
         let set_aside = destination.condition.set_aside.len();

@@ -10,7 +10,7 @@ use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
 
 /// Totals of ingest, subscriptions, IP restrictions and `retried` count since `started_at`. What a
 /// destination accepted and what became of it (`accepted`, `filtered_out`, `delivered`,
-/// `dead_lettered`, `dropped`) counts for as long as the journal knows the destination: with
+/// `dead_lettered`, `dropped`, `lost`) counts for as long as the journal knows the destination: with
 /// `durability: disk` across restarts, in memory since `started_at`.
 pub(super) fn to_json(
     status: &Status,
@@ -53,6 +53,11 @@ pub(super) fn to_json(
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,
+            "pending_bytes": status.journal.bytes,
+            "kept_bytes": status.journal.kept_bytes,
+            "max_bytes": status.journal.max_bytes,
+            "free_bytes": status.journal.free_bytes,
+            "compacted_bytes": status.journal.compacted_bytes,
             "segments": status.journal.segments,
             "damaged": status.journal.damaged,
             "error": status.journal.error,
@@ -102,6 +107,8 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "state": status.condition.state.as_str(),
         "pending_records": status.account.pending_records,
         "pending_bytes": status.account.pending_bytes,
+        "used_bytes": status.share.used,
+        "max_pending_bytes": status.share.max,
         "oldest_pending_seconds": status.account.oldest_pending.as_secs_f64(),
         "accepted": status.account.accepted,
         "filtered_out": status.account.filtered_out,
@@ -109,6 +116,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "retried": status.condition.retried,
         "dead_lettered": status.account.dead_lettered,
         "dropped": status.account.dropped,
+        "lost": status.account.lost,
         "last_error": last_error.map(|it| &it.message),
         "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,

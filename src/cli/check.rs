@@ -1,14 +1,16 @@
-//! `sluicegate check`: every mistake of a settings file, and which way requests go where the
-//! environment names a proxy; with `--online`, what the services say.
+//! `sluicegate check`: every mistake of a settings file, whether the disk has the room that it gives the
+//! journal, and which way requests go where the environment names a proxy; with `--online`, what the services say.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{Failure, Outcome, block_on, with_saved};
-use crate::config::Config;
+use crate::config::{Config, show_size};
 use crate::ingest::ask_kafka;
+use crate::journal::{Durability, available_bytes};
 use crate::report::{counted, escaped};
 use crate::resources::Destination;
 use crate::sinks::LogOutput;
@@ -43,6 +45,9 @@ impl Check {
             parts.iter().map(|part| format!("{} {}", part.name, mebibytes(part.bytes))).collect();
         let all = parts.iter().map(|part| part.bytes).sum();
         writeln!(out, "  memory: at most {} ({})", mebibytes(all), listed.join(", "))?;
+        drop(out);
+        warn_of_room(&config)?;
+        let mut out = io::stdout().lock();
         if !self.online {
             for destination in resources.destinations() {
                 if let Some(way) = block_on(destination.target.way())? {
@@ -80,6 +85,43 @@ impl Check {
 
 fn mebibytes(bytes: u64) -> String {
     format!("{} MiB", bytes.div_ceil(1 << 20))
+}
+
+/// Says what of the journal's room cannot be had: on standard error, since all of it may still work.
+fn warn_of_room(config: &Config) -> io::Result<()> {
+    let journal = &config.journal;
+    let max_bytes = journal.max_bytes as u64;
+    let mut remarks = Vec::new();
+    for destination in config.resources.destinations() {
+        if destination.max_pending_bytes.is_some_and(|it| it > max_bytes) {
+            remarks.push(format!(
+                "the share of `{}` (`max_pending_bytes`) is more than there is: `journal.max_bytes` is {}",
+                destination.id,
+                show_size(max_bytes),
+            ));
+        }
+    }
+    if journal.durability == Durability::Disk {
+        let destinations = config.resources.destinations();
+        let default = if destinations.len() > 1 { max_bytes / 2 } else { max_bytes };
+        let shares = destinations.iter().map(|it| it.max_pending_bytes.unwrap_or(default));
+        let shares = shares.fold(0, u64::saturating_add);
+        // What was delivered takes room too while it is kept.
+        let kept = journal.retention > Duration::ZERO || destinations.is_empty();
+        let most = if kept { max_bytes } else { shares.min(max_bytes) };
+        if let Some(available) = available_bytes(&journal.directory).filter(|it| *it < most) {
+            remarks.push(format!(
+                "the journal may take {}, and the disk of {} has {} for it: senders get 429 before the shares are full; give it a larger disk, or lower `journal.max_bytes` or `max_pending_bytes`",
+                show_size(most),
+                journal.directory.display(),
+                show_size(available >> 20 << 20),
+            ));
+        }
+    }
+    for remark in remarks {
+        writeln!(io::stderr(), "warning: {remark}")?;
+    }
+    Ok(())
 }
 
 async fn probe(destination: &Destination) -> Result<String, String> {

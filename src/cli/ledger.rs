@@ -17,8 +17,16 @@ use crate::journal::{Durability, read_accounts};
 use crate::report::escaped;
 
 /// The columns of the table, by their keys in JSON.
-const COLUMNS: [&str; 7] =
-    ["accepted", "filtered_out", "delivered", "dead_lettered", "dropped", "pending", "imbalance"];
+const COLUMNS: [&str; 8] = [
+    "accepted",
+    "filtered_out",
+    "delivered",
+    "dead_lettered",
+    "dropped",
+    "lost",
+    "pending",
+    "imbalance",
+];
 
 /// Tell for each destination how many events were accepted for it and what became of them. An event
 /// is accepted for a destination once for each subscription that takes its type and names the
@@ -47,6 +55,18 @@ impl Ledger {
         match self.output {
             OutputFormat::Json => writeln!(out, "{ledger}")?,
             OutputFormat::Table => print(&mut out, destinations)?,
+        }
+        for (id, lost) in destinations
+            .iter()
+            .filter_map(|it| Some((it["id"].as_str()?, it["lost"].as_u64()?)))
+            .filter(|(_, lost)| *lost > 0)
+        {
+            // No fault of the sum, and nothing that anybody can put right: said, and no exit code.
+            writeln!(
+                io::stderr(),
+                "`{}`: {lost} records were lost: the journal's disk is damaged, or somebody deleted its files",
+                escaped(id)
+            )?;
         }
         let wrong: Vec<String> = destinations
             .iter()

@@ -127,6 +127,7 @@ fn read_destination(
     let overflow = section
         .optional("overflow")
         .word(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
+    let max_pending_bytes = section.optional("max_pending_bytes").size(1..=u64::MAX);
     Some(Destination {
         id: id?,
         description,
@@ -134,6 +135,7 @@ fn read_destination(
         batch: batch?,
         timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         overflow: overflow.unwrap_or_default(),
+        max_pending_bytes,
     })
 }
 

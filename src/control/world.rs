@@ -311,6 +311,7 @@ fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, R
         target,
         timeout: DEFAULT_TIMEOUT,
         overflow: Overflow::default(),
+        max_pending_bytes: None,
     })
 }
 

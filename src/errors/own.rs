@@ -114,6 +114,13 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Compress it without `--ultra` and `--long`, or with `--long=23`. Nothing of the body was kept.",
     ),
     entry(
+        "ERR_SLUICEGATE_1115",
+        "a destination's share of the journal is full; nothing of the body was kept",
+        "The message names the destination: `/status` says why its service takes nothing (`last_error`). \
+         Bodies without events for it are taken. Send the body again after `Retry-After`; give the \
+         destination more room (`max_pending_bytes`), or `overflow: drop_oldest`.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1120",
         "the bodies that are being taken in hold all the memory that they may",
         "Send it again after `Retry-After`; nothing of it was kept. If it comes often, raise \

@@ -22,6 +22,7 @@ use crate::budget::{Budget, Held};
 use crate::control::{Control, Scope};
 use crate::event::{Acl, Framing, MAX_EVENTS, TooMany};
 use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token, over_budget, read_body};
+use crate::journal::{Full, Refusal};
 use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
 
 /// Rejected events are listed in up to so many bytes of an answer, some thousand of them; of the others
@@ -182,7 +183,7 @@ fn unauthorized(refused: Unauthorized) -> ErrorAnswer {
 fn not_taken(cause: NotTaken) -> ErrorAnswer {
     let (code, retry_after) = match &cause {
         NotTaken::Closed => return stopping(),
-        NotTaken::Full(full) => ("ERR_SLUICEGATE_1106", full.retry_after.as_secs().max(1)),
+        NotTaken::Full(full) => (code_of(full), full.retry_after.as_secs().max(1)),
         NotTaken::OverBudget(cause) => return over_budget(*cause),
         NotTaken::Changing => ("ERR_SLUICEGATE_1113", 1),
     };
@@ -208,6 +209,13 @@ fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
         ),
     };
     ErrorAnswer::new(status, code, message)
+}
+
+fn code_of(full: &Full) -> &'static str {
+    match full.cause {
+        Refusal::NoRoomFor(_) => "ERR_SLUICEGATE_1115",
+        Refusal::NoRoom | Refusal::CannotWrite(_) | Refusal::Slow(_) => "ERR_SLUICEGATE_1106",
+    }
 }
 
 fn stopping() -> ErrorAnswer {

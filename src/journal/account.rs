@@ -23,7 +23,8 @@ pub struct Offer {
 
 /// One destination's account: what came, what became of it, what waits.
 ///
-/// At every moment `accepted = filtered_out + delivered + dead_lettered + dropped + pending_records`.
+/// At every moment
+/// `accepted = filtered_out + delivered + dead_lettered + dropped + lost + pending_records`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Account {
     /// Events offered to this destination, once for each subscription that would send them there.
@@ -36,9 +37,11 @@ pub struct Account {
     pub delivered: u64,
     /// Records that no service will ever take.
     pub dead_lettered: u64,
-    /// Records given up to make room (`overflow: drop_oldest`) or on somebody's order, or lost
-    /// because the disk was damaged, which is logged as an error.
+    /// Records given up to make room (`overflow: drop_oldest`) or on somebody's order.
     pub dropped: u64,
+    /// Records that were on disk and are there no more: it was damaged, or somebody deleted a file of
+    /// the log. None in memory. Each loss is logged as an error.
+    pub lost: u64,
     /// Records that wait or are on their way.
     pub pending_records: u64,
     /// Their bytes, as the store counts them.
@@ -66,7 +69,7 @@ impl Account {
     /// of (positive). Anything but zero is a bug.
     #[must_use]
     pub fn imbalance(&self) -> i64 {
-        let ended = self.delivered + self.dead_lettered + self.dropped;
+        let ended = self.delivered + self.dead_lettered + self.dropped + self.lost;
         let known = self.filtered_out + ended + self.pending_records;
         self.accepted.cast_signed() - known.cast_signed()
     }

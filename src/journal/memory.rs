@@ -1,7 +1,7 @@
 //! Records held in memory, one queue a destination, one count of bytes for all.
 //!
-//! A record that several destinations wait for is held and counted once. Nothing here survives the
-//! process.
+//! A record that several destinations wait for is held and counted once, but counts in the share of
+//! each. Nothing here survives the process.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::settlement::Hold;
 use super::{
     Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, RECORD_OVERHEAD,
-    Refusal, Settlement,
+    Refusal, Settlement, Share, Terms,
 };
 use crate::event::Record;
 use crate::lock::lock;
@@ -35,11 +35,15 @@ struct State {
     /// Bytes of those that some queue may not give up.
     kept_bytes: usize,
     queues: HashMap<ResourceId, Queue>,
+    /// How many destinations have a reader.
+    in_force: usize,
 }
 
 #[derive(Default)]
 struct Queue {
-    overflow: Overflow,
+    terms: Terms,
+    /// How many cursors it has: one, or two while one takes the other's place.
+    readers: usize,
     account: Account,
     next_position: u64,
     waiting: VecDeque<Item>,
@@ -102,9 +106,7 @@ impl Memory {
         if generation < state.generation {
             return Err(AppendError::Outdated);
         }
-        if !state.make_room(needed, self.max_bytes) {
-            return Err(Full::new(Refusal::NoRoom).into());
-        }
+        state.find_room(&entries, needed, self.max_bytes)?;
         for offer in offers {
             state.queue(&offer.destination).account.offer(offer);
         }
@@ -122,17 +124,35 @@ impl Memory {
     }
 
     /// Makes a destination's queue ready for a new reader.
-    pub(super) fn attach(&self, destination: &ResourceId, overflow: Overflow) {
+    pub(super) fn attach(&self, destination: &ResourceId, terms: Terms) {
         let mut state = self.state();
         let queue = state.queue(destination);
+        queue.readers += 1;
+        let is_first = queue.readers == 1;
         for (_, item) in std::mem::take(&mut queue.unsettled).into_iter().rev() {
             queue.waiting.push_front(item);
         }
-        state.set_overflow(destination, overflow);
+        state.in_force += usize::from(is_first);
+        state.set_terms(destination, terms);
     }
 
-    pub(super) fn set_overflow(&self, destination: &ResourceId, overflow: Overflow) {
-        self.state().set_overflow(destination, overflow);
+    /// Ends a reader.
+    pub(super) fn detach(&self, destination: &ResourceId) {
+        let mut state = self.state();
+        let queue = state.queue(destination);
+        queue.readers = queue.readers.saturating_sub(1);
+        let was_last = queue.readers == 0;
+        state.in_force = state.in_force.saturating_sub(usize::from(was_last));
+    }
+
+    pub(super) fn set_terms(&self, destination: &ResourceId, terms: Terms) {
+        self.state().set_terms(destination, terms);
+    }
+
+    /// What a destination takes and may take, if it is known.
+    pub(super) fn share(&self, destination: &ResourceId) -> Option<Share> {
+        let state = self.state();
+        Some(state.share(state.queues.get(destination)?, self.max_bytes))
     }
 
     pub(super) async fn read(
@@ -207,6 +227,10 @@ impl Memory {
     pub(super) fn bytes(&self) -> u64 {
         self.state().bytes as u64
     }
+
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes as u64
+    }
 }
 
 impl State {
@@ -221,7 +245,7 @@ impl State {
         queue.account.pending_bytes += held.bytes as u64;
         let mut item = Item { position: queue.next_position, held, since, keeps: false };
         queue.next_position += 1;
-        item.keep(queue.overflow == Overflow::Block, &mut self.kept_bytes);
+        item.keep(queue.terms.overflow == Overflow::Block, &mut self.kept_bytes);
         queue.waiting.push_back(item);
         queue.arrived.notify_one();
     }
@@ -249,11 +273,11 @@ impl State {
         taken
     }
 
-    fn set_overflow(&mut self, destination: &ResourceId, overflow: Overflow) {
+    fn set_terms(&mut self, destination: &ResourceId, terms: Terms) {
         let queue = self.queues.entry(destination.clone()).or_default();
-        queue.overflow = overflow;
+        queue.terms = terms;
         for item in &mut queue.waiting {
-            item.keep(overflow == Overflow::Block, &mut self.kept_bytes);
+            item.keep(terms.overflow == Overflow::Block, &mut self.kept_bytes);
         }
     }
 
@@ -265,26 +289,78 @@ impl State {
         }
     }
 
-    /// Whether `needed` more bytes fit, after giving up records of destinations that allow it.
-    ///
-    /// Nothing is given up if that could not make enough room: a destination's records are not lost
-    /// for the sake of a neighbour that holds too much itself.
-    fn make_room(&mut self, needed: usize, max_bytes: usize) -> bool {
-        let fits = |bytes: usize| bytes == 0 || bytes.saturating_add(needed) <= max_bytes;
-        if !fits(self.kept_bytes) {
-            return false;
+    /// What a destination takes and may take.
+    fn share(&self, queue: &Queue, max_bytes: usize) -> Share {
+        let max = queue.terms.share_of(max_bytes as u64, self.in_force);
+        Share { used: queue.account.pending_bytes, max }
+    }
+
+    /// Makes room for entries of so many bytes in all, or says why there is none; then nothing was
+    /// given up.
+    fn find_room(
+        &mut self,
+        entries: &[Entry],
+        needed: usize,
+        max_bytes: usize,
+    ) -> Result<(), Full> {
+        let mut by_destination: BTreeMap<&ResourceId, u64> = BTreeMap::new();
+        for entry in entries {
+            for id in entry.destinations.iter() {
+                *by_destination.entry(id).or_default() += cost(&entry.record) as u64;
+            }
         }
+        let (mut full, mut giving_way) = (Vec::new(), Vec::new());
+        for (id, bytes) in by_destination {
+            let Some(queue) = self.queues.get(id) else { continue };
+            let share = self.share(queue, max_bytes);
+            if share.takes(bytes, max_bytes as u64) {
+                continue;
+            }
+            let held: u64 = queue.unsettled.values().map(|item| item.held.bytes as u64).sum();
+            let enough = Share { used: held, ..share }.takes(bytes, max_bytes as u64);
+            if enough && queue.terms.overflow == Overflow::DropOldest {
+                giving_way.push((id, share.max.saturating_sub(bytes)));
+            } else {
+                full.push(id.clone());
+            }
+        }
+        if !full.is_empty() {
+            return Err(Full::new(Refusal::NoRoomFor(full)));
+        }
+        // Nothing is given up if that could not make enough room: a destination's records are not lost
+        // for the sake of a neighbour that holds too much itself.
+        if !fits(self.kept_bytes, needed, max_bytes) {
+            return Err(Full::new(Refusal::NoRoom));
+        }
+        for (id, most) in giving_way {
+            while let Some(queue) = self.queues.get_mut(id) {
+                let is_enough = queue.account.pending_bytes <= most;
+                let Some(item) = (!is_enough).then(|| queue.drop_oldest()).flatten() else { break };
+                self.release(item);
+            }
+        }
+        if self.make_room(needed, max_bytes) { Ok(()) } else { Err(Full::new(Refusal::NoRoom)) }
+    }
+
+    /// Whether `needed` more bytes fit, after giving up records of destinations that allow it.
+    fn make_room(&mut self, needed: usize, max_bytes: usize) -> bool {
+        let fits = |bytes| fits(bytes, needed, max_bytes);
         while !fits(self.bytes) {
             let longest = self
                 .queues
                 .values_mut()
-                .filter(|queue| queue.overflow == Overflow::DropOldest)
+                .filter(|queue| queue.terms.overflow == Overflow::DropOldest)
                 .max_by_key(|queue| queue.waiting.len());
             let Some(item) = longest.and_then(Queue::drop_oldest) else { return false };
             self.release(item);
         }
         true
     }
+}
+
+/// Whether so many more bytes fit beside others. An empty journal takes an append of any size.
+fn fits(bytes: usize, needed: usize, max_bytes: usize) -> bool {
+    bytes == 0 || bytes.saturating_add(needed) <= max_bytes
 }
 
 impl Queue {
@@ -315,219 +391,4 @@ impl Item {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::event::Timestamp;
-    use crate::journal::account::all_matched;
-
-    fn id(name: &str) -> ResourceId {
-        ResourceId::new(name).unwrap()
-    }
-
-    fn entry(size: usize, destinations: &[&str]) -> Entry {
-        Entry {
-            record: Arc::new(Record {
-                event_id: "ev".into(),
-                time: Timestamp::MIN,
-                body: Bytes::from(vec![b'x'; size]),
-            }),
-            destinations: destinations.iter().map(|name| id(name)).collect(),
-        }
-    }
-
-    /// A memory with room for `records` records of 1,000 bytes.
-    fn memory(records: usize) -> Memory {
-        Memory::new(records * cost(&entry(1_000, &[]).record))
-    }
-
-    fn append(memory: &Memory, entries: Vec<Entry>) -> Result<Settlement, AppendError> {
-        let offers = all_matched(&entries);
-        memory.append(Generation::default(), entries, &offers)
-    }
-
-    #[tokio::test]
-    async fn a_record_is_held_once_and_until_every_destination_has_settled_it() {
-        let memory = memory(2);
-        append(&memory, vec![entry(1_000, &["a", "b"])]).unwrap();
-        let bytes = memory.bytes();
-        let a = memory.read(&id("a"), 10, usize::MAX).await;
-        let b = memory.read(&id("b"), 10, usize::MAX).await;
-        memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
-        assert_eq!(memory.bytes(), bytes);
-        memory.settle(&id("b"), &[(b[0].position, Outcome::DeadLettered)]);
-        assert_eq!(memory.bytes(), 0);
-        let account = memory.account(&id("b")).unwrap();
-        assert_eq!((account.appended, account.dead_lettered, account.pending_records), (1, 1, 0));
-    }
-
-    #[tokio::test]
-    async fn a_full_journal_takes_nothing_of_a_body_and_all_of_it_once_there_is_room() {
-        let memory = memory(3);
-        append(&memory, vec![entry(1_000, &["a"]), entry(1_000, &["b"])]).unwrap();
-        let two = || vec![entry(1_000, &["a"]), entry(1_000, &["a"])];
-        assert!(append(&memory, two()).is_err());
-        assert_eq!(memory.account(&id("a")).unwrap().appended, 1);
-        let read = memory.read(&id("b"), 1, usize::MAX).await;
-        memory.settle(&id("b"), &[(read[0].position, Outcome::Delivered)]);
-        append(&memory, two()).unwrap();
-    }
-
-    #[test]
-    fn a_body_larger_than_the_journal_is_taken_when_it_is_empty() {
-        let memory = memory(1);
-        append(&memory, vec![entry(5_000, &["a"])]).unwrap();
-        assert!(append(&memory, vec![entry(1, &["a"])]).is_err());
-    }
-
-    #[test]
-    fn drop_oldest_gives_up_its_own_oldest_and_counts_them() {
-        let memory = memory(3);
-        memory.attach(&id("lossy"), Overflow::DropOldest);
-        append(&memory, (0..3).map(|_| entry(1_000, &["lossy"])).collect()).unwrap();
-        append(&memory, vec![entry(1_000, &["lossy"]), entry(1_000, &["strict"])]).unwrap();
-        let account = memory.account(&id("lossy")).unwrap();
-        assert_eq!((account.appended, account.dropped, account.pending_records), (4, 2, 2));
-    }
-
-    #[test]
-    fn nothing_is_given_up_for_a_neighbour_that_blocks() {
-        let memory = memory(3);
-        memory.attach(&id("lossy"), Overflow::DropOldest);
-        append(&memory, (0..3).map(|_| entry(1_000, &["strict", "lossy"])).collect()).unwrap();
-        assert!(append(&memory, vec![entry(1_000, &["lossy"])]).is_err());
-        assert_eq!(memory.account(&id("lossy")).unwrap().dropped, 0);
-    }
-
-    #[tokio::test]
-    async fn what_was_read_and_not_settled_is_read_again_by_a_new_reader() {
-        let memory = memory(9);
-        append(&memory, (1..=3).map(|size| entry(size, &["a"])).collect()).unwrap();
-        let first = memory.read(&id("a"), 2, usize::MAX).await;
-        memory.settle(&id("a"), &[(first[1].position, Outcome::Delivered)]);
-        memory.attach(&id("a"), Overflow::Block);
-        let again = memory.read(&id("a"), 9, usize::MAX).await;
-        let sizes: Vec<_> = again.iter().map(|pending| pending.record.body.len()).collect();
-        assert_eq!(sizes, [1, 3]);
-    }
-
-    #[tokio::test]
-    async fn an_append_is_settled_when_the_last_of_its_records_is() {
-        let memory = memory(9);
-        assert!(append(&memory, Vec::new()).unwrap().is_done());
-        let settlement = append(&memory, vec![entry(1, &["a", "b"]), entry(1, &["a"])]).unwrap();
-        let a = memory.read(&id("a"), 9, usize::MAX).await;
-        memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
-        memory.settle(&id("a"), &[(a[1].position, Outcome::Delivered)]);
-        memory.attach(&id("b"), Overflow::DropOldest);
-        assert!(!settlement.is_done());
-        append(&memory, (0..9).map(|_| entry(1_000, &["a"])).collect()).unwrap();
-        assert!(settlement.is_done(), "what was given up is settled too");
-    }
-
-    #[tokio::test]
-    async fn a_read_is_bounded_by_records_and_bytes_but_never_empty() {
-        let memory = memory(9);
-        append(&memory, (0..4).map(|_| entry(1_000, &["a"])).collect()).unwrap();
-        assert_eq!(memory.read(&id("a"), 9, 10).await.len(), 1);
-        assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 2);
-        assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn drained_returns_when_the_last_record_is_settled() {
-        let memory = Arc::new(memory(9));
-        append(&memory, vec![entry(1, &["a"])]).unwrap();
-        let waiting = tokio::spawn({
-            let memory = Arc::clone(&memory);
-            async move { memory.drained().await }
-        });
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(!waiting.is_finished());
-        let read = memory.read(&id("a"), 1, usize::MAX).await;
-        memory.settle(&id("a"), &[(read[0].position, Outcome::Delivered)]);
-        waiting.await.unwrap();
-    }
-
-    #[derive(Clone, Debug)]
-    enum Action {
-        Append { sizes: Vec<usize>, to: u8 },
-        Take(u8),
-        Settle(u8),
-        Overflow(u8, bool),
-        Attach(u8),
-    }
-
-    fn action() -> impl Strategy<Value = Action> {
-        prop_oneof![
-            (proptest::collection::vec(0..2_000usize, 1..4), 1..8u8)
-                .prop_map(|(sizes, to)| Action::Append { sizes, to }),
-            (0..3u8).prop_map(Action::Take),
-            (0..3u8).prop_map(Action::Settle),
-            (0..3u8, any::<bool>()).prop_map(|(at, drop)| Action::Overflow(at, drop)),
-            (0..3u8).prop_map(Action::Attach),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn every_account_adds_up_whatever_happens(
-            actions in proptest::collection::vec(action(), 1..60),
-        ) {
-            const NAMES: [&str; 3] = ["a", "b", "c"];
-            let memory = memory(8);
-            for action in actions {
-                match action {
-                    Action::Append { sizes, to } => {
-                        let names: Vec<_> =
-                            (0..3).filter(|bit| to & (1 << bit) != 0).map(|bit| NAMES[bit]).collect();
-                        let _ = append(&memory, sizes.iter().map(|&size| entry(size, &names)).collect());
-                    }
-                    Action::Take(at) => {
-                        memory.state().take(&id(NAMES[at as usize]), 2, 3_000);
-                    }
-                    Action::Settle(at) => {
-                        let name = id(NAMES[at as usize]);
-                        let position =
-                            memory.state().queue(&name).unsettled.keys().next_back().copied();
-                        if let Some(position) = position {
-                            memory.settle(&name, &[(position, Outcome::Delivered)]);
-                        }
-                    }
-                    Action::Overflow(at, drop) => {
-                        let rule = if drop { Overflow::DropOldest } else { Overflow::Block };
-                        memory.set_overflow(&id(NAMES[at as usize]), rule);
-                    }
-                    Action::Attach(at) => memory.attach(&id(NAMES[at as usize]), Overflow::Block),
-                }
-                check_books(&memory)?;
-            }
-        }
-    }
-
-    /// Counts everything anew from what the queues hold and compares.
-    fn check_books(memory: &Memory) -> Result<(), TestCaseError> {
-        let state = memory.state();
-        let mut held = HashMap::new();
-        for queue in state.queues.values() {
-            let items = || queue.waiting.iter().chain(queue.unsettled.values());
-            let account = queue.account;
-            prop_assert_eq!(items().count() as u64, account.pending_records);
-            prop_assert_eq!(
-                account.appended,
-                account.delivered + account.dropped + account.pending_records
-            );
-            prop_assert_eq!(account.imbalance(), 0);
-            for item in items() {
-                let keeps = held.entry(Arc::as_ptr(&item.held)).or_insert((item.held.bytes, false));
-                keeps.1 |= item.keeps;
-            }
-        }
-        prop_assert_eq!(state.bytes, held.values().map(|(bytes, _)| bytes).sum::<usize>());
-        let kept = held.values().filter(|(_, keeps)| *keeps).map(|(bytes, _)| bytes).sum::<usize>();
-        prop_assert_eq!(state.kept_bytes, kept);
-        Ok(())
-    }
-}
+mod tests;

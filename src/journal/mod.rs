@@ -8,10 +8,11 @@
 //! Promises:
 //! - one append serves all destinations of its records, and either all of it is taken or none;
 //! - a record is held until every destination has settled it, and counted all that time;
-//! - what is held never passes `max_bytes` by more than one body that found the journal empty;
+//! - what is held never passes `max_bytes` by more than one body that found the journal empty, nor
+//!   what is held for one destination its share of it;
 //! - two journals never use one folder at a time;
 //! - for each destination, at every moment: accepted = filtered out + delivered + dead-lettered +
-//!   dropped + pending (see `account`).
+//!   dropped + lost + pending (see `account`).
 
 mod account;
 mod dead_letters;
@@ -73,11 +74,10 @@ impl fmt::Display for Durability {
 pub struct JournalSettings {
     /// Whether records outlive the process.
     pub durability: Durability,
-    /// Most bytes of pending records held for all destinations together; on disk, of the files that
-    /// hold any.
+    /// Most bytes held for all destinations together; on disk, of the log's files.
     pub max_bytes: usize,
     /// How long files of the log are kept after everything in them was settled and nothing more was
-    /// appended to them. Means nothing in memory.
+    /// appended to them, while pending records leave room for them. Means nothing in memory.
     pub retention: Duration,
     /// The folder for what must outlive the process.
     pub directory: PathBuf,
@@ -90,6 +90,41 @@ pub struct Entry {
     pub record: Arc<Record>,
     /// Where to; never empty.
     pub destinations: Arc<[ResourceId]>,
+}
+
+/// What a destination has to say about room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// What gives way when its share, or the journal, is full.
+    pub overflow: Overflow,
+    /// Its share: most bytes held for it. Left out, all of `max_bytes` for a single destination, and
+    /// half of it where there are several.
+    pub max_pending_bytes: Option<u64>,
+}
+
+impl Terms {
+    /// The share in bytes, with so many destinations in force.
+    fn share_of(&self, max_bytes: u64, in_force: usize) -> u64 {
+        let default = if in_force > 1 { max_bytes / 2 } else { max_bytes };
+        self.max_pending_bytes.unwrap_or(default).min(max_bytes)
+    }
+}
+
+/// A destination's share of the journal, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// What it takes now. On disk: its pending records, and all of a file that it alone keeps.
+    pub used: u64,
+    /// What it may take. One append that finds nothing taken may have more.
+    pub max: u64,
+}
+
+impl Share {
+    /// Whether so many more bytes fit. An empty share takes an append of any size, since a larger one
+    /// would else never come in; to one that is all of the journal, the journal's own bound applies.
+    fn takes(&self, bytes: u64, max_bytes: u64) -> bool {
+        self.used == 0 || self.max >= max_bytes || self.used + bytes <= self.max
+    }
 }
 
 /// The number of a set of subscriptions: an append says by which one it was dispatched.
@@ -137,12 +172,23 @@ pub enum Refusal {
         "the journal is full: records that wait for their destinations fill `journal.max_bytes`"
     )]
     NoRoom,
+    /// Records that wait for these destinations fill their shares.
+    #[error(
+        "the share of {} in the journal is full (`max_pending_bytes`): its records wait, and it takes none or too few",
+        named(.0)
+    )]
+    NoRoomFor(Vec<ResourceId>),
     /// The disk does not take it, in the system's words.
     #[error("the journal cannot write: {0}")]
     CannotWrite(String),
     /// The disk takes longer than anybody should wait. What it takes in the end is delivered.
     #[error("the journal's disk has not answered for {} s", .0.as_secs())]
     Slow(Duration),
+}
+
+/// Names destinations for people.
+fn named(ids: &[ResourceId]) -> String {
+    ids.iter().map(|id| format!("destination `{id}`")).collect::<Vec<_>>().join(", of ")
 }
 
 impl Full {
@@ -176,8 +222,16 @@ pub enum Outcome {
 pub struct Status {
     /// Whether records outlive the process.
     pub durability: Durability,
-    /// Bytes held now, as counted against `max_bytes`.
+    /// Bytes held for pending records; on disk, of the files that hold any.
     pub bytes: u64,
+    /// Bytes of files in which nothing is pending any more. They give way to pending ones.
+    pub kept_bytes: u64,
+    /// Most bytes that both may have together.
+    pub max_bytes: u64,
+    /// What the file system had free within the last seconds; `None` in memory, or if it does not say.
+    pub free_bytes: Option<u64>,
+    /// Bytes written since the process began to leave settled records out of copies.
+    pub compacted_bytes: u64,
     /// Files of the log; none in memory.
     pub segments: u64,
     /// Damaged places found in the log since the process began.
@@ -302,22 +356,31 @@ impl Journal {
     /// The cursor of a destination. There must be at most one at a time; what was read through an
     /// earlier one and not settled is read again.
     #[must_use]
-    pub fn cursor(&self, destination: &ResourceId, overflow: Overflow) -> Cursor {
+    pub fn cursor(&self, destination: &ResourceId, terms: Terms) -> Cursor {
         let reader = match &*self.store {
-            Store::Disk(disk) => Some(disk.attach(destination, overflow)),
+            Store::Disk(disk) => Some(disk.attach(destination, terms)),
             Store::Memory(memory) => {
-                memory.attach(destination, overflow);
+                memory.attach(destination, terms);
                 None
             }
         };
         Cursor { journal: self.clone(), destination: destination.clone(), reader }
     }
 
-    /// Sets what gives way for a destination when the journal is full.
-    pub fn set_overflow(&self, destination: &ResourceId, overflow: Overflow) {
+    /// Sets a destination's share, and what gives way when it is full.
+    pub fn set_terms(&self, destination: &ResourceId, terms: Terms) {
         match &*self.store {
-            Store::Disk(disk) => disk.set_overflow(destination, overflow),
-            Store::Memory(memory) => memory.set_overflow(destination, overflow),
+            Store::Disk(disk) => disk.set_terms(destination, terms),
+            Store::Memory(memory) => memory.set_terms(destination, terms),
+        }
+    }
+
+    /// What a destination takes of the journal and may take, if it has ever had a cursor or a record.
+    #[must_use]
+    pub fn share(&self, destination: &ResourceId) -> Option<Share> {
+        match &*self.store {
+            Store::Disk(disk) => disk.share(destination),
+            Store::Memory(memory) => memory.share(destination),
         }
     }
 
@@ -382,6 +445,10 @@ impl Journal {
             Store::Memory(memory) => Status {
                 durability: Durability::Memory,
                 bytes: memory.bytes(),
+                kept_bytes: 0,
+                max_bytes: memory.max_bytes(),
+                free_bytes: None,
+                compacted_bytes: 0,
                 segments: 0,
                 damaged: 0,
                 error: None,
@@ -418,6 +485,13 @@ impl Journal {
 pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
     let _lock = lock(directory)?;
     disk::read_accounts(directory)
+}
+
+/// The bytes that a log in a folder may take before its file system is full: what is free there and
+/// what the log has already. `None` if the file system does not say. The folder need not exist yet.
+#[must_use]
+pub fn available_bytes(directory: &Path) -> Option<u64> {
+    disk::available_bytes(directory)
 }
 
 /// Gives up all records that wait for a destination in the log of a stopped daemon: they count as
@@ -501,8 +575,10 @@ impl Cursor {
 
 impl Drop for Cursor {
     fn drop(&mut self) {
-        if let (Store::Disk(disk), Some(reader)) = (&*self.journal.store, &self.reader) {
-            disk.detach(&self.destination, reader);
+        match (&*self.journal.store, &self.reader) {
+            (Store::Disk(disk), Some(reader)) => disk.detach(&self.destination, reader),
+            (Store::Disk(_), None) => {}
+            (Store::Memory(memory), _) => memory.detach(&self.destination),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::DestinationStatus;
 use super::burial::{BurialSender, Burials, BuryError, burials};
 use super::delivery::{Deliver, Delivery, Orders};
 use super::health::Health;
-use crate::journal::{Account, Cursor, Journal};
+use crate::journal::{Account, Cursor, Journal, Terms};
 use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
 use crate::sinks::Sink;
@@ -101,7 +101,7 @@ impl Deliveries {
         let mut before = std::mem::take(&mut *all);
         for outlet in outlets {
             let destination = &outlet.destination;
-            self.journal.set_overflow(&destination.id, destination.overflow);
+            self.journal.set_terms(&destination.id, terms(destination));
             let at = before.iter().position(|it| *it.id() == destination.id);
             all.push(match at.map(|at| before.swap_remove(at)) {
                 Some(running) => {
@@ -132,9 +132,9 @@ impl Deliveries {
         let (orders, receiver) = watch::channel(outlet.orders());
         let (burial_sender, burials) = burials();
         let random = StdRng::from_rng(&mut lock(&self.random));
-        let Destination { id, overflow, .. } = &*outlet.destination;
+        let destination = &outlet.destination;
         // Taken here and not by the task: a drain waits for those that have a cursor.
-        let cursor = self.journal.cursor(id, *overflow);
+        let cursor = self.journal.cursor(&destination.id, terms(destination));
         let delivery = (cursor, receiver, burials, Arc::clone(&health));
         tokio::spawn(supervise(self.journal.clone(), delivery, random));
         Running { outlet, removed: false, health, orders, burial_sender }
@@ -178,9 +178,15 @@ impl Deliveries {
                 condition: running.health.read(),
                 credentials: running.outlet.sink.credentials(),
                 account: self.account(running),
+                share: self.journal.share(running.id()).unwrap_or_default(),
             })
             .collect()
     }
+}
+
+fn terms(destination: &Destination) -> Terms {
+    let Destination { overflow, max_pending_bytes, .. } = *destination;
+    Terms { overflow, max_pending_bytes }
 }
 
 /// Keeps a destination's delivery going: should its task panic, which is a bug, another takes over
@@ -199,6 +205,6 @@ async fn supervise(
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
         health.set_last_error(&format!("the delivery task failed: {failure}"));
         tokio::time::sleep(RESTART_PAUSE).await;
-        cursor = journal.cursor(&destination.id, destination.overflow);
+        cursor = journal.cursor(&destination.id, terms(&destination));
     }
 }

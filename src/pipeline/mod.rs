@@ -37,7 +37,7 @@ use rand::rngs::StdRng;
 use tracing::warn;
 
 use crate::event::Record;
-use crate::journal::{self, Account, Journal};
+use crate::journal::{self, Account, Journal, Share};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
@@ -118,6 +118,8 @@ pub struct DestinationStatus {
     pub credentials: Option<String>,
     /// What came, what became of it, what waits.
     pub account: Account,
+    /// What it takes of the journal, and may take.
+    pub share: Share,
 }
 
 impl Pipeline {

@@ -114,6 +114,7 @@ mod tests {
             target,
             timeout: DEFAULT_TIMEOUT,
             overflow: Overflow::Block,
+            max_pending_bytes: None,
         }
     }
 

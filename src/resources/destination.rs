@@ -16,7 +16,8 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// minute; five leave room for a receiver that works through a large batch before it answers.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What happens to new records while the journal is full because of this destination.
+/// What happens to new records for a destination while its share of the journal is full, and to its old
+/// ones while all of the journal is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
     /// Senders are told to come back later; nothing is lost.
@@ -87,8 +88,11 @@ pub struct Destination {
     /// How long one request may take, from connecting to the answer; [`MIN_TIMEOUT`] to
     /// [`MAX_TIMEOUT`]. What was sent may have arrived all the same.
     pub timeout: Duration,
-    /// What gives way when the journal is full.
+    /// What gives way when its share of the journal, or all of it, is full.
     pub overflow: Overflow,
+    /// Its share of the journal: most bytes held for it. Left out, all of `journal.max_bytes` for a
+    /// single destination, and half of it where there are several.
+    pub max_pending_bytes: Option<u64>,
 }
 
 impl Destination {

@@ -36,6 +36,7 @@ mod proxies;
 mod reload;
 mod replay;
 mod settings;
+mod shares;
 mod support;
 mod tidy;
 mod tidy_circles;

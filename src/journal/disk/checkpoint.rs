@@ -72,6 +72,7 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64], number: u64) -> S
                 "delivered": queue.account.delivered,
                 "dead_lettered": queue.account.dead_lettered,
                 "dropped": queue.account.dropped,
+                "lost": queue.account.lost,
                 "next": next,
                 "unsettled": unsettled,
             })
@@ -161,6 +162,8 @@ fn from_json(body: &Value) -> Option<Checkpoint> {
             delivered: count("delivered")?,
             dead_lettered: count("dead_lettered")?,
             dropped: count("dropped")?,
+            // Before there was a word for it, what was lost counted as dropped.
+            lost: count("lost").unwrap_or(0),
             ..Account::default()
         };
         Some(Saved {
@@ -181,11 +184,11 @@ fn from_json(body: &Value) -> Option<Checkpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resources::Overflow;
+    use crate::journal::Terms;
 
     fn text() -> String {
         let mut state = State::new(0, 500);
-        state.attach(&ResourceId::new("a").unwrap(), Overflow::Block);
+        state.attach(&ResourceId::new("a").unwrap(), Terms::default());
         state.queues[0].account.delivered = 7;
         state.queues[0].account.accepted = 9;
         state.queues[0].account.filtered_out = 2;

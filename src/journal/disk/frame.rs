@@ -128,6 +128,11 @@ impl<'a> Frame<'a> {
         self.bytes.len()
     }
 
+    /// The whole frame as it was written.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// When it was appended, in milliseconds since 1970.
     pub(super) fn appended(&self) -> u64 {
         field(self.bytes, 32).map_or(0, u64::from_le_bytes)

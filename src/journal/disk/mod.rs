@@ -29,22 +29,31 @@
 //!
 //! If the disk fails, appends are refused (and cut back) until it works again, and `/status` says so.
 
+mod append;
 mod checkpoint;
+mod compaction;
 mod faults;
 mod frame;
+mod keeper;
+mod pending;
 mod progress;
 mod queue;
 mod reader;
 mod recent;
 mod recovery;
 mod retained;
+mod room;
 mod scanner;
 mod segment;
 mod state;
 mod writer;
 
 #[cfg(test)]
+mod flips;
+#[cfg(test)]
 mod model;
+#[cfg(test)]
+mod share_tests;
 #[cfg(test)]
 mod tests;
 
@@ -57,15 +66,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task;
 use tracing::info;
 
 use super::jobs::Jobs;
-use super::{Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, Refusal};
+use super::{Account, Outcome, Pending, Share, Terms};
 use crate::event::Timestamp;
 use crate::lock::lock;
-use crate::resources::{Overflow, ResourceId};
+use crate::resources::ResourceId;
 use progress::{Noter, Progress};
 
 #[cfg(test)]
@@ -75,12 +84,8 @@ pub(crate) use faults::Faults;
 #[cfg(not(test))]
 use faults::Faults;
 pub use retained::{LogReader, Retained};
-use state::{Found, JournalProblem, Limits, Next, Part, State};
-use writer::{Handover, Job, Writer};
-
-/// Longest time an append waits for the disk before its sender is told to come back. A disk that
-/// takes longer hangs; what it takes in the end is delivered, perhaps twice.
-const APPEND_PATIENCE: Duration = Duration::from_secs(20);
+use state::{Found, JournalProblem, Limits, Next, Part, Sizes, State};
+use writer::{Handover, Writer};
 
 /// Bytes of the newest records that are kept in memory, for destinations that keep up.
 pub const CACHE_BYTES: usize = 32 << 20;
@@ -98,7 +103,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub max_bytes: u64,
-    /// How long settled segments are kept, after their last append.
+    /// How long settled segments are kept, after their last append, while there is room.
     pub retention: Duration,
     segment_bytes: u64,
     cache_bytes: usize,
@@ -128,10 +133,19 @@ impl Options {
     }
 }
 
+impl Options {
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            max_bytes: self.max_bytes,
+            segment_bytes: self.segment_bytes,
+            retention: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
 /// The log, its writer and its keeper. They end, and the cursors are saved, when it is dropped.
 pub(super) struct Disk {
     shared: Arc<Shared>,
-    max_bytes: u64,
     queue: Arc<Semaphore>,
     handover: Handover,
     jobs: Jobs,
@@ -142,12 +156,14 @@ pub(super) struct Disk {
 /// What the log's threads share.
 struct Shared {
     directory: PathBuf,
-    retention: Duration,
+    faults: Faults,
     state: Mutex<State>,
     progress: Progress,
     settled: Notify,
     /// Notified when appends that were under way have ended.
     ended: Notify,
+    /// Notified when the keeper has ended a pass.
+    passed: Notify,
     ends: AtomicBool,
     /// The text of the last checkpoint; held while one is made.
     last_checkpoint: Mutex<String>,
@@ -176,6 +192,14 @@ pub(super) fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Acc
     Ok(recovery::recover(directory, 0, &|_, _| {})?.state.accounts())
 }
 
+/// What is free for the log in a folder that need not exist yet, and what it has already.
+pub(super) fn available_bytes(directory: &Path) -> Option<u64> {
+    let existing = directory.ancestors().find(|it| it.exists())?;
+    let bases = segment::list(directory).unwrap_or_default();
+    let size = |base| fs::metadata(segment::path(directory, base)).map_or(0, |it| it.len());
+    Some(keeper::free_bytes(existing)?.saturating_add(bases.into_iter().map(size).sum()))
+}
+
 /// Milliseconds since 1970.
 fn now_ms() -> u64 {
     let now = Timestamp::now();
@@ -197,10 +221,12 @@ impl Disk {
         options: &Options,
         watch: &dyn Fn(u64, u64),
     ) -> io::Result<Disk> {
+        compaction::clear(directory)?;
         let recovered = recovery::recover(directory, options.cache_bytes, watch)?;
         recovered.repair()?;
         let progress = Progress::new(directory, recovered.checkpoint, options.faults.clone());
-        let state = recovered.state;
+        let mut state = recovered.state;
+        state.start(options.sizes(), keeper::free_bytes(directory));
         let pending: u64 = state.queues.iter().map(|queue| queue.account.pending_records).sum();
         if !state.segments.is_empty() {
             let segments = state.segments.len();
@@ -208,11 +234,12 @@ impl Disk {
         }
         let shared = Arc::new(Shared {
             directory: directory.to_owned(),
-            retention: options.retention,
+            faults: options.faults.clone(),
             state: Mutex::new(state),
             progress,
             settled: Notify::new(),
             ended: Notify::new(),
+            passed: Notify::new(),
             ends: AtomicBool::new(false),
             last_checkpoint: Mutex::default(),
         });
@@ -234,7 +261,6 @@ impl Disk {
         };
         Ok(Disk {
             shared,
-            max_bytes: options.max_bytes,
             queue: Arc::new(Semaphore::new(queued)),
             handover,
             jobs: options.jobs.clone(),
@@ -243,107 +269,9 @@ impl Disk {
         })
     }
 
-    pub(super) async fn append(
-        &self,
-        generation: Generation,
-        entries: Vec<Entry>,
-        offers: Vec<Offer>,
-    ) -> Result<(), AppendError> {
-        if entries.is_empty() {
-            // Nothing to deliver, only to count: a write for it would cost every filtered body a sync. The
-            // next checkpoint saves it, within a second.
-            let mut state = self.shared.state();
-            state.admit(generation)?;
-            state.offer(&offers);
-            return Ok(());
-        }
-        let appending = self.try_append(generation, entries, offers);
-        let appended = tokio::time::timeout(APPEND_PATIENCE, appending).await;
-        appended.unwrap_or_else(|_| Err(Full::new(Refusal::Slow(APPEND_PATIENCE)).into()))
-    }
-
-    async fn try_append(
-        &self,
-        generation: Generation,
-        entries: Vec<Entry>,
-        offers: Vec<Offer>,
-    ) -> Result<(), AppendError> {
-        let tally = frame::tally(&offers);
-        let needed: usize = entries.iter().chain(&tally).map(frame::length).sum();
-        // One that is larger than the queue takes all of it; else it would wait for room that never comes.
-        let units = needed.min(QUEUED_BYTES).div_ceil(QUEUE_UNIT).max(1);
-        let units = u32::try_from(units).unwrap_or(u32::MAX);
-        // The place in the queue before the room in the journal, which is kept from nobody while waiting.
-        let permit = Arc::clone(&self.queue).acquire_many_owned(units).await;
-        let permit = permit.map_err(|_| writer_has_ended())?;
-        let (answer, answered) = oneshot::channel();
-        let appended = now_ms();
-        self.reserve(generation, needed as u64)?;
-        // Nothing waits from here to the hand-over, so that what is reserved always becomes a job.
-        let mut bytes = Vec::with_capacity(needed);
-        for entry in entries.iter().chain(&tally) {
-            frame::encode(entry, appended, &mut bytes);
-        }
-        let entries = entries.into_iter().map(|it| (frame::length(&it) as u64, it)).collect();
-        let job = Job { generation, bytes, entries, offers, appended, answer, _permit: permit };
-        // The queue has a place for each unit and a job holds at least one, so it is never full.
-        if !self.handover.send(job) {
-            let mut state = self.shared.state();
-            state.release(generation, needed as u64);
-            state.set_problem(
-                JournalProblem::Appending,
-                Some(format!("the journal's {WRITER_ENDED}")),
-            );
-            return Err(writer_has_ended().into());
-        }
-        let kept = answered.await.map_err(|_| writer_has_ended())?;
-        kept.map_err(|reason| Full::new(Refusal::CannotWrite(reason)).into())
-    }
-
-    /// Makes room for an append, or wakes the keeper that may.
-    fn reserve(&self, generation: Generation, needed: u64) -> Result<(), AppendError> {
-        let mut state = self.shared.state();
-        state.admit(generation)?;
-        let dropped =
-            |state: &State| -> u64 { state.queues.iter().map(|queue| queue.account.dropped).sum() };
-        let before = dropped(&state);
-        let fits = state.make_room(needed, self.max_bytes);
-        if dropped(&state) != before {
-            self.shared.settled.notify_waiters();
-            // What was given up leaves the disk when the keeper deletes it; better now than in a second.
-            if let Some(keeper) = &self.keeper {
-                keeper.thread().unpark();
-            }
-        }
-        if !fits {
-            return Err(Full::new(Refusal::NoRoom).into());
-        }
-        state.reserve(generation, needed);
-        Ok(())
-    }
-
-    /// Refuses appends of earlier generations from now on, and waits for those that are under way.
-    pub(super) async fn begin(&self, generation: Generation) {
-        self.shared.state().generation = generation;
-        let earlier_have_ended = async {
-            loop {
-                let ended = self.shared.ended.notified();
-                tokio::pin!(ended);
-                // Enabled before the state is read, so that no end in between goes unnoticed.
-                ended.as_mut().enable();
-                if !self.shared.state().is_under_way_before(generation) {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        // A disk that hangs must not hold up whoever changes the subscriptions for ever.
-        let _hangs = tokio::time::timeout(APPEND_PATIENCE, earlier_have_ended).await;
-    }
-
     /// Makes a destination's queue ready for a new reader.
-    pub(super) fn attach(&self, destination: &ResourceId, overflow: Overflow) -> Reader {
-        let number = self.shared.state().attach(destination, overflow);
+    pub(super) fn attach(&self, destination: &ResourceId, terms: Terms) -> Reader {
+        let number = self.shared.state().attach(destination, terms);
         Reader { number, reading: None }
     }
 
@@ -352,8 +280,14 @@ impl Disk {
         self.shared.settled.notify_waiters();
     }
 
-    pub(super) fn set_overflow(&self, destination: &ResourceId, overflow: Overflow) {
-        self.shared.state().set_overflow(destination, overflow);
+    pub(super) fn set_terms(&self, destination: &ResourceId, terms: Terms) {
+        self.shared.state().set_terms(destination, terms);
+    }
+
+    /// What a destination takes of the log and may take, if it is known.
+    pub(super) fn share(&self, destination: &ResourceId) -> Option<Share> {
+        let state = self.shared.state();
+        Some(state.share(state.known(destination)?))
     }
 
     pub(super) async fn read(
@@ -488,9 +422,14 @@ impl Disk {
 
     pub(super) fn status(&self) -> super::Status {
         let state = self.shared.state();
+        let (pending, all) = (state.pending_file_bytes(), state.file_bytes());
         super::Status {
             durability: super::Durability::Disk,
-            bytes: state.bytes(),
+            bytes: pending,
+            kept_bytes: all - pending,
+            max_bytes: state.sizes.max_bytes,
+            free_bytes: state.free_bytes,
+            compacted_bytes: state.compacted,
             segments: state.segments.len() as u64,
             damaged: state.damaged,
             error: state.problem(),
@@ -529,13 +468,6 @@ impl Shared {
         lock(&self.state)
     }
 
-    fn keep(&self, every: Duration) {
-        while !self.ends.load(Ordering::Acquire) {
-            thread::park_timeout(every);
-            self.checkpoint();
-        }
-    }
-
     fn write_progress(&self) {
         self.progress.run(&|cause| self.note_problem(cause));
     }
@@ -547,50 +479,6 @@ impl Shared {
         });
         self.state().set_problem(JournalProblem::Noting, message);
     }
-
-    /// Saves the cursors if they moved, then deletes what nobody needs any more.
-    fn checkpoint(&self) {
-        let mut last = lock(&self.last_checkpoint);
-        let (number, text, obsolete) = {
-            let state = self.state();
-            let (number, settled) = (self.progress.snapshot(), state.settled_segments());
-            let text = checkpoint::to_text(&state, &settled, number);
-            (number, text, state.obsolete(now_ms(), self.retention))
-        };
-        // While nothing happens nothing is written, and the disk may sleep.
-        let saved = if *last == text { Ok(()) } else { checkpoint::write(&self.directory, &text) };
-        let full = saved.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
-        if saved.is_ok() {
-            *last = text;
-            self.progress.saved(number);
-            // Whatever could not be noted is saved now.
-            self.note_problem(None);
-        }
-        // A full disk may be full of what is to be deleted. Deleted without a checkpoint, settled
-        // records would be counted as lost after a crash, but none would be.
-        let deleted = if saved.is_ok() || full { self.delete(&obsolete) } else { Ok(()) };
-        let message = saved.and(deleted).err().map(|cause| {
-            let folder = self.directory.display();
-            format!("the cursors in {folder} cannot be saved, a crash now would repeat deliveries: {cause}")
-        });
-        self.state().set_problem(JournalProblem::Keeping, message);
-    }
-
-    fn delete(&self, bases: &[u64]) -> io::Result<()> {
-        for &base in bases {
-            match fs::remove_file(segment::path(&self.directory, base)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.state().segments.retain(|segment| segment.base != base),
-            }
-        }
-        Ok(())
-    }
-}
-
-const WRITER_ENDED: &str = "writer has ended, which is a bug: restart the daemon";
-
-fn writer_has_ended() -> Full {
-    Full::new(Refusal::CannotWrite(format!("its {WRITER_ENDED}")))
 }
 
 fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {

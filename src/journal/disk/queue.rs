@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use crate::journal::Account;
-use crate::resources::{Overflow, ResourceId};
+use super::segment::Hint;
+use crate::journal::{Account, Terms};
+use crate::resources::ResourceId;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pub id: ResourceId,
-    pub overflow: Overflow,
+    pub terms: Terms,
     pub account: Account,
     /// Which reader may read; 0 if there is none.
     pub reader: u64,
@@ -27,6 +28,12 @@ pub(super) struct Queue {
     /// Pending and not read, `redo` included.
     pub waiting: u64,
     pub arrived: Arc<Notify>,
+    /// Where in a compacted segment reading goes on.
+    pub hint: Option<Hint>,
+    /// Bytes of its appends that were admitted and have not ended.
+    pub under_way: u64,
+    /// What the files that it alone keeps have beside its pending bytes.
+    pub weight: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +46,7 @@ impl Queue {
     pub(super) fn new(id: ResourceId, head: u64) -> Queue {
         Queue {
             id,
-            overflow: Overflow::Block,
+            terms: Terms::default(),
             account: Account::default(),
             reader: 0,
             readers: 0,
@@ -50,6 +57,9 @@ impl Queue {
             unsettled: BTreeMap::new(),
             waiting: 0,
             arrived: Arc::new(Notify::new()),
+            hint: None,
+            under_way: 0,
+            weight: 0,
         }
     }
 
@@ -61,6 +71,12 @@ impl Queue {
         self.waiting += 1;
         self.account.pending_records += 1;
         self.account.pending_bytes += bytes;
+    }
+
+    /// What it takes on disk: its pending records, all of the files that it alone keeps, and what is
+    /// being appended for it.
+    pub(super) fn used(&self) -> u64 {
+        self.account.pending_bytes + self.weight + self.under_way
     }
 
     /// Whether a record that names this destination is still to be read.

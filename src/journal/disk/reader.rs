@@ -1,12 +1,11 @@
 //! Reading what waits on disk, a bounded part of a segment at a time.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use super::recent::Item;
-use super::scanner::{Scanner, Step};
-use super::segment;
+use super::scanner::Step;
+use super::segment::{self, Hint};
 use super::state::{Found, Limits, Part};
 use crate::resources::ResourceId;
 
@@ -16,34 +15,41 @@ const MOST_SCANNED: u64 = 8 << 20;
 
 /// Reads a destination's records in a part of a segment.
 ///
-/// A segment that is gone holds nothing; whoever waited for its records finds that out by counting.
+/// A segment that is gone holds nothing; whoever waited for its records finds that out by counting. The
+/// file may be another than when the part was chosen: a compacted one has the same positions, and all
+/// that is pending.
 pub(super) fn read(
     directory: &Path,
     destination: &ResourceId,
     part: Part,
     limits: Limits,
 ) -> io::Result<Found> {
-    let mut found = Found { items: Vec::new(), end: part.end, damage: Vec::new() };
-    let file = match File::open(segment::path(directory, part.base)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(error),
-    };
-    let start = part.start - part.base;
-    let mut scanner = Scanner::new(file, start, part.end - part.base);
-    let mut bytes = 0;
-    while scanner.offset() - start < MOST_SCANNED {
+    let Part { base, start, end, hint, .. } = part;
+    let mut found =
+        Found { items: Vec::new(), end, damage: Vec::new(), hint: None, vanished: true };
+    let Some(opened) = segment::open(directory, base)? else { return Ok(found) };
+    found.vanished = false;
+    let revision = opened.compacted.map(|it| it.revision);
+    let hint_at = |position, offset| revision.map(|revision| Hint { revision, position, offset });
+    let mut scanner = opened.scan_part(start..end, hint);
+    let (began, mut bytes) = (scanner.offset(), 0);
+    while scanner.offset() - began < MOST_SCANNED {
+        let offset = scanner.offset();
         match scanner.next()? {
             None => return Ok(found),
-            Some(Step::Frame(offset, frame)) if frame.is_for(destination) => {
+            Some(Step::Frame(position, _)) if position >= end => return Ok(found),
+            Some(Step::Frame(position, frame))
+                if position >= start && frame.is_for(destination) =>
+            {
                 let record = frame.record();
                 if !limits.allow(found.items.len(), bytes, record.body.len()) {
-                    found.end = part.base + offset;
+                    found.end = position;
+                    found.hint = hint_at(position, offset);
                     return Ok(found);
                 }
                 bytes += record.body.len();
                 found.items.push(Item {
-                    position: part.base + offset,
+                    position,
                     bytes: frame.len() as u64,
                     appended: frame.appended(),
                     record,
@@ -51,11 +57,10 @@ pub(super) fn read(
                 });
             }
             Some(Step::Frame(..)) => {}
-            Some(Step::Damaged { offset, bytes, .. }) => {
-                found.damage.push((part.base + offset, bytes));
-            }
+            Some(Step::Damaged { position, bytes, .. }) => found.damage.push((position, bytes)),
         }
     }
-    found.end = part.base + scanner.offset();
+    found.end = scanner.position().max(start);
+    found.hint = hint_at(scanner.position(), scanner.offset());
     Ok(found)
 }

@@ -10,26 +10,27 @@
 //!    that it was synced, which makes it damage: a crash has torn it, so nobody was told that it is kept.
 //!    If nothing is left, the segment is to be deleted.
 //!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
-//! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost
-//!    to damage and counts as dropped. What it calls dropped and the log still holds is pending again.
+//! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost:
+//!    the disk is damaged, or somebody deleted a segment. What it calls dropped or lost and the log still
+//!    holds is pending again.
 //!
 //! Appends go to a new segment afterwards, so an old end is never written again.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use tracing::{error, warn};
 
 use super::checkpoint::{self, Checkpoint};
 use super::frame;
+use super::pending::Segment;
 use super::progress::{self, Settled};
 use super::scanner::{Scanner, Step};
-use super::segment::{self, HEADER, Header};
-use super::state::{Segment, State};
+use super::segment::{self, HEADER};
+use super::state::State;
 use crate::journal::Outcome;
 use crate::resources::ResourceId;
 
@@ -86,16 +87,16 @@ pub(super) fn recover(
         Settled::new()
     });
     let mut recovery = Recovery::new(&checkpoint, settled, cache_bytes);
-    let bases = segment::list(directory)?;
+    let (bases, _covered) = segment::list_live(directory)?;
     // Only these are read; of all others the header is enough.
     let read = |base: &u64| !checkpoint.settled_segments.contains(base);
     let bytes_of = |base: u64| Ok(fs::metadata(segment::path(directory, base))?.len());
     let bytes = bases.iter().copied().filter(read).map(bytes_of).collect::<io::Result<Vec<_>>>()?;
     let (mut done, total) = (0, bytes.iter().sum());
     let mut bytes = bytes.into_iter();
-    for &base in &bases {
-        let is_last = bases.last() == Some(&base);
-        recovery.open_segment(directory, base, &checkpoint, is_last)?;
+    for (at, &base) in bases.iter().enumerate() {
+        let next = bases.get(at + 1).copied();
+        recovery.open_segment(directory, base, &checkpoint, next)?;
         if read(&base) {
             done += bytes.next().unwrap_or(0);
             watch(done, total);
@@ -128,6 +129,7 @@ impl Recovery {
             queue.redo_until = saved.next;
             let gone =
                 saved.account.delivered + saved.account.dead_lettered + saved.account.dropped;
+            let gone = gone + saved.account.lost;
             expected.push(saved.account.appended.saturating_sub(gone));
         }
         let found = vec![0; expected.len()];
@@ -150,37 +152,43 @@ impl Recovery {
         directory: &Path,
         base: u64,
         checkpoint: &Checkpoint,
-        is_last: bool,
+        next: Option<u64>,
     ) -> io::Result<()> {
-        let path = segment::path(directory, base);
-        let file = File::open(&path)?;
-        let metadata = file.metadata()?;
-        // Its last write was its last append.
-        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let last_append = u64::try_from(modified.as_millis()).unwrap_or(u64::MAX);
-        let start = start_of_frames(&file, base)?;
-        let segment = Segment::new(base, metadata.len(), last_append);
+        // It was there when the folder was listed, and nobody else works in it.
+        let Some(opened) = segment::open(directory, base)? else { return Ok(()) };
+        let (size, last_append) = (opened.size, opened.last_append);
+        let segment = match opened.compacted {
+            None => Segment::new(base, size, last_append),
+            Some(compacted) => {
+                // Its own word, or what must have been: up to the next one, or to all that there was.
+                let end = compacted.end.or(next).unwrap_or(checkpoint.head).max(base + HEADER);
+                self.state.revision = self.state.revision.max(compacted.revision);
+                Segment::compacted(base, end, size, last_append)
+            }
+        };
+        let may_be_torn = next.is_none() && !segment.is_compacted;
+        let span = base..segment.end();
         self.state.segments.push_back(segment);
         if !checkpoint.settled_segments.contains(&base) {
-            if start == 0 {
+            if opened.is_damaged {
                 warn!(segment = base, "the header of a segment of the journal is damaged");
             }
-            let scanner = Scanner::new(file, start, metadata.len());
-            match self.scan(scanner, base, checkpoint)? {
+            match self.scan(opened.scan(), &span, checkpoint)? {
                 // What the checkpoint knows of was synced: an end that lies before it is not torn.
-                Some(end) if is_last && base + end >= checkpoint.head => {
+                Some((end, _)) if may_be_torn && end >= checkpoint.head => {
                     if let Some(last) = self.state.segments.back_mut() {
-                        last.len = end;
+                        last.grow_to(end);
                     }
-                    self.repairs.push(Repair::Cut { path: path.clone(), end });
+                    let path = segment::path(directory, base);
+                    self.repairs.push(Repair::Cut { path, end: end - base });
                 }
-                Some(end) => self.note_damage(base, end, metadata.len() - end),
+                Some((end, bytes)) => self.note_damage(end, bytes),
                 None => {}
             }
         }
-        if is_last && self.state.segments.back().is_some_and(|last| last.len <= HEADER) {
+        if next.is_none() && self.state.segments.back().is_some_and(Segment::is_unused) {
             // Begun and never used.
-            self.repairs.push(Repair::Delete(path));
+            self.repairs.push(Repair::Delete(segment::path(directory, base)));
             self.state.segments.pop_back();
         }
         let end = self.state.segments.back().map_or(0, Segment::end);
@@ -188,21 +196,23 @@ impl Recovery {
         Ok(())
     }
 
-    /// Counts a segment's frames; tells where the last one ends if something else follows.
+    /// Counts a segment's frames; tells where the last one ends if something else follows, and how much.
     fn scan(
         &mut self,
         mut scanner: Scanner,
-        base: u64,
+        span: &Range<u64>,
         checkpoint: &Checkpoint,
-    ) -> io::Result<Option<u64>> {
+    ) -> io::Result<Option<(u64, u64)>> {
         let mut damaged_end = None;
         while let Some(step) = scanner.next()? {
             match step {
-                Step::Frame(offset, frame) => {
+                // A copy that says more than it stands for was not made by this program.
+                Step::Frame(position, _) if !span.contains(&position) => {}
+                Step::Frame(position, frame) => {
                     let bytes = frame.len() as u64;
                     let (appended, list) = (frame.appended(), frame.destination_bytes());
-                    self.count(base + offset, bytes, appended, list, checkpoint);
-                    if base + offset >= checkpoint.head {
+                    self.count(position, bytes, appended, list, checkpoint);
+                    if position >= checkpoint.head {
                         for (id, filtered_out) in frame.turned_down() {
                             let number = self.state.queue(&id);
                             let account = &mut self.state.queues[number].account;
@@ -211,18 +221,19 @@ impl Recovery {
                         }
                     }
                 }
-                Step::Damaged { offset, at_end: true, .. } => damaged_end = Some(offset),
-                Step::Damaged { offset, bytes, at_end: false } => {
-                    self.note_damage(base, offset, bytes);
+                Step::Damaged { position, bytes, at_end: true } => {
+                    damaged_end = Some((position, bytes));
+                }
+                Step::Damaged { position, bytes, at_end: false } => {
+                    self.note_damage(position, bytes);
                 }
             }
         }
         Ok(damaged_end)
     }
 
-    fn note_damage(&mut self, segment: u64, offset: u64, bytes: u64) {
-        error!(segment, offset, bytes, "the journal is damaged: skipped to the next whole record");
-        self.state.note_damage(segment + offset);
+    fn note_damage(&mut self, position: u64, bytes: u64) {
+        self.state.tell_damage(position, bytes);
     }
 
     fn count(
@@ -291,11 +302,17 @@ impl Recovery {
                 error!(destination = %queue.id, records = lost, "the journal is damaged: records are lost");
             }
             let account = &mut queue.account;
-            account.dropped += lost;
-            account.dropped = account.dropped.saturating_sub(found.saturating_sub(expected));
+            let mut back = found.saturating_sub(expected);
+            for gone in [&mut account.dropped, &mut account.lost] {
+                let (before, rest) = (*gone, gone.saturating_sub(back));
+                *gone = rest;
+                back -= before - rest;
+            }
+            account.lost += lost;
             account.appended = account.delivered
                 + account.dead_lettered
                 + account.dropped
+                + account.lost
                 + account.pending_records;
             // Else it stands at its first pending record.
             if account.pending_records == 0 {
@@ -305,29 +322,5 @@ impl Recovery {
         self.state.start_cache(head.max(checkpoint.head));
         let Recovery { state, repairs, .. } = self;
         Recovered { state, checkpoint: checkpoint.number, repairs }
-    }
-}
-
-/// Where a segment's frames begin: after its header, or at once if that is damaged.
-pub(super) fn start_of_frames(file: &File, base: u64) -> io::Result<u64> {
-    let mut bytes = [0; HEADER as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    match Header::parse(&bytes[..filled]) {
-        Header::Known => Ok(HEADER),
-        Header::Damaged => Ok(0),
-        Header::Newer(version) => {
-            let message = format!(
-                "its segment `{base:020}.log` has format version {version}, which this program does not know; start the version that wrote it"
-            );
-            Err(io::Error::new(io::ErrorKind::InvalidData, message))
-        }
     }
 }

@@ -1,16 +1,14 @@
 //! Reading back what the log still holds for one destination, settled or not, by the time it was
 //! accepted. Changes nothing, so it works beside the daemon that writes the log: segments are only
-//! ever appended to, cut back to where their last whole frame ends, or deleted.
+//! ever appended to, cut back to where their last whole frame ends, deleted, or replaced by compacted
+//! ones, in which everything keeps its position.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
-use super::recovery::start_of_frames;
 use super::scanner::{Scanner, Step};
 use super::segment;
 use crate::event::{Record, Timestamp};
@@ -34,6 +32,8 @@ pub struct LogReader {
     span: Range<i64>,
     bases: VecDeque<u64>,
     scanner: Option<Scanner>,
+    /// Everything before this position was given or passed over.
+    from: u64,
 }
 
 impl LogReader {
@@ -52,6 +52,7 @@ impl LogReader {
             span: span.start.unix_millis()..span.end.unix_millis(),
             bases: segment::list(directory)?.into(),
             scanner: None,
+            from: 0,
         })
     }
 
@@ -63,13 +64,16 @@ impl LogReader {
         loop {
             let Some(scanner) = &mut self.scanner else {
                 let Some(base) = self.bases.pop_front() else { return Ok(None) };
-                self.scanner = self.open_segment(base)?;
+                self.open_segment(base)?;
                 continue;
             };
             match scanner.next()? {
                 None => self.scanner = None,
                 Some(Step::Damaged { .. }) => {}
-                Some(Step::Frame(_, frame)) => {
+                // Given before the segment was replaced by the one that is read now.
+                Some(Step::Frame(position, _)) if position < self.from => {}
+                Some(Step::Frame(position, frame)) => {
+                    self.from = position + frame.len() as u64;
                     let accepted = i64::try_from(frame.appended()).unwrap_or(i64::MAX);
                     if self.span.contains(&accepted) && frame.is_for(&self.destination) {
                         let accepted = from_millis(accepted);
@@ -80,20 +84,24 @@ impl LogReader {
         }
     }
 
-    /// A scanner for a segment, unless it is gone or its last append was before the span.
-    fn open_segment(&self, base: u64) -> io::Result<Option<Scanner>> {
-        let file = match File::open(segment::path(&self.directory, base)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+    /// Goes on with a segment, unless its last append was before the span. If it is gone, what was
+    /// pending in it may stand in a compacted one that begins before it.
+    fn open_segment(&mut self, base: u64) -> io::Result<()> {
+        let opened = match segment::open(&self.directory, base)? {
+            Some(opened) => Some(opened),
+            None => {
+                let before =
+                    segment::list(&self.directory)?.into_iter().rev().find(|it| *it < base);
+                let opened = before.map(|it| segment::open(&self.directory, it)).transpose()?;
+                let stands_for_it = |end| end > base;
+                opened
+                    .flatten()
+                    .filter(|it| it.compacted.is_some_and(|it| it.end.is_some_and(stands_for_it)))
+            }
         };
-        let metadata = file.metadata()?;
-        let modified = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        if i64::try_from(modified.as_millis()).is_ok_and(|it| it < self.span.start) {
-            return Ok(None);
-        }
-        let start = start_of_frames(&file, base)?;
-        Ok(Some(Scanner::new(file, start, metadata.len())))
+        let in_span = |millis: u64| i64::try_from(millis).is_ok_and(|it| it >= self.span.start);
+        self.scanner = opened.filter(|it| in_span(it.last_append)).map(segment::Opened::scan);
+        Ok(())
     }
 }
 

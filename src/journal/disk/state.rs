@@ -4,18 +4,18 @@
 //! each segment knows for each destination how many of its records are pending, and each destination
 //! knows from where it has not read yet, and which records are on their way to it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use super::pending::Segment;
 use super::queue::{Queue, Unsettled};
 use super::recent::{Item, Recent};
-use super::segment::HEADER;
-use crate::journal::{Account, AppendError, Generation, Offer, Outcome, Pending};
-use crate::resources::{Overflow, ResourceId};
+use super::segment::{HEADER, Hint};
+use crate::journal::{Account, AppendError, Generation, Offer, Outcome, Pending, Terms};
+use crate::resources::ResourceId;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -29,30 +29,44 @@ pub(super) struct State {
     /// Appends of earlier generations are refused.
     pub generation: Generation,
     /// Appends that were admitted and have not ended, by generation.
-    under_way: BTreeMap<Generation, usize>,
+    pub under_way: BTreeMap<Generation, usize>,
     /// Bytes of these.
-    reserved: u64,
+    pub reserved: u64,
+    pub sizes: Sizes,
+    /// How many destinations have a reader.
+    pub in_force: usize,
     /// The next append is to begin a segment, so that the last one can be given up.
     pub seal: bool,
     /// What keeps the journal from working, if anything does.
     problems: BTreeMap<JournalProblem, String>,
     /// The last append found the disk full.
     pub disk_full: bool,
+    /// An append waits for the keeper to make room.
+    pub pressed: bool,
     /// Damaged places found since the process began.
     pub damaged: u64,
+    /// Bytes that deleting and compacting have given back since the process began.
+    pub freed: u64,
+    /// Bytes that were written to compact segments since the process began.
+    pub compacted: u64,
+    /// The keeper's passes so far.
+    pub passes_begun: u64,
+    pub passes_done: u64,
+    /// What the file system had free at the keeper's last pass; `None` if it did not say.
+    pub free_bytes: Option<u64>,
+    /// The highest revision of a compacted segment so far.
+    pub revision: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub base: u64,
-    /// Bytes on disk, the header included.
-    pub len: u64,
-    /// When something was appended last, in milliseconds since 1970.
-    pub last_append: u64,
-    /// By the destination's number; a missing one is empty.
-    shares: Vec<Share>,
-    /// Where damage was found, so that every place counts once.
-    damage: BTreeSet<u64>,
+/// How much the log may hold, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Most bytes of all segments' files together.
+    pub max_bytes: u64,
+    /// A segment of so many bytes is not appended to any more.
+    pub segment_bytes: u64,
+    /// How long settled segments are kept, in milliseconds.
+    pub retention: u64,
 }
 
 /// What can be out of order, each for itself.
@@ -66,17 +80,8 @@ pub(super) enum JournalProblem {
     Noting,
     /// What waits on disk cannot be read.
     Reading,
-}
-
-/// A destination's pending records in one segment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Share {
-    waiting: u64,
-    waiting_bytes: u64,
-    /// When the first of those that ever waited here was appended.
-    since: u64,
-    /// Read and not settled.
-    held: u64,
+    /// Settled records cannot be left out of copies.
+    Compacting,
 }
 
 /// What a reader is to do.
@@ -96,6 +101,8 @@ pub(super) struct Part {
     pub start: u64,
     /// The position to end at.
     pub end: u64,
+    /// Where in the file to begin, if it is a compacted one.
+    pub hint: Option<Hint>,
     epoch: u64,
 }
 
@@ -108,6 +115,10 @@ pub(super) struct Found {
     pub end: u64,
     /// Positions and lengths of damaged places.
     pub damage: Vec<(u64, u64)>,
+    /// Where to begin next time, if the file is a compacted one.
+    pub hint: Option<Hint>,
+    /// Whether there is no file.
+    pub vanished: bool,
 }
 
 /// How much one read may take.
@@ -124,41 +135,6 @@ impl Limits {
     }
 }
 
-impl Segment {
-    pub(super) fn new(base: u64, len: u64, last_append: u64) -> Segment {
-        Segment { base, len, last_append, shares: Vec::new(), damage: BTreeSet::new() }
-    }
-
-    pub(super) fn end(&self) -> u64 {
-        self.base + self.len
-    }
-
-    pub(super) fn is_pending(&self) -> bool {
-        self.shares.iter().any(|share| share.waiting + share.held > 0)
-    }
-
-    fn share(&mut self, queue: usize) -> &mut Share {
-        if self.shares.len() <= queue {
-            self.shares.resize(queue + 1, Share::default());
-        }
-        &mut self.shares[queue]
-    }
-
-    fn waiting(&self, queue: usize) -> u64 {
-        self.shares.get(queue).map_or(0, |share| share.waiting)
-    }
-
-    /// Counts a record as waiting.
-    pub(super) fn add(&mut self, queue: usize, bytes: u64, appended: u64) {
-        let share = self.share(queue);
-        if share.waiting == 0 && share.held == 0 {
-            share.since = appended;
-        }
-        share.waiting += 1;
-        share.waiting_bytes += bytes;
-    }
-}
-
 impl State {
     pub(super) fn new(cache_bytes: usize, head: u64) -> State {
         State {
@@ -170,10 +146,28 @@ impl State {
             generation: Generation::default(),
             under_way: BTreeMap::new(),
             reserved: 0,
+            sizes: Sizes { max_bytes: u64::MAX, segment_bytes: u64::MAX, retention: 0 },
+            in_force: 0,
             seal: false,
             problems: BTreeMap::new(),
             disk_full: false,
+            pressed: false,
             damaged: 0,
+            freed: 0,
+            compacted: 0,
+            passes_begun: 0,
+            passes_done: 0,
+            free_bytes: None,
+            revision: 0,
+        }
+    }
+
+    /// Says how much the log may hold, once it was recovered.
+    pub(super) fn start(&mut self, sizes: Sizes, free_bytes: Option<u64>) {
+        self.sizes = sizes;
+        self.free_bytes = free_bytes;
+        for at in 0..self.segments.len() {
+            self.reweigh(at);
         }
     }
 
@@ -198,52 +192,21 @@ impl State {
     }
 
     /// The first segment that ends after a position.
-    fn segment_at(&self, position: u64) -> usize {
+    pub(super) fn segment_at(&self, position: u64) -> usize {
         self.segments.partition_point(|segment| segment.end() <= position)
     }
 
     /// Opens a new last segment.
     pub(super) fn begin(&mut self, segment: Segment) {
         self.segments.push_back(segment);
-    }
-
-    /// The segments but the last in which nothing is pending.
-    pub(super) fn settled_segments(&self) -> Vec<u64> {
-        self.settled().map(|segment| segment.base).collect()
-    }
-
-    /// Those of them that were kept for long enough. On a full disk new records come first.
-    pub(super) fn obsolete(&self, now: u64, retention: Duration) -> Vec<u64> {
-        let retention = if self.disk_full { Duration::ZERO } else { retention };
-        let kept_from = now.saturating_sub(u64::try_from(retention.as_millis()).unwrap_or(now));
-        self.settled().filter(|it| it.last_append <= kept_from).map(|it| it.base).collect()
-    }
-
-    fn settled(&self) -> impl Iterator<Item = &Segment> {
-        let all_but_last = self.segments.len().saturating_sub(1);
-        self.segments.range(..all_but_last).filter(|segment| !segment.is_pending())
+        if let Some(sealed) = self.segments.len().checked_sub(2) {
+            self.reweigh(sealed);
+        }
     }
 
     /// Lets an append in unless its generation is over.
     pub(super) fn admit(&self, generation: Generation) -> Result<(), AppendError> {
         if generation < self.generation { Err(AppendError::Outdated) } else { Ok(()) }
-    }
-
-    /// Counts an append that was admitted, with room for its bytes.
-    pub(super) fn reserve(&mut self, generation: Generation, bytes: u64) {
-        self.reserved += bytes;
-        *self.under_way.entry(generation).or_default() += 1;
-    }
-
-    /// Counts an append that has ended, however.
-    pub(super) fn release(&mut self, generation: Generation, bytes: u64) {
-        self.reserved -= bytes;
-        if let Some(count) = self.under_way.get_mut(&generation) {
-            *count -= 1;
-            if *count == 0 {
-                self.under_way.remove(&generation);
-            }
-        }
     }
 
     /// Whether appends of generations before this one may still come.
@@ -285,7 +248,22 @@ impl State {
         }
         self.head = end;
         if let Some(segment) = self.segments.back_mut() {
-            segment.len = end - segment.base;
+            segment.grow_to(end);
+        }
+    }
+
+    /// Brings what a segment's file takes of a destination's share up to date.
+    pub(super) fn reweigh(&mut self, at: usize) {
+        let is_last = at + 1 == self.segments.len();
+        let Some(segment) = self.segments.get_mut(at) else { return };
+        // The last one is there for whoever comes next.
+        let now = if is_last { None } else { segment.weigh() };
+        let before = std::mem::replace(&mut segment.weight, now);
+        if let Some((number, bytes)) = before {
+            self.queues[number].weight -= bytes;
+        }
+        if let Some((number, bytes)) = now {
+            self.queues[number].weight += bytes;
         }
     }
 
@@ -297,97 +275,51 @@ impl State {
         accounts
     }
 
-    /// Whether `needed` more bytes fit, after giving up records of destinations that allow it.
-    ///
-    /// Room comes in whole segments: the oldest that nobody insists on. Nothing is given up if that
-    /// could not make enough room.
-    pub(super) fn make_room(&mut self, needed: u64, max_bytes: u64) -> bool {
-        let reserved = self.reserved;
-        // An empty journal takes an append of any size: one above `max_bytes` would else never come in.
-        let fits = |bytes: u64| bytes + reserved == 0 || bytes + reserved + needed <= max_bytes;
-        if fits(self.bytes_with_next_append()) {
-            return true;
-        }
-        let insisting = |segment: &Segment| {
-            segment.shares.iter().enumerate().any(|(number, share)| {
-                let gives_way = self.queues[number].overflow == Overflow::DropOldest;
-                share.held > 0 || (share.waiting > 0 && !gives_way)
-            })
-        };
-        let kept: Vec<bool> = self.segments.iter().map(insisting).collect();
-        let kept_bytes: u64 =
-            self.segments.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(it, _)| it.len).sum();
-        if !fits(kept_bytes) {
-            return false;
-        }
-        let free = kept.iter().enumerate().filter(|(_, kept)| !**kept).map(|(at, _)| at);
-        for at in free {
-            if fits(self.bytes_with_next_append()) {
-                break;
-            }
-            self.give_up(at);
-            // Only a segment that grows no more can go.
-            self.seal |= at + 1 == self.segments.len();
-        }
-        fits(self.bytes_with_next_append())
-    }
-
-    /// Bytes of segments that somebody waits for, counting the one that the next append goes to.
-    fn bytes_with_next_append(&self) -> u64 {
-        let last = self.segments.back().filter(|it| !self.seal && !it.is_pending());
-        self.bytes() + last.map_or(0, |segment| segment.len)
-    }
-
-    /// Bytes of segments that hold pending records.
-    pub(super) fn bytes(&self) -> u64 {
-        self.segments.iter().filter(|it| it.is_pending()).map(|it| it.len).sum()
-    }
-
-    fn give_up(&mut self, at: usize) {
-        for number in 0..self.queues.len() {
-            let dropped = self.forget_waiting(at, number);
-            if dropped > 0 {
-                let destination = &self.queues[number].id;
-                warn!(%destination, records = dropped, "the journal is full: gave up the oldest");
-            }
-        }
-    }
-
-    /// Counts a destination's waiting records in a segment as dropped, and tells how many.
+    /// Takes a destination's waiting records in a segment out of the books, and tells how many: the
+    /// caller says in its account what became of them.
     fn forget_waiting(&mut self, at: usize, number: usize) -> u64 {
         let segment = &mut self.segments[at];
         let (base, end) = (segment.base, segment.end());
-        let share = segment.share(number);
-        let (records, bytes) = (share.waiting, share.waiting_bytes);
-        share.waiting = 0;
-        share.waiting_bytes = 0;
+        let (records, bytes) = segment.forget_waiting(number);
+        self.reweigh(at);
         let queue = &mut self.queues[number];
         queue.redo.retain(|position| !(base..end).contains(position));
         // What is being read from disk now was chosen before: it is not to be handed out.
         queue.epoch += 1;
         queue.waiting -= records;
-        queue.account.dropped += records;
         queue.account.pending_records -= records;
         queue.account.pending_bytes -= bytes;
         records
     }
 
+    /// Counts a destination's waiting records in a segment as dropped, and tells how many.
+    pub(super) fn drop_waiting(&mut self, at: usize, number: usize) -> u64 {
+        let records = self.forget_waiting(at, number);
+        self.queues[number].account.dropped += records;
+        records
+    }
+
+    /// Counts them as lost: they are not on the disk any more.
+    pub(super) fn lose_waiting(&mut self, at: usize, number: usize) {
+        let records = self.forget_waiting(at, number);
+        self.queues[number].account.lost += records;
+        let (destination, segment) = (&self.queues[number].id, self.segments[at].base);
+        error!(%destination, segment, records, "the journal is damaged: records are lost");
+    }
+
     /// Counts all that waits for a destination as dropped, and tells how many.
     pub(super) fn forget(&mut self, number: usize) -> u64 {
-        (0..self.segments.len()).map(|at| self.forget_waiting(at, number)).sum()
+        (0..self.segments.len()).map(|at| self.drop_waiting(at, number)).sum()
     }
 
     /// Makes a destination's queue ready for a new reader, and tells the reader's number.
-    pub(super) fn attach(&mut self, id: &ResourceId, overflow: Overflow) -> u64 {
+    pub(super) fn attach(&mut self, id: &ResourceId, terms: Terms) -> u64 {
         let number = self.queue(id);
         let unsettled = std::mem::take(&mut self.queues[number].unsettled);
         let first = unsettled.keys().next().copied();
         for (position, item) in &unsettled {
             let at = self.segment_at(*position);
-            let share = self.segments[at].share(number);
-            share.held -= 1;
-            share.waiting += 1;
-            share.waiting_bytes += item.bytes;
+            self.segments[at].give_back(number, item.bytes);
         }
         let queue = &mut self.queues[number];
         queue.waiting += unsettled.len() as u64;
@@ -395,7 +327,8 @@ impl State {
         queue.redo_until = queue.redo_until.max(queue.next);
         queue.redo.extend(unsettled.keys());
         queue.next = first.map_or(queue.next, |first| first.min(queue.next));
-        queue.overflow = overflow;
+        queue.terms = terms;
+        self.in_force += usize::from(!queue.has_reader());
         queue.epoch += 1;
         queue.readers += 1;
         queue.reader = queue.readers;
@@ -408,12 +341,13 @@ impl State {
         let queue = &mut self.queues[number];
         if queue.reader == reader {
             queue.reader = 0;
+            self.in_force -= 1;
         }
     }
 
-    pub(super) fn set_overflow(&mut self, id: &ResourceId, overflow: Overflow) {
+    pub(super) fn set_terms(&mut self, id: &ResourceId, terms: Terms) {
         let number = self.queue(id);
-        self.queues[number].overflow = overflow;
+        self.queues[number].terms = terms;
     }
 
     /// What a destination's reader is to do next; records that it gets count as read.
@@ -426,8 +360,9 @@ impl State {
         let Some(items) = self.recent.after(queue.next) else {
             let segment = &self.segments[self.segment_at(queue.next)];
             let start = queue.next.max(segment.base + HEADER);
-            let (base, end, epoch) = (segment.base, segment.end(), queue.epoch);
-            return Next::OnDisk(Part { base, start, end, epoch });
+            let (base, end) = (segment.base, segment.end());
+            let (hint, epoch) = (queue.hint, queue.epoch);
+            return Next::OnDisk(Part { base, start, end, hint, epoch });
         };
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -457,12 +392,13 @@ impl State {
         limits: Limits,
     ) -> Vec<Pending> {
         for (position, bytes) in found.damage {
-            if self.note_damage(position) {
-                error!(position, bytes, "the journal is damaged: skipped to the next whole record");
-            }
+            self.tell_damage(position, bytes);
         }
         if self.queues[number].epoch != part.epoch {
             return Vec::new();
+        }
+        if found.vanished {
+            self.tell_vanished(part.base);
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -478,7 +414,10 @@ impl State {
             bytes += item.record.body.len();
             taken.push(self.take(number, &item));
         }
-        self.queues[number].next = next;
+        let queue = &mut self.queues[number];
+        queue.next = next;
+        // One behind what is read next would pass over it.
+        queue.hint = found.hint.filter(|it| it.position <= next).or(queue.hint);
         taken
     }
 
@@ -493,10 +432,7 @@ impl State {
             }
             // The last segment still grows; its end is known only when all of it was read.
             if self.segments[at].waiting(number) > 0 {
-                let records = self.forget_waiting(at, number);
-                let destination = &self.queues[number].id;
-                let segment = self.segments[at].base;
-                error!(%destination, segment, records, "the journal is damaged: records are lost");
+                self.lose_waiting(at, number);
             }
         }
         let from = self.segment_at(next);
@@ -509,10 +445,7 @@ impl State {
     /// Counts a waiting record as read.
     pub(super) fn take(&mut self, number: usize, item: &Item) -> Pending {
         let at = self.segment_at(item.position);
-        let share = self.segments[at].share(number);
-        share.waiting -= 1;
-        share.waiting_bytes -= item.bytes;
-        share.held += 1;
+        self.segments[at].take(number, item.bytes);
         let queue = &mut self.queues[number];
         queue.waiting -= 1;
         queue.redo.remove(&item.position);
@@ -531,7 +464,8 @@ impl State {
             queue.account.pending_records -= 1;
             queue.account.pending_bytes -= item.bytes;
             let at = self.segment_at(position);
-            self.segments[at].share(number).held -= 1;
+            self.segments[at].settle(number, item.bytes);
+            self.reweigh(at);
         }
     }
 
@@ -539,10 +473,7 @@ impl State {
     /// these a time is known that is not later.
     pub(super) fn oldest_pending(&self, number: usize) -> Option<u64> {
         let on_its_way = self.queues[number].unsettled.values().next().map(|it| it.appended);
-        let waiting = || {
-            let mut shares = self.segments.iter().filter_map(|segment| segment.shares.get(number));
-            shares.find(|share| share.waiting > 0).map(|share| share.since)
-        };
+        let waiting = || self.segments.iter().find_map(|segment| segment.waiting_since(number));
         on_its_way.or_else(waiting)
     }
 
@@ -568,10 +499,28 @@ impl State {
         (!messages.is_empty()).then(|| messages.join("; "))
     }
 
+    /// Notes damage, and logs it once.
+    pub(super) fn tell_damage(&mut self, position: u64, bytes: u64) {
+        if self.note_damage(position) {
+            error!(position, bytes, "the journal is damaged: skipped to the next whole record");
+        }
+    }
+
+    /// Notes that a segment's file is not there any more, and logs it once. Nothing more is written to it.
+    pub(super) fn tell_vanished(&mut self, base: u64) {
+        self.seal |= self.segments.back().is_some_and(|last| last.base == base);
+        if self.note_damage(base) {
+            error!(
+                segment = base,
+                "a segment of the journal has vanished: somebody deleted its file, and what waits in it is lost"
+            );
+        }
+    }
+
     /// Notes damage, and tells whether it was unknown.
     pub(super) fn note_damage(&mut self, position: u64) -> bool {
         let at = self.segment_at(position);
-        let new = self.segments.get_mut(at).is_some_and(|it| it.damage.insert(position));
+        let new = self.segments.get_mut(at).is_some_and(|it| it.note_damage(position));
         self.damaged += u64::from(new);
         new
     }

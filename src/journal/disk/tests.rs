@@ -1,6 +1,6 @@
 //! The log's promises one by one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,6 +11,8 @@ use super::faults::Fault;
 use super::*;
 use crate::event::Record;
 use crate::journal::account::all_matched;
+use crate::journal::{AppendError, Entry, Generation};
+use crate::resources::Overflow;
 
 pub(super) fn id(name: &str) -> ResourceId {
     ResourceId::new(name).unwrap()
@@ -46,6 +48,18 @@ pub(super) fn options() -> Options {
     }
 }
 
+pub(super) fn dropping() -> Terms {
+    Terms { overflow: Overflow::DropOldest, max_pending_bytes: None }
+}
+
+impl Disk {
+    /// Has the keeper make all the room that it can.
+    pub(super) fn compact(&self) {
+        self.shared.state().pressed = true;
+        self.shared.pass();
+    }
+}
+
 /// A folder in memory where there is one: these tests are about what is written, not how fast.
 pub(super) fn folder() -> TempDir {
     let fast = Path::new("/dev/shm");
@@ -70,7 +84,7 @@ impl Log {
     async fn read(&mut self, name: &str, records: usize) -> Vec<Pending> {
         let name = id(name);
         if !self.readers.iter().any(|(id, _)| *id == name) {
-            let reader = self.disk.attach(&name, Overflow::Block);
+            let reader = self.disk.attach(&name, Terms::default());
             self.readers.push((name.clone(), reader));
         }
         let (_, reader) = self.readers.iter_mut().find(|(id, _)| *id == name).unwrap();
@@ -96,7 +110,7 @@ impl Log {
     }
 }
 
-fn ids(read: &[Pending]) -> Vec<u64> {
+pub(super) fn ids(read: &[Pending]) -> Vec<u64> {
     read.iter().map(|pending| pending.record.event_id.parse().unwrap()).collect()
 }
 
@@ -201,7 +215,7 @@ async fn one_who_keeps_up_reads_from_memory_and_one_who_lags_from_disk() {
         fs::remove_file(segment::path(folder.path(), base)).unwrap();
     }
     assert_eq!(ids(&log.read("a", 9).await), [4, 5, 6, 7, 8]);
-    assert_eq!(log.account("a").dropped, 0);
+    assert_eq!(log.account("a").lost, 0);
 }
 
 #[tokio::test]
@@ -247,7 +261,7 @@ async fn drop_oldest_gives_up_whole_segments_of_its_own_and_never_what_is_on_its
         log.append(0, &["lossy"]).await;
         log.read("lossy", 1).await
     };
-    log.disk.set_overflow(&id("lossy"), Overflow::DropOldest);
+    log.disk.set_terms(&id("lossy"), dropping());
     for event in 1..40 {
         assert!(log.append(event, &["lossy"]).await, "{event}");
         assert!(log.disk.status().bytes <= 12_000);
@@ -271,7 +285,7 @@ async fn drop_oldest_gives_up_whole_segments_of_its_own_and_never_what_is_on_its
 async fn nothing_is_given_up_for_a_neighbour_that_blocks() {
     let folder = folder();
     let log = Log::open(&folder, &Options { max_bytes: 12_000, ..options() });
-    log.disk.set_overflow(&id("lossy"), Overflow::DropOldest);
+    log.disk.set_terms(&id("lossy"), dropping());
     let mut taken = 0;
     while log.append(taken, &["strict", "lossy"]).await {
         taken += 1;
@@ -324,7 +338,7 @@ async fn damage_is_skipped_counted_and_costs_only_what_it_hit() {
     log.settle("a", &read);
     assert_eq!(log.disk.status().damaged, 1, "the same place counts once");
     let account = log.account("a");
-    assert_eq!((account.appended, account.delivered, account.dropped), (12, 11, 1));
+    assert_eq!((account.appended, account.delivered, account.lost), (12, 11, 1));
     assert_eq!(account.pending_records, 0);
 }
 
@@ -351,8 +365,8 @@ async fn damage_at_a_segment_s_end_is_damage_unless_it_is_the_log_s_end_and_behi
         let mut log = Log::open(&folder, &options());
         assert_eq!(log.disk.status().damaged, damaged);
         let account = log.account("a");
-        let dropped = if with_checkpoint { 2 } else { 0 };
-        assert_eq!((account.dropped, account.pending_records), (dropped, 6));
+        let lost = if with_checkpoint { 2 } else { 0 };
+        assert_eq!((account.lost, account.pending_records), (lost, 6));
         assert!(log.append(8, &["a"]).await);
         let read = log.read("a", 99).await;
         assert_eq!(ids(&read), [0, 1, 2, 4, 5, 6, 8]);
@@ -379,7 +393,7 @@ async fn damage_that_comes_while_running_does_not_hold_a_reader_up() {
     assert_eq!(ids(&read), [0, 1, 2, 4, 5, 6, 8, 9, 10]);
     log.settle("a", &read);
     let account = log.account("a");
-    assert_eq!((account.dropped, account.pending_records), (3, 0));
+    assert_eq!((account.lost, account.pending_records), (3, 0));
     assert_eq!(log.disk.status().damaged, 3);
 }
 
@@ -438,7 +452,7 @@ async fn what_was_given_up_and_is_found_again_after_all_is_pending_and_dropped_n
     let faults = Faults::switchable();
     let options = Options { max_bytes: 12_000, faults: faults.clone(), ..options() };
     let log = Log::open(&folder, &options);
-    log.disk.set_overflow(&id("lossy"), Overflow::DropOldest);
+    log.disk.set_terms(&id("lossy"), dropping());
     for event in 0..4 {
         assert!(log.append(event, &["strict", "lossy"]).await);
     }

@@ -4,20 +4,22 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::faults::Faults;
+use super::pending::Segment;
 use super::recent::Item;
+use super::room::Claim;
 use super::segment::{Active, HEADER};
-use super::state::{JournalProblem, Segment};
+use super::state::JournalProblem;
 use super::{Options, Shared, named, now_ms};
 #[cfg(test)]
 use crate::journal::jobs::Delays;
-use crate::journal::{Entry, Generation, Offer};
+use crate::journal::{Entry, Offer};
 
 /// How long a group waits for senders that were in the last one. They come again within tens of
 /// microseconds if they come at all; a sync takes about a millisecond.
@@ -33,7 +35,8 @@ const GROUP_MOST: usize = 4 << 20;
 /// One sender's append.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub generation: Generation,
+    /// The room that it takes until it ends.
+    pub claim: Claim,
     /// The frames of all entries, one after the other, and perhaps a tally behind them.
     pub bytes: Vec<u8>,
     /// The entries, each with the length of its frame.
@@ -78,14 +81,18 @@ impl Handover {
         Handover::Task(jobs)
     }
 
-    /// Hands an append over; tells whether there is a writer.
-    pub(super) fn send(&self, job: Job) -> bool {
+    /// Hands an append over, or gives it back if there is no writer.
+    pub(super) fn send(&self, job: Job) -> Result<(), Box<Job>> {
         match self {
-            Handover::Thread { jobs, .. } => {
-                jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
-            }
+            Handover::Thread { jobs: None, .. } => Err(Box::new(job)),
+            Handover::Thread { jobs: Some(jobs), .. } => jobs.try_send(job).map_err(|error| {
+                let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = error;
+                Box::new(job)
+            }),
             #[cfg(test)]
-            Handover::Task(jobs) => jobs.try_send(job).is_ok(),
+            Handover::Task(jobs) => {
+                jobs.try_send(job).map_err(|error| Box::new(error.into_inner()))
+            }
         }
     }
 
@@ -145,7 +152,7 @@ impl Writer {
         {
             let mut state = self.shared.state();
             for job in &group {
-                state.release(job.generation, job.bytes.len() as u64);
+                state.release(&job.claim);
             }
             state.disk_full =
                 written.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);

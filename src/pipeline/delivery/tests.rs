@@ -9,7 +9,7 @@ use super::super::burial::burials;
 use super::super::set_aside::MAX_ASIDE;
 use super::super::verdicts::PATIENCE;
 use super::*;
-use crate::resources::Overflow;
+use crate::journal::Terms;
 use rig::{Rig, Service, destination, id};
 
 fn transient(message: &str) -> Ack {
@@ -242,7 +242,7 @@ async fn a_new_task_takes_over_what_was_set_aside() {
     let orders = rig.orders.borrow().clone();
     let (orders, receiver) = watch::channel(orders);
     rig.orders = orders; // the old task ends with its orders
-    let cursor = rig.journal.cursor(&id(), Overflow::Block);
+    let cursor = rig.journal.cursor(&id(), Terms::default());
     let (_burial_sender, burials) = burials();
     let random = StdRng::seed_from_u64(8);
     let health = Arc::new(Health::default());

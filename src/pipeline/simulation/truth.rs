@@ -29,6 +29,7 @@ impl Truth {
         let name = service.name;
         assert_eq!(account.imbalance(), 0, "{name}: the ledger does not add up: {account:?}");
         assert_eq!(account.dropped, 0, "{name}: records were given up: {account:?}");
+        assert_eq!(account.lost, 0, "{name}: records were lost: {account:?}");
         if let Some(appended) = self.appended_at_end {
             assert_eq!(
                 account.appended, appended,

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::service::{BODY, MOODS, Mood, Service};
 use super::truth::Truth;
 use crate::event::{Catalog, Framed, Framing};
-use crate::journal::{Delays, Fault, Faults, Journal, StoredLetter, read_dead_letters};
+use crate::journal::{Delays, Fault, Faults, Journal, Refusal, StoredLetter, read_dead_letters};
 use crate::pipeline::deliveries::Outlet;
 use crate::pipeline::delivery::Deliver;
 use crate::pipeline::dispatch::Dispatcher;
@@ -198,6 +198,7 @@ impl World {
                 target,
                 batch,
                 overflow: Overflow::Block,
+                max_pending_bytes: None,
                 timeout: DEFAULT_TIMEOUT,
             };
             resources.add_destination(destination).unwrap();
@@ -360,7 +361,7 @@ impl World {
                 }
                 // What a disk that failed was asked to write may be there after a crash.
                 Some(Err(NotTaken::Full(full)))
-                    if full.cause == crate::journal::Refusal::NoRoom =>
+                    if matches!(full.cause, Refusal::NoRoom | Refusal::NoRoomFor(_)) =>
                 {
                     truth.forbid(event, &self.services[at]);
                 }

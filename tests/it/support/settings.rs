@@ -41,6 +41,10 @@ impl Settings {
         self.journal("max_bytes", size)
     }
 
+    pub(crate) fn retention(self, time: &str) -> Settings {
+        self.journal("retention", time)
+    }
+
     fn journal(mut self, key: &str, value: &str) -> Settings {
         self.0["journal"][key] = value.into();
         self
@@ -146,6 +150,12 @@ impl Destination {
 
     pub(crate) fn drop_oldest(mut self) -> Destination {
         self.0["overflow"] = "drop_oldest".into();
+        self
+    }
+
+    /// Its share of the journal.
+    pub(crate) fn max_pending_bytes(mut self, size: &str) -> Destination {
+        self.0["max_pending_bytes"] = size.into();
         self
     }
 

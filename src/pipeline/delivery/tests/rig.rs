@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::super::{Deliver, Delivery, Orders};
 use crate::event::{Record, Timestamp};
 use crate::journal::{
-    Account, Durability, Entry, Generation, Journal, JournalSettings, Offer, StoredLetter,
+    Account, Durability, Entry, Generation, Journal, JournalSettings, Offer, StoredLetter, Terms,
     read_dead_letters,
 };
 use crate::pipeline::burial::{BurialSender, burials};
@@ -126,6 +126,7 @@ pub(super) fn destination(max_records: usize) -> Arc<Destination> {
         target,
         timeout: DEFAULT_TIMEOUT,
         overflow: Overflow::Block,
+        max_pending_bytes: None,
     })
 }
 
@@ -141,7 +142,7 @@ impl Rig {
             watch::channel(Orders { destination, deliver: service.deliver(), hurry: false });
         let (burial_sender, burials) = burials();
         let health = Arc::new(Health::default());
-        let cursor = journal.cursor(&id(), Overflow::Block);
+        let cursor = journal.cursor(&id(), Terms::default());
         let random = StdRng::seed_from_u64(7);
         let delivery = Delivery::new(receiver, burials, cursor, Arc::clone(&health), random);
         tokio::spawn(delivery.run());
