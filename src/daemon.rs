@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
@@ -77,6 +78,38 @@ impl Served {
         Served { address, stop, task }
     }
 
+    /// The same on a thread and a runtime of its own, so that who is served there waits for nobody
+    /// elsewhere. The router is to do nothing long there.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    fn apart(
+        listener: Listener,
+        router: Router,
+        limits: ConnectionLimits,
+        proxies: TrustedProxies,
+    ) -> Result<Served, CannotListen> {
+        let address = listener.address();
+        let cannot = |cause| CannotListen { address, cause };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(cannot)?;
+        let (stop, mut stopped) = watch::channel(false);
+        let (ending, ended) = oneshot::channel::<()>();
+        let serve = move || {
+            let stopped = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            runtime.block_on(listener.serve(router, limits, proxies, stopped));
+            drop(ending);
+        };
+        thread::Builder::new().name("api".to_owned()).spawn(serve).map_err(cannot)?;
+        let task = tokio::spawn(async move {
+            // That the thread is done is told by its end of the channel going.
+            let _ = ended.await;
+        });
+        Ok(Served { address, stop, task })
+    }
+
     /// Stops accepting and waits until the requests in progress are answered.
     async fn stop(self) {
         self.stop.send_replace(true);
@@ -122,7 +155,8 @@ impl Daemon {
             .await
             .map_err(cannot("api.listen"))?;
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
-        let starting = Served::new(api_listener.clone(), api::starting(), limits, proxies);
+        let starting = Served::apart(api_listener.clone(), api::starting(), limits, proxies);
+        let starting = starting.map_err(cannot("api.listen"))?;
         let journal = open_journal(config.journal.clone(), recovery).await?;
         let saved = Saved::load(&config.data_dir, &config.resources)?;
         let resources = saved.resources()?;
@@ -149,7 +183,8 @@ impl Daemon {
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
-        let api = Served::new(api_listener, router, limits, proxies);
+        let api = Served::apart(api_listener, router, limits, proxies);
+        let api = api.map_err(cannot("api.listen"))?;
         if resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
         }

@@ -12,6 +12,7 @@ mod openapi;
 mod rate;
 mod request;
 mod routes;
+mod snapshot;
 mod status;
 mod try_filter;
 
@@ -21,11 +22,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::metrics_exporter_prometheus::PrometheusHandle;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tracing::error;
 
 use crate::budget::Budget;
 use crate::control::Control;
@@ -37,6 +44,7 @@ use crate::pipeline::Pipeline;
 pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
 pub use request::{MAX_BODY, encode};
+use snapshot::Snapshot;
 
 /// The settings of the API listener.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +100,15 @@ struct Api {
     window: rate::Window,
     budget: Arc<Budget>,
     started_at: Timestamp,
+    snapshots: Snapshots,
+}
+
+/// The last readings of the operations routes.
+#[derive(Default)]
+struct Snapshots {
+    status: Snapshot,
+    ledger: Snapshot,
+    metrics: Snapshot,
 }
 
 /// The routes while the daemon starts, which takes a while if the journal has much to recover: it is
@@ -103,6 +120,9 @@ pub fn starting() -> Router {
 
 /// The routes of the API listener. `/readyz` says whether `accepting` is true; `kafka` is there if
 /// Kafka ingest is.
+///
+/// The probes are answered where the router is served; all else is done on the runtime that this is called
+/// on, so that a probe waits for nothing.
 pub fn router(
     settings: ApiSettings,
     control: Arc<Control>,
@@ -114,6 +134,7 @@ pub fn router(
     let pipeline = Arc::clone(control.pipeline());
     let started_at = Timestamp::now();
     let budget = Budget::new(MAX_MEMORY);
+    let snapshots = Snapshots::default();
     let api = Arc::new(Api {
         settings,
         control,
@@ -124,19 +145,39 @@ pub fn router(
         window,
         budget,
         started_at,
+        snapshots,
     });
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))
         .route("/metrics", get(show_metrics))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), guard));
+    let rest = guarded
+        .fallback(control_api)
+        .method_not_allowed_fallback(control_api)
+        .with_state(Arc::clone(&api));
+    let main = Handle::current();
+    let elsewhere = move |request: Request| forward(main.clone(), rest.clone(), request);
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .merge(guarded)
-        .fallback(control_api)
-        .method_not_allowed_fallback(control_api)
+        .fallback(elsewhere.clone())
+        .method_not_allowed_fallback(elsewhere)
         .with_state(api)
+}
+
+/// Has a request answered on another runtime. It is given up when its client goes.
+async fn forward(main: Handle, router: Router, request: Request) -> Response {
+    let mut answering = JoinSet::new();
+    answering.spawn_on(TowerToHyperService::new(router).call(request), &main);
+    match answering.join_next().await {
+        Some(Ok(Ok(response))) => response,
+        Some(Err(failure)) => {
+            error!(%failure, "a request was not answered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 impl Api {
@@ -171,22 +212,36 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
-    let (status, kafka) = (api.pipeline.status(), api.kafka());
-    let json = status::to_json(&status, &api.control, api.started_at, kafka.as_ref());
-    axum::Json(json).into_response()
+    let of_reading = Arc::clone(&api);
+    let body = api.snapshots.status.read(move || {
+        let (status, kafka) = (of_reading.pipeline.status(), of_reading.kafka());
+        let (control, started_at) = (&of_reading.control, of_reading.started_at);
+        status::to_json(&status, control, started_at, kafka.as_ref()).to_string().into_bytes()
+    });
+    json(body.await)
 }
 
 async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
-    axum::Json(ledger_to_json(&api.pipeline.ledger())).into_response()
+    let pipeline = Arc::clone(&api.pipeline);
+    let make = move || ledger_to_json(&pipeline.ledger()).to_string().into_bytes();
+    json(api.snapshots.ledger.read(make).await)
+}
+
+fn json(body: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
-    metrics::set(&api.pipeline.status(), api.kafka().as_ref());
-    metrics::set_ledger(&api.pipeline.ledger());
-    metrics::set_access(&api.control.access());
-    metrics::set_reload(api.control.rejected_reload().is_none());
-    let text = api.metrics.render();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    let of_reading = Arc::clone(&api);
+    let body = api.snapshots.metrics.read(move || {
+        metrics::set(&of_reading.pipeline.status(), of_reading.kafka().as_ref());
+        metrics::set_ledger(&of_reading.pipeline.ledger());
+        metrics::set_access(&of_reading.control.access());
+        metrics::set_reload(of_reading.control.rejected_reload().is_none());
+        of_reading.metrics.render().into_bytes()
+    });
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], body.await).into_response()
 }
 
 async fn control_api(State(api): State<Arc<Api>>, request: Request) -> Response {

@@ -26,7 +26,7 @@ use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::telemetry;
 use connection::Connections;
@@ -55,11 +55,11 @@ pub struct CannotListen {
     pub cause: io::Error,
 }
 
-/// A bound socket. Its clones share it, so that one may serve after another; no connection is lost in
-/// between.
+/// A bound socket. Its clones share it, so that one may serve after another, and on another runtime; no
+/// connection is lost in between.
 #[derive(Clone)]
 pub struct Listener {
-    socket: Arc<TcpListener>,
+    socket: Arc<std::net::TcpListener>,
     address: SocketAddr,
     tls: Option<Tls>,
 }
@@ -77,7 +77,8 @@ impl Listener {
         let cannot = |cause| CannotListen { address, cause };
         let tls = tls.map(|tls| Tls::open(tls.clone()).map_err(io::Error::other));
         let tls = tls.transpose().map_err(cannot)?;
-        let socket = TcpListener::bind(address).await.map_err(cannot)?;
+        let socket = TcpListener::bind(address).await.and_then(TcpListener::into_std);
+        let socket = socket.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
         Ok(Listener { socket: Arc::new(socket), address, tls })
     }
@@ -98,6 +99,11 @@ impl Listener {
         stop: impl Future<Output = ()>,
     ) {
         let Listener { socket, address, tls } = self;
+        // With the reactor of the runtime that serves.
+        let socket = match socket.try_clone().and_then(TcpListener::from_std) {
+            Ok(socket) => socket,
+            Err(error) => return error!(%address, %error, "cannot be listened on"),
+        };
         let places = Arc::new(Places::new(limits));
         let shared = Arc::new(Connections { router, proxies, tls, limits });
         let requests = GracefulShutdown::new();
