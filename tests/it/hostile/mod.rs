@@ -2,3 +2,4 @@
 //! reads as a sentence. What is asserted is what is counted, held and free, not how long it took.
 
 mod places;
+mod work;

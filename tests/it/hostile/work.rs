@@ -1,0 +1,172 @@
+//! Work: filters, events and requests that would take a processor for themselves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use sluicegate::event::Catalog;
+
+use crate::control::Client;
+use crate::support::daemon::Daemon;
+use crate::support::generate;
+use crate::support::http::request;
+
+const HTTP: &str = "http_request_complete.v0";
+
+const SETTINGS: &str = "
+api: { listen: 127.0.0.1:0, rate_limit: { requests: 1000000 } }
+destinations: [{ id: kept, target: { debug: { log: false } } }]
+";
+
+/// The most work of one evaluation, as `filters/README.md` states it.
+const MAX_WORK: u64 = 2_500_000;
+
+/// A regular expression whose states are as many as the texts that it is asked about.
+const COSTLY: &str = "(.?){80}[ab]{900}c";
+
+/// A text of a's and b's without order.
+fn mixed(length: usize) -> String {
+    let mut seed = 7u64;
+    let next = |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if seed >> 63 == 0 { 'a' } else { 'b' }
+    };
+    (0..length).map(next).collect()
+}
+
+fn event(path: &str) -> String {
+    json!({"event_type": HTTP, "object": {"http": {"request": {"url": {"path": path}}}}})
+        .to_string()
+}
+
+fn on_path(pattern: &str) -> String {
+    format!("ev.http.request.url.path.matches('{pattern}')")
+}
+
+fn subscribe(client: &Client<'_>, filter: &str) -> String {
+    let source = json!({"type": HTTP, "filter": filter});
+    let asked = json!({"sources": [source], "destination_ids": ["kept"]});
+    let made = client.must("POST /event_subscriptions", &asked);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+fn metric(daemon: &Daemon, name: &str) -> u64 {
+    let metrics = request(daemon.api, "GET /metrics", &[], b"").body;
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    found.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+}
+
+#[test]
+fn a_costly_filter_is_stopped_and_counted_on_a_large_event() {
+    let daemon = Daemon::start(SETTINGS);
+    let client = Client::new(&daemon);
+    let costly = subscribe(&client, &on_path(COSTLY));
+    daemon.send(&[event(&mixed(15_000))]);
+    let status = daemon.status();
+    let found = status["subscriptions"].as_array().unwrap().iter().find(|it| it["id"] == *costly);
+    assert_eq!(found.unwrap()["filter_errors"], 1, "{status}");
+    let said = found.unwrap()["last_filter_error"].as_str().unwrap();
+    assert_eq!(said, format!("over the limit of {MAX_WORK} units of work in one evaluation"));
+    let name = format!("sluicegate_subscription_filter_work_total{{subscription=\"{costly}\"}}");
+    let work = metric(&daemon, &name);
+    assert!(work > MAX_WORK / 2 && work <= MAX_WORK, "{work}");
+}
+
+#[test]
+fn a_trial_ends_with_its_work_and_says_how_many_events_were_left() {
+    let daemon = Daemon::start(SETTINGS);
+    let client = Client::new(&daemon);
+    let events: Vec<Value> =
+        (0..300).map(|_| serde_json::from_str(&event(&mixed(3_000))).unwrap()).collect();
+    let asked = json!({"type": HTTP, "filter": on_path(COSTLY), "events": events});
+    let tried = client.must("POST /filters/try", &asked);
+    let (seen, errors) = (tried["seen"].as_u64().unwrap(), tried["errors"].as_u64().unwrap());
+    assert!(seen > 10 && seen == errors, "{seen} {errors}");
+    assert_eq!(tried["untried"], 300 - seen);
+}
+
+#[test]
+fn compiled_regexes_are_refused_by_the_name_of_their_limit() {
+    let daemon = Daemon::start(SETTINGS);
+    let client = Client::new(&daemon);
+    let before = metric(&daemon, "sluicegate_filter_compiled_bytes");
+    let create = |sources: Vec<Value>| {
+        let asked = json!({"sources": sources, "destination_ids": ["kept"]});
+        let answer = client.ask("POST /event_subscriptions", &asked);
+        let error = answer.json()["error_code"].as_str().unwrap_or_default().to_owned();
+        (answer.status, error, answer.body)
+    };
+    // Half a mebibyte each, no two the same.
+    let large = |n: usize| format!(r"^{n}(\\pL{{8}}){{4}}");
+    let source = |(at, event_type): (usize, &str)| json!({"type": event_type, "filter": format!("event.event_id.matches('{}')", large(at))});
+    let three =
+        format!("{} || {} || {}", on_path(&large(1)), on_path(&large(2)), on_path(&large(3)));
+    let (status, error, body) = create(vec![json!({"type": HTTP, "filter": three})]);
+    assert_eq!((status, error.as_str()), (400, "ERR_NGROK_5404"), "{body}");
+    assert!(body.contains("bytes of compiled regular expressions in one filter"), "{body}");
+    let catalog = Catalog::builtin();
+    let names: Vec<&str> = catalog.iter().map(|it| it.name.as_str()).collect();
+    let (status, error, body) =
+        create(names.iter().copied().take(20).enumerate().map(source).collect());
+    assert_eq!((status, error.as_str()), (400, "ERR_SLUICEGATE_1207"), "{body}");
+    let after = metric(&daemon, "sluicegate_filter_compiled_bytes");
+    assert_eq!(before, after, "nothing of what was refused is kept");
+}
+
+#[test]
+fn probes_are_answered_while_bodies_meet_many_filters() {
+    let daemon = Daemon::start(SETTINGS);
+    let client = Client::new(&daemon);
+    for n in 0..30 {
+        subscribe(&client, &on_path(&format!("^/{n}[a-z]+$")));
+    }
+    let is_done = AtomicBool::new(false);
+    let probed = thread::scope(|scope| {
+        let bodies = scope.spawn(|| {
+            let body = format!("{}\n", event("/none")).repeat(20_000);
+            assert_eq!(daemon.post("application/x-ndjson", &body).status, 200);
+            is_done.store(true, Ordering::Release);
+        });
+        let mut probed = 0;
+        while !is_done.load(Ordering::Acquire) {
+            assert_eq!(request(daemon.api, "GET /healthz", &[], b"").status, 200);
+            assert_eq!(request(daemon.api, "GET /readyz", &[], b"").status, 200);
+            probed += 1;
+        }
+        bodies.join().unwrap();
+        probed
+    });
+    assert!(probed > 10, "only {probed} probes were answered before the body was");
+}
+
+#[test]
+fn refusing_costs_no_more_than_ten_times_accepting() {
+    let daemon = Daemon::start(SETTINGS);
+    let took = |events: &[String]| {
+        let body = events.join("\n");
+        let once = || {
+            let start = Instant::now();
+            daemon.post("application/x-ndjson", &body);
+            start.elapsed()
+        };
+        (0..3).map(|_| once()).min().unwrap()
+    };
+    let good = generate(HTTP, 5_000, 1);
+    let accepted = took(&good);
+    let wrong_types =
+        (0..5_000).map(|n| event("/").replace(HTTP, &format!("http_request_completd.v{n}")));
+    let wrong: [Vec<String>; 3] = [
+        wrong_types.collect(),
+        good.iter().map(|it| it.replacen("event_type", "event_typ", 1)).collect(),
+        good.iter().map(|it| format!("{}!", &it[..it.len() - 1])).collect(),
+    ];
+    for events in wrong {
+        let refused = took(&events);
+        assert!(
+            refused < accepted * 10,
+            "{refused:?} to refuse, {accepted:?} to accept {}",
+            events[0]
+        );
+    }
+}
