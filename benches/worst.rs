@@ -249,8 +249,7 @@ fn measure(filter: &CheckedFilter, field: &str, value: &str, said: &str) -> Row 
         let took = start.elapsed();
         if took < row.took {
             let shown = result.map_or_else(|error| error.to_string(), |is| is.to_string());
-            row =
-                Row { took, units, said: format!("{said} on {field} = {:.12}…: {shown}", value) };
+            row = Row { took, units, said: format!("{said} on {field} = {value:.12}…: {shown}") };
         }
     }
     row

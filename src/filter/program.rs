@@ -125,7 +125,7 @@ impl Program {
     /// # Errors
     /// When the filter has no result for this event; the event then counts as not matching.
     pub fn matches(&self, slots: &[Slot<'_>]) -> Result<bool, EvalError> {
-        self.run(slots, Budget::new()).0
+        self.begin(slots, Budget::new()).test(&self.test)
     }
 
     /// The same, and the units of work that it took, each about a nanosecond.
@@ -133,8 +133,8 @@ impl Program {
     /// # Errors
     /// As [`Program::matches`].
     pub fn counted(&self, slots: &[Slot<'_>]) -> (Result<bool, EvalError>, u64) {
-        let (result, budget) = self.run(slots, Budget::new());
-        (result, budget.spent())
+        let mut run = self.begin(slots, Budget::new());
+        (run.test(&self.test), run.evaluation.budget.spent())
     }
 
     /// The same with what is left of a budget; gives back what is left then.
@@ -143,9 +143,13 @@ impl Program {
         slots: &[Slot<'_>],
         budget: Budget,
     ) -> (Result<bool, EvalError>, Budget) {
-        let mut run = Run { slots, evaluation: self.evaluation(slots, budget), address: None };
+        let mut run = self.begin(slots, budget);
         let result = run.test(&self.test);
         (result, run.evaluation.budget)
+    }
+
+    fn begin<'n, 'e>(&'n self, slots: &'n [Slot<'e>], budget: Budget) -> Run<'n, 'e> {
+        Run { slots, evaluation: self.evaluation(slots, budget), address: None }
     }
 
     /// The fields that the filter reads, as it writes them, and their slots.
