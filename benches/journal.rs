@@ -52,6 +52,7 @@ fn main() {
 
 fn settings(folder: &Path) -> JournalSettings {
     JournalSettings {
+        max_dead_letter_bytes: 1 << 30,
         durability: Durability::Disk,
         max_bytes: 1 << 40,
         retention: Duration::ZERO,

@@ -47,6 +47,13 @@ pub const DELIVERED: &str = "sluicegate_destination_delivered_records_total";
 pub const RETRIED: &str = "sluicegate_destination_retried_records_total";
 /// Records put among the dead letters; label `destination`.
 pub const DEAD_LETTERED: &str = "sluicegate_destination_dead_lettered_records_total";
+/// Dead letters on disk now; label `destination`, which may be an entrance.
+pub const DEAD_LETTERS: &str = "sluicegate_dead_letters";
+/// Bytes of the files that hold them; label `destination`.
+pub const DEAD_LETTER_BYTES: &str = "sluicegate_dead_letter_bytes";
+/// Dead letters that are there no more; labels `destination`, `fate` (`purged`, `redriven`,
+/// `given_way`, `lost`).
+pub const DEAD_LETTERS_GONE: &str = "sluicegate_dead_letters_gone_total";
 /// Records given up to make room; label `destination`.
 pub const DROPPED: &str = "sluicegate_destination_dropped_records_total";
 /// Records that were on disk and are there no more; label `destination`.
@@ -195,6 +202,12 @@ fn describe_of_journal() {
     describe_gauge!(LEDGER_IMBALANCE, "accepted events less all that is known of them");
     describe_counter!(DELIVERED, "records that the service has taken, since its journal began");
     describe_counter!(DEAD_LETTERED, "records put among the dead letters, since its journal began");
+    describe_gauge!(DEAD_LETTERS, "dead letters on disk");
+    describe_gauge!(DEAD_LETTER_BYTES, Unit::Bytes, "bytes of the files with dead letters");
+    describe_counter!(
+        DEAD_LETTERS_GONE,
+        "dead letters that are there no more, by what became of them"
+    );
     describe_counter!(DROPPED, "records given up to make room, since its journal began");
     describe_counter!(
         LOST,

@@ -16,6 +16,9 @@ const NOT_THERE: &str = "ERR_SLUICEGATE_1311";
 /// The dead letter cannot be written now.
 const CANNOT_WRITE: &str = "ERR_SLUICEGATE_1312";
 
+/// There is no room for the dead letter.
+const NO_ROOM: &str = "ERR_SLUICEGATE_1313";
+
 /// Makes dead letters of an event's records at a destination.
 pub(super) async fn run(
     control: &Arc<Control>,
@@ -53,6 +56,7 @@ pub(super) async fn run(
 fn refusal(error: &BuryError) -> ErrorAnswer {
     let (status, code) = match error {
         BuryError::NotThere => (StatusCode::NOT_FOUND, NOT_THERE),
+        BuryError::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, NO_ROOM),
         BuryError::CannotWrite(_) | BuryError::Busy => {
             (StatusCode::SERVICE_UNAVAILABLE, CANNOT_WRITE)
         }

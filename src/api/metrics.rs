@@ -5,9 +5,8 @@ use metrics::{counter, gauge};
 use crate::control::{Access, AccessCounts, Scope};
 use crate::filter::compiled_bytes;
 use crate::ingest::KafkaReading;
-use crate::journal::Account;
+use crate::journal::Ledger;
 use crate::pipeline::{State, Status};
-use crate::resources::ResourceId;
 use crate::telemetry;
 
 pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
@@ -77,12 +76,28 @@ pub(super) fn set_reload(successful: bool) {
 }
 
 /// Both sides of the ledger and their difference, from one reading of all accounts.
-pub(super) fn set_ledger(accounts: &[(ResourceId, Account)]) {
-    for (id, account) in accounts {
+pub(super) fn set_ledger(ledger: &Ledger) {
+    for (name, letters) in &ledger.letters {
+        let label = [("destination", name.clone())];
+        gauge!(telemetry::DEAD_LETTERS, &label).set(letters.listed as f64);
+        gauge!(telemetry::DEAD_LETTER_BYTES, &label).set(letters.bytes as f64);
+        for (fate, count) in [
+            ("purged", letters.purged),
+            ("redriven", letters.redriven),
+            ("given_way", letters.given_way),
+            ("lost", letters.lost),
+        ] {
+            let labels = [("destination", name.clone()), ("fate", fate.to_owned())];
+            counter!(telemetry::DEAD_LETTERS_GONE, &labels).absolute(count);
+        }
+    }
+    for (id, account) in &ledger.accounts {
+        let letters = ledger.letters.get(id.as_str()).copied().unwrap_or_default();
         let label = [("destination", id.to_string())];
         counter!(telemetry::ACCEPTED, &label).absolute(account.accepted);
         counter!(telemetry::FILTERED_OUT, &label).absolute(account.filtered_out);
-        gauge!(telemetry::LEDGER_IMBALANCE, &label).set(account.imbalance() as f64);
+        gauge!(telemetry::LEDGER_IMBALANCE, &label)
+            .set((account.imbalance() + letters.imbalance(account)) as f64);
     }
 }
 

@@ -115,6 +115,13 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "delivered": status.account.delivered,
         "retried": status.condition.retried,
         "dead_lettered": status.account.dead_lettered,
+        "dead_letters": {
+            "listed": status.letters.listed,
+            "purged": status.letters.purged,
+            "redriven": status.letters.redriven,
+            "lost": status.letters.lost,
+            "bytes": status.letters.bytes,
+        },
         "dropped": status.account.dropped,
         "lost": status.account.lost,
         "last_error": last_error.map(|it| &it.message),

@@ -2,7 +2,9 @@
 //! Works beside a running daemon and without one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +13,25 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::bury::Bury;
+use super::mended;
 use super::progress::Progress;
+use super::redriving::{Results, send, tell};
 use super::table::table;
 use super::{
-    Failure, Outcome, OutputFormat, block_on, load_beside_journal, parse_duration, test_event,
-    with_saved,
+    Failure, Outcome, OutputFormat, load_beside_journal, parse_duration, test_event, with_saved,
 };
 use crate::config::Config;
-use crate::event::Timestamp;
-use crate::journal::{AT_KAFKA, AT_STDIN, StoredLetter, forget_dead_letters, read_dead_letters};
-use crate::pipeline::redrive;
+use crate::event::{Record, Timestamp};
+use crate::journal::{
+    AT_KAFKA, AT_STDIN, Fate, StoredLetter, forget_dead_letters, read_dead_letters,
+};
 use crate::report::{counted, escaped};
-use crate::sinks::{Ack, LogOutput};
 
 /// Letters sent in one go, so that memory stays small however many there are.
 const REDRIVE_AT_ONCE: usize = 1_000;
+
+/// Letters marked in one go.
+const AT_ONCE: usize = 10_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeadLetters {
@@ -33,8 +39,10 @@ pub(super) enum DeadLetters {
     List(List),
     /// Print one letter whole
     Show(Show),
+    /// Print letters whole, one a line, to be mended, kept or read by other programs
+    Export(Export),
     /// Send letters to their destinations again; those that are taken are gone
-    Redrive(Change),
+    Redrive(Redrive),
     /// Throw letters away
     Purge(Change),
     /// Make a dead letter of a record that a running daemon has set aside, since it keeps failing
@@ -82,7 +90,32 @@ pub(super) struct Show {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// The file to write, in place of what is there; else standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Redrive {
+    #[command(flatten)]
+    change: Change,
+    /// Send what this file says in place of the letters themselves: lines of `export`, mended. Rejected
+    /// events of Kafka and standard input are sent to the daemon's ingest
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// The address of the daemon's ingest, for rejected events; else that of the settings
+    #[arg(long, value_name = "URL", requires = "from")]
+    ingest: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Change {
+    /// Only these letters, by the ids that `list` prints
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
     #[command(flatten)]
     chosen: Chosen,
     /// Take all letters, which must be said where no other choice is made
@@ -98,7 +131,8 @@ impl DeadLetters {
         match self {
             DeadLetters::List(list) => list.run(),
             DeadLetters::Show(show) => show.run(),
-            DeadLetters::Redrive(change) => change.redrive(progress),
+            DeadLetters::Export(export) => export.run(),
+            DeadLetters::Redrive(redrive) => redrive.run(progress),
             DeadLetters::Purge(change) => change.purge(),
             DeadLetters::Bury(bury) => bury.run(),
         }
@@ -139,8 +173,8 @@ impl Chosen {
             if self.takes(&letter, now) { each(letter) } else { Ok(()) }
         })?;
         if damaged > 0 {
-            let lines = counted(damaged, "line");
-            writeln!(io::stderr(), "{lines} of the dead letters cannot be read: left out")?;
+            let places = counted(damaged, "place");
+            writeln!(io::stderr(), "{places} of the dead letters cannot be read: left out")?;
         }
         match &self.destination {
             Some(id) if !known.contains(id) && ![AT_KAFKA, AT_STDIN].contains(&id.as_str()) => {
@@ -209,10 +243,8 @@ impl Show {
         };
         let mut out = io::stdout().lock();
         if self.output == OutputFormat::Json {
-            let head = to_json(&letter).to_string();
-            write!(out, "{},\"record\":", head.strip_suffix('}').unwrap_or(&head))?;
-            out.write_all(&letter.record.body)?;
-            return Ok(out.write_all(b"}\n")?);
+            out.write_all(&letter.to_line())?;
+            return Ok(out.write_all(b"\n")?);
         }
         let rows = [
             ("id", letter.id.as_str()),
@@ -228,113 +260,123 @@ impl Show {
     }
 }
 
+impl Export {
+    fn run(self) -> Outcome {
+        let config = load_beside_journal(self.chosen.config.as_deref())?;
+        let mut out: Box<dyn Write> = match &self.output {
+            None => Box::new(io::stdout().lock()),
+            Some(path) => {
+                let mut options = OpenOptions::new();
+                // Events may hold personal data.
+                let options = options.write(true).create(true).truncate(true).mode(0o600);
+                let cannot =
+                    |error| Failure::work(format!("{} cannot be written: {error}", path.display()));
+                Box::new(BufWriter::new(options.open(path).map_err(cannot)?))
+            }
+        };
+        self.chosen.read(&config, |letter| {
+            out.write_all(&letter.to_line())?;
+            out.write_all(b"\n")
+        })?;
+        Ok(out.flush()?)
+    }
+}
+
+impl Redrive {
+    fn run(self, progress: Progress) -> Outcome {
+        match &self.from {
+            None => self.change.redrive(progress),
+            Some(_) if self.change.all || !self.change.ids.is_empty() => {
+                let message = "`--from` says which letters: give no ids and no --all beside it";
+                Err(Failure::Usage(message.to_owned()))
+            }
+            Some(file) => {
+                let config = load_beside_journal(self.change.chosen.config.as_deref())?;
+                let config = with_saved(config)?;
+                let dry_run = self.change.dry_run;
+                mended::redrive(&config, file, self.ingest.as_deref(), dry_run)
+            }
+        }
+    }
+}
+
 impl Change {
     fn check(&self) -> Result<Config, Failure> {
-        if !self.all && !self.chosen.is_any() {
+        if !self.all && !self.chosen.is_any() && self.ids.is_empty() {
             let message = "choose letters (see --help), or say --all";
             return Err(Failure::Work(message.to_owned()));
         }
         load_beside_journal(self.chosen.config.as_deref())
     }
 
+    /// Calls `each` with the chosen letters.
+    ///
+    /// # Errors
+    /// Also when there is no letter of an id; those of the others were handed on then.
+    fn read(
+        &self,
+        config: &Config,
+        mut each: impl FnMut(StoredLetter) -> io::Result<()>,
+    ) -> Outcome {
+        let mut missing: BTreeSet<&str> = self.ids.iter().map(String::as_str).collect();
+        self.chosen.read(config, |letter| {
+            let is_chosen = self.ids.is_empty() || missing.remove(letter.id.as_str());
+            if is_chosen { each(letter) } else { Ok(()) }
+        })?;
+        match missing.first() {
+            None => Ok(()),
+            Some(id) => Err(Failure::Work(format!("no letter `{id}`"))),
+        }
+    }
+
     fn purge(self) -> Outcome {
         let config = self.check()?;
-        let mut ids = Vec::new();
-        self.chosen.read(&config, |letter| {
-            ids.push(letter.id);
+        let folder = &config.journal.directory;
+        let (mut waiting, mut count) = (Vec::new(), 0);
+        let read = self.read(&config, |letter| {
+            count += 1;
+            waiting.push(without_record(letter));
+            if self.dry_run || waiting.len() == AT_ONCE {
+                let chosen = std::mem::take(&mut waiting);
+                if !self.dry_run {
+                    forget_dead_letters(folder, Fate::Purged, &chosen)?;
+                }
+            }
             Ok(())
-        })?;
+        });
+        forget_dead_letters(folder, Fate::Purged, &waiting)?;
         let verb = if self.dry_run { "would be thrown away" } else { "thrown away" };
-        if !self.dry_run {
-            forget_dead_letters(&config.journal.directory, &ids)?;
-        }
-        let letters = counted(ids.len() as u64, "letter");
-        Ok(writeln!(io::stdout().lock(), "{letters} {verb}")?)
+        writeln!(io::stdout().lock(), "{} {verb}", counted(count, "letter"))?;
+        read
     }
 
     fn redrive(self, progress: Progress) -> Outcome {
         let config = with_saved(self.check()?)?;
         let mut waiting: BTreeMap<String, Vec<StoredLetter>> = BTreeMap::new();
-        let mut results = BTreeMap::new();
+        let mut results = Results::default();
         let bar = progress.unless_output_is_a_terminal().without_end("letters read");
-        self.chosen.read(&config, |letter| {
+        let read = self.read(&config, |letter| {
             bar.add(1);
             let letters = waiting.entry(letter.destination.clone()).or_default();
             letters.push(letter);
             if letters.len() == REDRIVE_AT_ONCE {
                 let letters = std::mem::take(letters);
-                self.send(&config, letters, &mut results).map_err(io::Error::other)?;
+                send(&config, letters, self.dry_run, &mut results).map_err(io::Error::other)?;
             }
             Ok(())
-        })?;
+        });
         for letters in waiting.into_values() {
-            self.send(&config, letters, &mut results).map_err(Failure::Work)?;
+            send(&config, letters, self.dry_run, &mut results).map_err(Failure::Work)?;
         }
         drop(bar);
-        let mut out = io::stdout().lock();
-        let mut failed = 0;
-        for (what, count) in &results {
-            writeln!(out, "{} {}", counted(*count, "letter"), escaped(what))?;
-            failed += if what.starts_with("delivered") || self.dry_run { 0 } else { *count };
-        }
-        if results.is_empty() {
-            writeln!(out, "0 letters")?;
-        }
-        if failed > 0 {
-            return Err(Failure::Work(match failed {
-                1 => "1 letter was not taken and is kept".to_owned(),
-                _ => format!("{failed} letters were not taken and are kept"),
-            }));
-        }
-        Ok(())
+        tell(&results, self.dry_run)?;
+        read
     }
+}
 
-    /// Sends letters of one destination and counts what became of them.
-    fn send(
-        &self,
-        config: &Config,
-        letters: Vec<StoredLetter>,
-        results: &mut BTreeMap<String, u64>,
-    ) -> Result<(), String> {
-        let Some(id) = letters.first().map(|letter| letter.destination.clone()) else {
-            return Ok(());
-        };
-        let count = letters.len() as u64;
-        let from = [(AT_KAFKA, "over Kafka"), (AT_STDIN, "on standard input")];
-        if let Some((_, how)) = from.iter().find(|(entrance, _)| *entrance == id) {
-            let what = format!("kept: rejected on arrival {how}; correct and send again");
-            *results.entry(what).or_default() += count;
-            return Ok(());
-        }
-        let all = config.resources.destinations();
-        let Some(destination) = all.iter().find(|it| it.id.as_str() == id) else {
-            *results.entry(format!("kept: no destination `{id}` any more")).or_default() += count;
-            return Ok(());
-        };
-        if self.dry_run {
-            *results.entry(format!("would be sent to {id}")).or_default() += count;
-            return Ok(());
-        }
-        let records: Vec<_> = letters.iter().map(|letter| Arc::clone(&letter.record)).collect();
-        let acks = block_on(async {
-            let sink = destination.open(LogOutput::Stdout).await;
-            Ok::<_, String>(
-                redrive(destination, &sink.map_err(|error| error.to_string())?, &records).await,
-            )
-        });
-        let acks = acks.map_err(|_| "the async runtime cannot start".to_owned())??;
-        let mut delivered = Vec::new();
-        for (letter, ack) in letters.into_iter().zip(acks) {
-            let what = match ack {
-                Ack::Delivered => {
-                    delivered.push(letter.id);
-                    format!("delivered to {id}")
-                }
-                Ack::Retry(fault) => format!("kept: {id} failed: {}", fault.message),
-                Ack::Rejected(reason) => format!("kept: rejected by {id}: {reason}"),
-            };
-            *results.entry(what).or_default() += 1;
-        }
-        forget_dead_letters(&config.journal.directory, &delivered).map_err(|it| it.to_string())
-    }
+/// Marks need no record, and many are gathered.
+fn without_record(letter: StoredLetter) -> StoredLetter {
+    let (event_id, time) = (letter.record.event_id.clone(), letter.record.time);
+    let record = Record { event_id, time, body: bytes::Bytes::new() };
+    StoredLetter { record: Arc::new(record), ..letter }
 }

@@ -13,7 +13,7 @@ use super::access::Access;
 use super::table::table;
 use super::{Failure, Outcome, OutputFormat, block_on, load, load_beside_journal};
 use crate::api::{ApiSettings, ledger_to_json};
-use crate::journal::{Durability, read_accounts};
+use crate::journal::{Durability, read_ledger};
 use crate::report::escaped;
 
 /// The columns of the table, by their keys in JSON.
@@ -99,13 +99,13 @@ impl Ledger {
             return self.ask(&address, &config.api);
         }
         let config = load_beside_journal(self.config.as_deref())?;
-        match read_accounts(&config.journal.directory) {
-            Ok(accounts) => {
+        match read_ledger(&config.journal.directory) {
+            Ok(ledger) => {
                 if config.journal.durability == Durability::Memory {
                     let remark = "no daemon runs, and `durability: memory` keeps no ledger";
                     writeln!(io::stderr(), "{remark}")?;
                 }
-                Ok(ledger_to_json(&accounts))
+                Ok(ledger_to_json(&ledger))
             }
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 let scheme = if config.api.tls.is_some() { "https" } else { "http" };

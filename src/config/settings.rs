@@ -35,6 +35,12 @@ const DEFAULT_DATA_DIR: &str = "./sluicegate-data";
 /// records a second, and less than any disk of today.
 const DEFAULT_DISK_BYTES: u64 = 10 << 30;
 
+/// Dead letters that nobody looks at for long, while a disk of the usual size stays usable.
+const DEFAULT_LETTER_BYTES: u64 = 1 << 30;
+
+/// Enough for some letters of each owner.
+const MIN_LETTER_BYTES: u64 = 1 << 20;
+
 /// How much the journal holds in memory unless told otherwise: minutes of an outage at a few
 /// thousand records a second, and a small part of any machine's memory.
 const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
@@ -305,6 +311,7 @@ fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<JournalSet
     let words = [("disk", Durability::Disk), ("memory", Durability::Memory)];
     let durability = section.optional("durability").word(&words).unwrap_or(Durability::Disk);
     let max_bytes = section.optional("max_bytes").size(MIN_JOURNAL_BYTES..=u64::MAX);
+    let letters = section.optional("max_dead_letter_bytes").size(MIN_LETTER_BYTES..=u64::MAX);
     let retention = section.optional("retention").duration(Duration::ZERO..=Duration::MAX);
     let retention = retention.unwrap_or(Duration::ZERO);
     let default_bytes = match durability {
@@ -321,6 +328,7 @@ fn read_journal(section: &mut Section<'_>, data_dir: &Path) -> Option<JournalSet
         durability,
         max_bytes: usize::try_from(max_bytes.unwrap_or(default_bytes)).unwrap_or(usize::MAX),
         retention,
+        max_dead_letter_bytes: letters.unwrap_or(DEFAULT_LETTER_BYTES),
         directory: PathBuf::from(data_dir).join("journal"),
     })
 }

@@ -16,6 +16,7 @@ async fn control(folder: &Path) -> Arc<Control> {
         durability: Durability::Memory,
         max_bytes: 1 << 20,
         retention: Duration::ZERO,
+        max_dead_letter_bytes: 1 << 30,
         directory: folder.to_owned(),
     };
     let file = Resources::new(Catalog::builtin());

@@ -208,4 +208,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "If the message says that the dead letter cannot be written, look at the disk of `data_dir`; the \
          daemon tries again by itself. Else try again.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1313",
+        "a destination's dead letters fill their share of the disk, and it pauses",
+        "Send them again (`sluicegate dead-letters redrive`) or throw them away (`purge`), or raise \
+         `journal.max_dead_letter_bytes` and restart. Deliveries go on by themselves, and nothing is \
+         lost meanwhile.",
+    ),
 ];

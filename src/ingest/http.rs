@@ -322,6 +322,7 @@ mod tests {
             durability: Durability::Memory,
             max_bytes: 1 << 20,
             retention: Duration::ZERO,
+            max_dead_letter_bytes: 1 << 30,
             directory: folder.path().to_owned(),
         });
         let resources = Resources::new(Catalog::builtin());

@@ -12,7 +12,8 @@
 //!   what is held for one destination its share of it;
 //! - two journals never use one folder at a time;
 //! - for each destination, at every moment: accepted = filtered out + delivered + dead-lettered +
-//!   dropped + lost + pending (see `account`).
+//!   dropped + lost + pending (see `account`), and dead-lettered = listed + purged + redriven + given way +
+//!   lost (see `dead_letters`).
 
 mod account;
 mod dead_letters;
@@ -22,10 +23,13 @@ mod memory;
 mod settlement;
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tracing::warn;
@@ -36,8 +40,11 @@ use crate::resources::{Overflow, ResourceId};
 pub use account::{Account, Offer};
 use dead_letters::DeadLetters;
 pub use dead_letters::{
-    AT_KAFKA, AT_STDIN, DeadLetter, StoredLetter, forget_dead_letters, read_dead_letters,
+    AT_KAFKA, AT_STDIN, AllCounts, DeadLetter, Fate, LetterCounts, NotBuried, StoredLetter,
+    forget_dead_letters, read_dead_letters,
 };
+#[cfg(not(test))]
+use disk::Faults;
 pub use disk::{CACHE_BYTES, LogReader, Retained};
 use disk::{Disk, Options};
 #[cfg(test)]
@@ -79,6 +86,8 @@ pub struct JournalSettings {
     /// How long files of the log are kept after everything in them was settled and nothing more was
     /// appended to them, while pending records leave room for them. Means nothing in memory.
     pub retention: Duration,
+    /// Most bytes of dead letters; see `dead_letters` for each destination's share.
+    pub max_dead_letter_bytes: u64,
     /// The folder for what must outlive the process.
     pub directory: PathBuf,
 }
@@ -240,9 +249,20 @@ pub struct Status {
     pub error: Option<String>,
 }
 
+/// Every destination's account, and what became of its dead letters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// By id.
+    pub accounts: Vec<(ResourceId, Account)>,
+    /// By the id of a destination, or the name of an entrance.
+    pub letters: AllCounts,
+}
+
 /// The log. Cheap to clone; all clones are one journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
+    /// Dropped first: it ends before what it keeps in order.
+    _keeper: Option<Arc<Keeper>>,
     store: Arc<Store>,
     dead_letters: Arc<DeadLetters>,
     jobs: Jobs,
@@ -276,16 +296,22 @@ impl Journal {
         settings: &JournalSettings,
         watch: &dyn Fn(u64, u64),
     ) -> io::Result<Journal> {
-        let dead_letters = DeadLetters::open(&settings.directory)?;
-        let lock = lock(&settings.directory)?;
+        let directory = &settings.directory;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let lock = lock(directory)?;
         let max_bytes = settings.max_bytes;
+        let is_on_disk = settings.durability == Durability::Disk;
+        let since = if is_on_disk { disk::first_position(directory)? } else { u64::MAX };
+        let most = settings.max_dead_letter_bytes;
+        let (dead_letters, buried) = DeadLetters::open(directory, most, since, Faults::default())?;
         let store = match settings.durability {
             Durability::Disk => {
-                let options = Options::new(max_bytes as u64, settings.retention);
-                Store::Disk(Disk::open_watched(&settings.directory, &options, watch)?)
+                let mut options = Options::new(max_bytes as u64, settings.retention);
+                options.buried = buried;
+                Store::Disk(Disk::open_watched(directory, &options, watch)?)
             }
             Durability::Memory => {
-                if disk::is_in(&settings.directory)? {
+                if disk::is_in(directory)? {
                     warn!(
                         "there is a log on disk: what is pending in it waits for `durability: disk`"
                     );
@@ -293,9 +319,13 @@ impl Journal {
                 Store::Memory(Memory::new(max_bytes))
             }
         };
+        dead_letters.begin(&store.accounts());
+        let (store, dead_letters) = (Arc::new(store), Arc::new(dead_letters));
+        let keeper = Keeper::start(Arc::clone(&store), Arc::clone(&dead_letters))?;
         Ok(Journal {
-            store: Arc::new(store),
-            dead_letters: Arc::new(dead_letters),
+            _keeper: Some(Arc::new(keeper)),
+            store,
+            dead_letters,
             jobs: Jobs::OnThreads,
             _lock: Arc::new(lock),
         })
@@ -346,11 +376,7 @@ impl Journal {
         events: Vec<(Arc<Record>, String)>,
     ) -> io::Result<()> {
         let dead_letters = Arc::clone(&self.dead_letters);
-        let letter = |(record, reason)| {
-            (Pending { position: 0, record }, DeadLetter { reason, attempts: 0 })
-        };
-        let letters: Vec<_> = events.into_iter().map(letter).collect();
-        self.jobs.run(move || dead_letters.append(entrance, &letters)).await?
+        self.jobs.run(move || dead_letters.reject(entrance, events)).await?
     }
 
     /// The cursor of a destination. There must be at most one at a time; what was read through an
@@ -364,6 +390,7 @@ impl Journal {
                 None
             }
         };
+        self.dead_letters.count_destination(true);
         Cursor { journal: self.clone(), destination: destination.clone(), reader }
     }
 
@@ -397,10 +424,34 @@ impl Journal {
     /// moment.
     #[must_use]
     pub fn accounts(&self) -> Vec<(ResourceId, Account)> {
-        match &*self.store {
-            Store::Disk(disk) => disk.accounts(),
-            Store::Memory(memory) => memory.accounts(),
-        }
+        self.store.accounts()
+    }
+
+    /// The whole ledger at one moment, after what the command line did to dead letters was read: from
+    /// a file, so not on a runtime's own thread.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        // What cannot be read now is read later; the keeper says so.
+        let _read = self.dead_letters.read_marks();
+        let (letters, accounts) = self.dead_letters.with_counts(|| self.store.accounts());
+        Ledger { accounts, letters }
+    }
+
+    /// A destination's account and what became of its dead letters, at one moment; marks that were
+    /// made in the last second may be missing.
+    #[must_use]
+    pub fn account_and_letters(&self, destination: &ResourceId) -> (Account, LetterCounts) {
+        let account = || self.account(destination).unwrap_or_default();
+        let (letters, account) = self.dead_letters.counts_with(destination.as_str(), account);
+        (account, letters)
+    }
+
+    /// The counts of entrances that ever rejected an event, by name.
+    #[must_use]
+    pub fn letters_of_entrances(&self) -> AllCounts {
+        let (mut letters, ()) = self.dead_letters.with_counts(|| ());
+        letters.retain(|name, _| [AT_KAFKA, AT_STDIN].contains(&name.as_str()));
+        letters
     }
 
     /// Waits until nothing is pending for any destination that has a cursor.
@@ -440,7 +491,7 @@ impl Journal {
     /// Size and faults at this moment.
     #[must_use]
     pub fn status(&self) -> Status {
-        match &*self.store {
+        let status = match &*self.store {
             Store::Disk(disk) => disk.status(),
             Store::Memory(memory) => Status {
                 durability: Durability::Memory,
@@ -453,6 +504,69 @@ impl Journal {
                 damaged: 0,
                 error: None,
             },
+        };
+        let errors: Vec<String> =
+            status.error.into_iter().chain(self.dead_letters.problem()).collect();
+        Status {
+            damaged: status.damaged + self.dead_letters.damaged(),
+            error: (!errors.is_empty()).then(|| errors.join("; ")),
+            ..status
+        }
+    }
+}
+
+impl Store {
+    fn accounts(&self) -> Vec<(ResourceId, Account)> {
+        match self {
+            Store::Disk(disk) => disk.accounts(),
+            Store::Memory(memory) => memory.accounts(),
+        }
+    }
+
+    fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
+        match self {
+            Store::Disk(disk) => disk.settle(destination, settled),
+            Store::Memory(memory) => memory.settle(destination, settled),
+        }
+    }
+}
+
+/// How soon the room of dead letters that were sent again or thrown away comes back.
+const KEEP_LETTERS_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the dead letters in order, on a thread of its own, until it is dropped.
+#[derive(Debug)]
+struct Keeper {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(store: Arc<Store>, dead_letters: Arc<DeadLetters>) -> io::Result<Keeper> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let keep = move || {
+            while !ended.load(Ordering::Acquire) {
+                dead_letters.keep(|| {
+                    if let Store::Disk(disk) = &*store {
+                        disk.checkpoint_here();
+                    }
+                });
+                thread::park_timeout(KEEP_LETTERS_EVERY);
+            }
+        };
+        let thread = thread::Builder::new().name("letters-keeper".to_owned()).spawn(keep)?;
+        Ok(Keeper { ends, thread: Some(thread) })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The only error is a panic over there, which was logged.
+            let _panicked = thread.join();
         }
     }
 }
@@ -469,11 +583,15 @@ impl Journal {
         delays: Delays,
     ) -> io::Result<Journal> {
         let lock = lock(directory)?;
-        let dead_letters = Arc::new(DeadLetters::open(directory)?);
+        let since = disk::first_position(directory)?;
+        let (dead_letters, buried) = DeadLetters::open(directory, 1 << 20, since, faults.clone())?;
         let jobs = Jobs::Simulated(delays);
-        let options = Options::simulated(max_bytes, faults.clone(), jobs.clone());
+        let mut options = Options::simulated(max_bytes, faults.clone(), jobs.clone());
+        options.buried = buried;
         let store = Arc::new(Store::Disk(Disk::open(directory, &options)?));
-        Ok(Journal { store, dead_letters, jobs, _lock: Arc::new(lock) })
+        dead_letters.begin(&store.accounts());
+        let dead_letters = Arc::new(dead_letters);
+        Ok(Journal { _keeper: None, store, dead_letters, jobs, _lock: Arc::new(lock) })
     }
 }
 
@@ -483,8 +601,19 @@ impl Journal {
 /// # Errors
 /// When the folder is not there or cannot be read; with kind `ResourceBusy` when a daemon uses it.
 pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
+    Ok(read_ledger(directory)?.accounts)
+}
+
+/// The ledger that a stopped daemon left in its folder.
+///
+/// # Errors
+/// Those of [`read_accounts`].
+pub fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     let _lock = lock(directory)?;
-    disk::read_accounts(directory)
+    let read = dead_letters::read(directory, disk::first_position(directory)?)?;
+    let accounts = disk::read_accounts(directory, &read.buried)?;
+    let letters = read.counts(&accounts);
+    Ok(Ledger { accounts, letters })
 }
 
 /// The bytes that a log in a folder may take before its file system is full: what is free there and
@@ -501,7 +630,9 @@ pub fn available_bytes(directory: &Path) -> Option<u64> {
 /// When the folder is not there or cannot be used; with kind `ResourceBusy` when a daemon uses it.
 pub fn forget_pending(settings: &JournalSettings, destination: &ResourceId) -> io::Result<u64> {
     let _lock = lock(&settings.directory)?;
-    let options = Options::new(settings.max_bytes as u64, settings.retention);
+    let buried = dead_letters::read(&settings.directory, 0)?.buried;
+    let mut options = Options::new(settings.max_bytes as u64, settings.retention);
+    options.buried = buried;
     Disk::open(&settings.directory, &options)?.forget(destination)
 }
 
@@ -547,34 +678,41 @@ impl Cursor {
     /// Ends the ways of records, each given by its position, to this destination: one lock and one
     /// wake-up for all of them. A position that was settled before is passed over.
     pub fn settle(&mut self, settled: &[(u64, Outcome)]) {
-        if settled.is_empty() {
-            return;
-        }
-        match &*self.journal.store {
-            Store::Disk(disk) => disk.settle(&self.destination, settled),
-            Store::Memory(memory) => memory.settle(&self.destination, settled),
+        if !settled.is_empty() {
+            self.journal.store.settle(&self.destination, settled);
         }
     }
 
     /// Puts records that this destination's service will never take among the dead letters, safely
-    /// on disk, and settles them.
+    /// on disk, and settles them: the first ones, as many as there is room for, and no more than a few
+    /// megabytes. Tells how many; at least one.
     ///
     /// # Errors
-    /// When they could not be written; then nothing is settled.
-    pub async fn dead_letter(&mut self, letters: Vec<(Pending, DeadLetter)>) -> io::Result<()> {
+    /// When nothing was written; then nothing is settled.
+    pub async fn dead_letter(
+        &mut self,
+        letters: Arc<[(Pending, DeadLetter)]>,
+    ) -> Result<usize, NotBuried> {
         let dead_letters = Arc::clone(&self.journal.dead_letters);
+        let store = Arc::clone(&self.journal.store);
         let destination = self.destination.clone();
-        let settled: Vec<_> =
-            letters.iter().map(|(it, _)| (it.position, Outcome::DeadLettered)).collect();
-        let jobs = &self.journal.jobs;
-        jobs.run(move || dead_letters.append(destination.as_str(), &letters)).await??;
-        self.settle(&settled);
-        Ok(())
+        let bury = move || {
+            let settle = |count: usize| {
+                let buried = letters.iter().take(count);
+                let settled: Vec<_> =
+                    buried.map(|(it, _)| (it.position, Outcome::DeadLettered)).collect();
+                store.settle(&destination, &settled);
+            };
+            let is_on_disk = matches!(*store, Store::Disk(_));
+            dead_letters.bury(&destination, &letters, is_on_disk, settle)
+        };
+        self.journal.jobs.run(bury).await?
     }
 }
 
 impl Drop for Cursor {
     fn drop(&mut self) {
+        self.journal.dead_letters.count_destination(false);
         match (&*self.journal.store, &self.reader) {
             (Store::Disk(disk), Some(reader)) => disk.detach(&self.destination, reader),
             (Store::Disk(_), None) => {}

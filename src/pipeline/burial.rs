@@ -21,6 +21,9 @@ pub enum BuryError {
     /// The dead letter could not be written, for this reason; that is tried again.
     #[error("the dead letter cannot be written, the record is kept until it can: {0}")]
     CannotWrite(String),
+    /// There is no room for the dead letter; the text says what makes some.
+    #[error("{0}")]
+    NoRoom(String),
     /// The delivery task is just being started again.
     #[error("the delivery task is being started again")]
     Busy,

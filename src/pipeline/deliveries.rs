@@ -171,13 +171,15 @@ impl Deliveries {
         self.running()
             .iter()
             .filter(|running| !running.removed || self.account(running).pending_records > 0)
-            .map(|running| DestinationStatus {
+            .map(|running| (running, self.journal.account_and_letters(running.id())))
+            .map(|(running, (account, letters))| DestinationStatus {
                 id: running.id().clone(),
                 kind: running.outlet.destination.target.kind(),
                 removed: running.removed,
                 condition: running.health.read(),
                 credentials: running.outlet.sink.credentials(),
-                account: self.account(running),
+                account,
+                letters,
                 share: self.journal.share(running.id()).unwrap_or_default(),
             })
             .collect()

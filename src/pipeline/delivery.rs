@@ -27,10 +27,13 @@ use super::health::{Health, State};
 use super::pace::{Failure, Pace, Size};
 use super::set_aside::{Found, Placed, SetAside};
 use super::verdicts::{IN_A_ROW, Refused, Verdicts};
-use crate::journal::{Cursor, DeadLetter, Outcome, Pending};
+use crate::journal::{Cursor, DeadLetter, NotBuried, Outcome, Pending};
 use crate::resources::{BatchSettings, Destination};
 use crate::sinks::{Ack, Batch, Fault, FaultKind};
 use crate::telemetry;
+
+/// How soon a destination that pauses for want of room for dead letters looks for it again.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
 pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
@@ -74,6 +77,8 @@ pub(super) struct Delivery {
     letters: Vec<Refused>,
     /// Dead letters are not written before this instant.
     write_at: Instant,
+    /// There is no room for dead letters: nothing is sent until there is.
+    letters_are_full: bool,
     /// Requests to give a record up that is just being sent again.
     waiting_burials: Vec<Burial>,
     /// Records that the service has taken from this task.
@@ -107,6 +112,7 @@ impl Delivery {
             failed_last: None,
             letters: Vec::new(),
             write_at: now,
+            letters_are_full: false,
             waiting_burials: Vec::new(),
             delivered: 0,
         }
@@ -174,6 +180,9 @@ impl Delivery {
     /// How many records and bytes may be read now: what fills every free request and one more batch,
     /// or only one request while the service refuses, so that what waits can still be given up.
     fn room(&self) -> (usize, usize) {
+        if self.letters_are_full {
+            return (0, 0);
+        }
         let Destination { batch, target, .. } = &*self.current.destination;
         let batches = if self.is_one_at_a_time() { 1 } else { target.limits().in_flight + 1 };
         let records = (batch.max_records * batches).saturating_sub(self.held());
@@ -192,6 +201,7 @@ impl Delivery {
         let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
         let probe = self.probe_is_needed().then_some(now);
         let requests = [batch, alone, probe].into_iter().flatten();
+        let requests = requests.filter(|_| !self.letters_are_full);
         let requests = requests.map(|due| due.max(self.pace.hold_until()));
         let retries = self.retries.iter().map(|(due, _)| *due);
         let letters = (!self.letters.is_empty()).then_some(self.write_at);
@@ -216,6 +226,9 @@ impl Delivery {
 
     /// One request at a time while the service refuses, all that its limits allow otherwise.
     fn requests_allowed(&self) -> usize {
+        if self.letters_are_full {
+            return 0;
+        }
         if self.is_one_at_a_time() { 1 } else { self.current.destination.target.limits().in_flight }
     }
 
@@ -437,23 +450,50 @@ impl Delivery {
         }
     }
 
-    /// Puts records among the dead letters; if that fails they are kept and tried again.
+    /// Puts records among the dead letters; what cannot be written is kept and tried again.
     async fn write_letters(&mut self) -> Result<(), BuryError> {
-        let id = &self.current.destination.id;
-        let letters = self.letters.iter().map(|Refused { attempt, reason }| {
-            let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
-            (attempt.pending.clone(), letter)
-        });
-        if let Err(cause) = self.cursor.dead_letter(letters.collect()).await {
-            error!(destination = %id, %cause, "dead letters cannot be written; the records are kept");
-            self.health.set_last_error(&format!("dead letters cannot be written: {cause}"));
-            self.write_at = Instant::now() + backoff::CONFIGURATION.most;
-            return Err(BuryError::CannotWrite(cause.to_string()));
-        }
-        for Refused { attempt, reason } in std::mem::take(&mut self.letters) {
-            warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
+        while !self.letters.is_empty() {
+            let letters = self.letters.iter().map(|Refused { attempt, reason }| {
+                let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
+                (attempt.pending.clone(), letter)
+            });
+            let letters = letters.collect();
+            match self.cursor.dead_letter(letters).await {
+                Ok(written) => self.note_written(written),
+                Err(cause) => return Err(self.note_unwritten(&cause)),
+            }
         }
         Ok(())
+    }
+
+    fn note_written(&mut self, written: usize) {
+        let id = &self.current.destination.id;
+        let written = written.min(self.letters.len());
+        for Refused { attempt, reason } in self.letters.drain(..written) {
+            warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
+        }
+        if std::mem::take(&mut self.letters_are_full) {
+            self.tell();
+        }
+    }
+
+    fn note_unwritten(&mut self, cause: &NotBuried) -> BuryError {
+        let id = &self.current.destination.id;
+        self.health.set_last_error(&cause.to_string());
+        let is_full = matches!(cause, NotBuried::NoRoom { .. });
+        let wait = if is_full { LOOK_FOR_ROOM } else { backoff::CONFIGURATION.most };
+        self.write_at = Instant::now() + wait;
+        if !is_full {
+            error!(destination = %id, %cause, "dead letters cannot be written; the records are kept");
+        }
+        if std::mem::replace(&mut self.letters_are_full, is_full) != is_full {
+            self.tell();
+        }
+        if is_full {
+            BuryError::NoRoom(cause.to_string())
+        } else {
+            BuryError::CannotWrite(cause.to_string())
+        }
     }
 
     /// Gives a record up that a person does not want to wait for any more.
@@ -480,7 +520,8 @@ impl Delivery {
         let now = Instant::now();
         let hold_until = self.pace.hold_until();
         let waits = self.pace.is_failing() || hold_until > now || !self.retries.is_empty();
-        let state = if self.pace.is_paused() || self.verdicts.is_paused() {
+        let refuses = self.pace.is_paused() || self.verdicts.is_paused();
+        let state = if refuses || self.letters_are_full {
             State::Paused
         } else if waits || !self.set_aside.is_empty() {
             State::Retrying
@@ -492,7 +533,7 @@ impl Delivery {
             (State::Paused, State::Paused) => {}
             (_, State::Paused) => {
                 let fault = self.health.read().last_error.map_or_else(String::new, |it| it.message);
-                error!(destination = %id, fault, "paused: the service refuses; all records are kept");
+                error!(destination = %id, fault, "paused; all records are kept");
             }
             (State::Paused, _) => info!(destination = %id, "deliveries go on"),
             _ => {}

@@ -37,7 +37,7 @@ use rand::rngs::StdRng;
 use tracing::warn;
 
 use crate::event::Record;
-use crate::journal::{self, Account, Journal, Share};
+use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
@@ -120,6 +120,8 @@ pub struct DestinationStatus {
     pub account: Account,
     /// What it takes of the journal, and may take.
     pub share: Share,
+    /// What became of its dead letters.
+    pub letters: LetterCounts,
 }
 
 impl Pipeline {
@@ -298,11 +300,11 @@ impl Pipeline {
         self.journal.pending_records()
     }
 
-    /// The ledger: every destination's account, also of those that are configured no more, at one
-    /// moment.
+    /// The ledger: every destination's account and dead letters, also of those that are configured no
+    /// more, at one moment. It reads a file.
     #[must_use]
-    pub fn ledger(&self) -> Vec<(ResourceId, Account)> {
-        self.journal.accounts()
+    pub fn ledger(&self) -> Ledger {
+        self.journal.ledger()
     }
 
     /// A reading of everything that is counted.

@@ -157,7 +157,8 @@ fn a_record_that_no_service_would_take_becomes_a_dead_letter_with_its_reason() {
     let faulty = &status["destinations"][0];
     assert_eq!((&faulty["delivered"], &faulty["dead_lettered"]), (&3.into(), &1.into()));
     assert_eq!(faulty["state"], "healthy");
-    let letters = std::fs::read_to_string(daemon.path("data/journal/dead-letters.ndjson")).unwrap();
+    let file = daemon.path("sluicegate.yaml");
+    let letters = output_of(&["dead-letters", "export", "-c", file.to_str().unwrap()], "");
     let letter: serde_json::Value = serde_json::from_str(letters.trim_end()).unwrap();
     assert_eq!((&letter["destination"], &letter["event_id"]), (&"faulty".into(), &"large".into()));
     assert!(letter["reason"].as_str().unwrap().contains("kinesis takes at most"), "{letter}");

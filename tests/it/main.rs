@@ -19,6 +19,7 @@ mod cel_conformance;
 mod command_line;
 mod control;
 mod credentials;
+mod dead_letters;
 mod delivery;
 mod documents;
 mod doubt;

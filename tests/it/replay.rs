@@ -29,7 +29,8 @@ destinations:
         auth: {{ creds: {{ aws_access_key_id: AKIATESTINGTESTING00, aws_secret_access_key: s3cret-key }} }}
         endpoint_url: "http://{}"
     batch: {{ linger: 10ms }}
-  - {{ id: copy, target: {{ file: {{ path: "DIR/copy.ndjson" }} }}, batch: {{ linger: 10ms }} }}
+    max_pending_bytes: 1MiB
+  - {{ id: copy, max_pending_bytes: 1MiB, target: {{ file: {{ path: "DIR/copy.ndjson" }} }}, batch: {{ linger: 10ms }} }}
 subscriptions:
   - {{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [stream, copy] }}
 "#,

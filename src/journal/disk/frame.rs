@@ -133,6 +133,11 @@ impl<'a> Frame<'a> {
         self.bytes
     }
 
+    /// The id of its event.
+    pub(super) fn event_id(&self) -> &'a str {
+        self.event_id
+    }
+
     /// When it was appended, in milliseconds since 1970.
     pub(super) fn appended(&self) -> u64 {
         field(self.bytes, 32).map_or(0, u64::from_le_bytes)

@@ -8,7 +8,7 @@
 //! 00000000000067109120.log  the next one; a name is the position of the file's first byte in the log
 //! cursors                   the checkpoint (see `checkpoint`)
 //! progress.17               what was settled since (see `progress`)
-//! dead-letters.ndjson
+//! dead-letters/             what no service takes (see `journal/dead_letters`)
 //! ```
 //!
 //! Who does what: an *append* is encoded by its sender's task, queued within bounds, and answered by
@@ -30,10 +30,12 @@
 //! If the disk fails, appends are refused (and cut back) until it works again, and `/status` says so.
 
 mod append;
+mod buried;
 mod checkpoint;
 mod compaction;
 mod faults;
 mod frame;
+pub(super) mod framed;
 mod keeper;
 mod pending;
 mod progress;
@@ -77,12 +79,13 @@ use crate::lock::lock;
 use crate::resources::ResourceId;
 use progress::{Noter, Progress};
 
+pub(super) use buried::Buried;
 #[cfg(test)]
 pub(crate) use faults::Fault;
 #[cfg(test)]
 pub(crate) use faults::Faults;
 #[cfg(not(test))]
-use faults::Faults;
+pub(super) use faults::Faults;
 pub use retained::{LogReader, Retained};
 use state::{Found, JournalProblem, Limits, Next, Part, Sizes, State};
 use writer::{Handover, Writer};
@@ -105,6 +108,8 @@ pub(super) struct Options {
     pub max_bytes: u64,
     /// How long settled segments are kept, after their last append, while there is room.
     pub retention: Duration,
+    /// What recovery is to find dead-lettered although no checkpoint says so.
+    pub buried: Buried,
     segment_bytes: u64,
     cache_bytes: usize,
     checkpoint_every: Duration,
@@ -124,6 +129,7 @@ impl Options {
         Options {
             max_bytes,
             retention,
+            buried: Buried::default(),
             segment_bytes: (max_bytes / 16).clamp(64 << 10, 64 << 20),
             cache_bytes: CACHE_BYTES,
             checkpoint_every: Duration::from_secs(1),
@@ -182,14 +188,22 @@ impl fmt::Debug for Disk {
     }
 }
 
+/// The position of the first record that a log still holds.
+pub(super) fn first_position(directory: &Path) -> io::Result<u64> {
+    Ok(segment::list(directory)?.first().copied().unwrap_or(u64::MAX))
+}
+
 /// Whether a folder holds a log.
 pub(super) fn is_in(directory: &Path) -> io::Result<bool> {
     Ok(!segment::list(directory)?.is_empty())
 }
 
 /// The accounts in a folder that nobody uses.
-pub(super) fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>> {
-    Ok(recovery::recover(directory, 0, &|_, _| {})?.state.accounts())
+pub(super) fn read_accounts(
+    directory: &Path,
+    buried: &Buried,
+) -> io::Result<Vec<(ResourceId, Account)>> {
+    Ok(recovery::recover(directory, 0, buried, &|_, _| {})?.state.accounts())
 }
 
 /// What is free for the log in a folder that need not exist yet, and what it has already.
@@ -222,7 +236,7 @@ impl Disk {
         watch: &dyn Fn(u64, u64),
     ) -> io::Result<Disk> {
         compaction::clear(directory)?;
-        let recovered = recovery::recover(directory, options.cache_bytes, watch)?;
+        let recovered = recovery::recover(directory, options.cache_bytes, &options.buried, watch)?;
         recovered.repair()?;
         let progress = Progress::new(directory, recovered.checkpoint, options.faults.clone());
         let mut state = recovered.state;
@@ -434,6 +448,11 @@ impl Disk {
             damaged: state.damaged,
             error: state.problem(),
         }
+    }
+
+    /// Saves the cursors now, in the caller's thread.
+    pub(super) fn checkpoint_here(&self) {
+        self.shared.checkpoint();
     }
 
     /// Saves the cursors now.

@@ -10,7 +10,9 @@
 //!    that it was synced, which makes it damage: a crash has torn it, so nobody was told that it is kept.
 //!    If nothing is left, the segment is to be deleted.
 //!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
-//! 5. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost:
+//! 5. What is pending and lies among the dead letters was buried just before a crash: it counts as
+//!    dead-lettered (see `buried`), and is not read again.
+//! 6. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost:
 //!    the disk is damaged, or somebody deleted a segment. What it calls dropped or lost and the log still
 //!    holds is pending again.
 //!
@@ -24,8 +26,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
+use super::buried::Buried;
 use super::checkpoint::{self, Checkpoint};
-use super::frame;
+use super::frame::{self, Frame};
 use super::pending::Segment;
 use super::progress::{self, Settled};
 use super::scanner::{Scanner, Step};
@@ -79,6 +82,7 @@ impl Recovered {
 pub(super) fn recover(
     directory: &Path,
     cache_bytes: usize,
+    buried: &Buried,
     watch: &dyn Fn(u64, u64),
 ) -> io::Result<Recovered> {
     let checkpoint = checkpoint::read(directory)?.unwrap_or_default();
@@ -86,7 +90,7 @@ pub(super) fn recover(
         error!(%cause, "what was settled last cannot be read: it is delivered again");
         Settled::new()
     });
-    let mut recovery = Recovery::new(&checkpoint, settled, cache_bytes);
+    let mut recovery = Recovery::new(&checkpoint, settled, cache_bytes, buried);
     let (bases, _covered) = segment::list_live(directory)?;
     // Only these are read; of all others the header is enough.
     let read = |base: &u64| !checkpoint.settled_segments.contains(base);
@@ -105,8 +109,11 @@ pub(super) fn recover(
     Ok(recovery.finish(&checkpoint))
 }
 
-struct Recovery {
+struct Recovery<'a> {
     state: State,
+    buried: &'a Buried,
+    /// By a queue's number: the end of its last record that was found among the dead letters.
+    buried_until: HashMap<usize, u64>,
     /// By a frame's list of destinations: the numbers of their queues.
     lists: HashMap<Vec<u8>, Vec<usize>>,
     /// By a queue's number: pending records that the checkpoint knows of.
@@ -118,8 +125,13 @@ struct Recovery {
     repairs: Vec<Repair>,
 }
 
-impl Recovery {
-    fn new(checkpoint: &Checkpoint, settled_since: Settled, cache_bytes: usize) -> Recovery {
+impl Recovery<'_> {
+    fn new<'a>(
+        checkpoint: &Checkpoint,
+        settled_since: Settled,
+        cache_bytes: usize,
+        buried: &'a Buried,
+    ) -> Recovery<'a> {
         let mut state = State::new(cache_bytes, checkpoint.head);
         let mut expected = Vec::new();
         for saved in &checkpoint.cursors {
@@ -143,8 +155,8 @@ impl Recovery {
             settled.resize_with(settled.len().max(number + 1), BTreeMap::new);
             settled[number] = positions;
         }
-        let (lists, repairs) = (HashMap::new(), Vec::new());
-        Recovery { state, lists, expected, found, settled, repairs }
+        let (lists, repairs, buried_until) = (HashMap::new(), Vec::new(), HashMap::new());
+        Recovery { state, buried, buried_until, lists, expected, found, settled, repairs }
     }
 
     fn open_segment(
@@ -209,9 +221,7 @@ impl Recovery {
                 // A copy that says more than it stands for was not made by this program.
                 Step::Frame(position, _) if !span.contains(&position) => {}
                 Step::Frame(position, frame) => {
-                    let bytes = frame.len() as u64;
-                    let (appended, list) = (frame.appended(), frame.destination_bytes());
-                    self.count(position, bytes, appended, list, checkpoint);
+                    self.count(position, &frame, checkpoint);
                     if position >= checkpoint.head {
                         for (id, filtered_out) in frame.turned_down() {
                             let number = self.state.queue(&id);
@@ -236,14 +246,8 @@ impl Recovery {
         self.state.tell_damage(position, bytes);
     }
 
-    fn count(
-        &mut self,
-        position: u64,
-        bytes: u64,
-        appended: u64,
-        list: &[u8],
-        checkpoint: &Checkpoint,
-    ) {
+    fn count(&mut self, position: u64, frame: &Frame<'_>, checkpoint: &Checkpoint) {
+        let (bytes, list) = (frame.len() as u64, frame.destination_bytes());
         if !self.lists.contains_key(list) {
             let ids = frame::names(list).filter_map(|name| std::str::from_utf8(name).ok());
             let ids = ids.filter_map(|name| ResourceId::new(name).ok());
@@ -268,12 +272,19 @@ impl Recovery {
                 queue.account.end(outcome);
                 continue;
             }
-            if position < queue.redo_until {
+            if self.buried.holds(&queue.id, position, frame.event_id()) {
+                queue.account.end(Outcome::DeadLettered);
+                self.buried_until.insert(number, position + 1);
+                continue;
+            }
+            // Behind its last dead letter a destination goes on reading; before that only what is
+            // pending is to be read again.
+            if position < queue.redo_until.max(self.buried.end(&queue.id)) {
                 queue.redo.insert(position);
             }
             queue.add(position, bytes);
             if let Some(segment) = self.state.segments.back_mut() {
-                segment.add(number, bytes, appended);
+                segment.add(number, bytes, frame.appended());
             }
         }
     }
@@ -301,6 +312,9 @@ impl Recovery {
             if lost > 0 {
                 error!(destination = %queue.id, records = lost, "the journal is damaged: records are lost");
             }
+            let buried_until = self.buried_until.get(&number).copied().unwrap_or(0);
+            queue.redo_until = queue.redo_until.max(buried_until);
+            queue.redo.retain(|position| *position < queue.redo_until);
             let account = &mut queue.account;
             let mut back = found.saturating_sub(expected);
             for gone in [&mut account.dropped, &mut account.lost] {

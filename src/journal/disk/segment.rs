@@ -221,6 +221,11 @@ fn fill(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
 }
 
 impl Opened {
+    /// The file, and where its first frame lies.
+    pub(super) fn into_frames(self) -> (File, u64) {
+        (self.file, self.start)
+    }
+
     /// Scans all of it.
     pub(super) fn scan(self) -> Scanner {
         let (base, start, size) = (self.base, self.start, self.size);
@@ -319,6 +324,24 @@ impl Active {
         make().inspect_err(|_| {
             let _absent = fs::remove_file(&path);
         })
+    }
+
+    /// Goes on with a segment behind its first `len` bytes; what follows them is cut.
+    pub(super) fn resume(
+        directory: &Path,
+        base: u64,
+        len: u64,
+        faults: Faults,
+    ) -> io::Result<Active> {
+        let file = OpenOptions::new().append(true).open(path(directory, base))?;
+        let there = file.metadata()?.len();
+        if there < len {
+            return Err(io::Error::other("it has been cut by somebody else"));
+        }
+        if there > len {
+            file.set_len(len)?;
+        }
+        Ok(Active { file, base, synced: len, faults })
     }
 
     /// The position after what is safely on disk.

@@ -38,6 +38,7 @@ pub(super) async fn append(disk: &Disk, entries: Vec<Entry>) -> Result<(), Appen
 /// Small numbers, and a keeper that does nothing by itself.
 pub(super) fn options() -> Options {
     Options {
+        buried: Buried::default(),
         max_bytes: 1 << 30,
         retention: Duration::ZERO,
         segment_bytes: 4_000,

@@ -464,9 +464,11 @@ async fn dead_letters_that_cannot_be_written_are_kept_and_not_sent_again() {
         _ => Ack::Delivered,
     });
     let folder = tempfile::tempdir().unwrap();
-    // A disk that is always full.
-    std::os::unix::fs::symlink("/dev/full", folder.path().join("dead-letters.ndjson")).unwrap();
+    let letters = folder.path().join("dead-letters");
     let mut rig = Rig::start_in(folder, &service, 10);
+    // No file can be made in what is no folder.
+    std::fs::remove_dir_all(&letters).unwrap();
+    std::fs::write(&letters, "").unwrap();
     rig.append(0..10).await;
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     let said = rig.health.read().last_error.unwrap().message;

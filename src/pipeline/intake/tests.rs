@@ -41,6 +41,7 @@ async fn pipeline(filter: &str) -> (Pipeline, Journal, tempfile::TempDir) {
         durability: Durability::Memory,
         max_bytes: 1 << 20,
         retention: Duration::ZERO,
+        max_dead_letter_bytes: 1 << 30,
         directory: folder.path().to_owned(),
     });
     let journal = journal.unwrap();

@@ -450,6 +450,7 @@ impl World {
                 last = Some(to);
             }
         }
+        copy_folder(&self.folder.path().join("dead-letters"), &copy.path().join("dead-letters"));
         if let Some(last) = last {
             let garbage: Vec<u8> = (0..torn).map(|_| self.random.random()).collect();
             let mut file = fs::OpenOptions::new().append(true).open(last).unwrap();
@@ -537,5 +538,14 @@ impl World {
             let account = self.life().journal.account(&ResourceId::new(name).unwrap());
             self.truths[at].check_end(&self.services[at], &events, &account.unwrap_or_default());
         }
+    }
+}
+
+/// Copies the files of a folder, if it is there.
+fn copy_folder(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
+    fs::create_dir(to).unwrap();
+    for path in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
     }
 }

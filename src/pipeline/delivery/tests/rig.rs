@@ -110,6 +110,7 @@ pub(super) fn journal(folder: &Path) -> Journal {
         durability: Durability::Memory,
         max_bytes: 1 << 30,
         retention: Duration::ZERO,
+        max_dead_letter_bytes: 1 << 30,
         directory: folder.to_owned(),
     })
     .unwrap()

@@ -1,0 +1,189 @@
+//! The totals: what became of letters whose files are gone, in one small file replaced as a whole.
+//!
+//! One line that names format, version and CRC-32C of the rest, then JSON. Beside it lies a reserve of
+//! a few blocks, which is given up when the disk is full, so that throwing letters away can always
+//! be written down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::super::disk::framed::sync_directory;
+use super::Gone;
+
+const NAME: &str = "totals";
+const TITLE: &str = "sluicegate dead letters";
+
+/// The format that this program writes, and the newest that it reads.
+const VERSION: u64 = 1;
+
+const RESERVE: &str = "reserve";
+/// Enough for many marks and a large file of totals.
+const RESERVE_BYTES: usize = 64 << 10;
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// The file of earlier versions was moved over, or there was none.
+    pub moved: bool,
+    /// No file with this number or a later one was ever made.
+    pub next_file: u64,
+    /// Files that are counted here and are to be deleted.
+    pub gone_files: BTreeSet<u64>,
+    pub owners: BTreeMap<String, OwnerTotals>,
+}
+
+/// What it says of one owner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnerTotals {
+    /// The number of the last letter, when this was written.
+    pub last: u64,
+    /// What became of letters that are in no file any more.
+    pub gone: Gone,
+}
+
+/// Whether an error says that the disk has no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Frees the reserve; tells whether there was one.
+pub(super) fn give_reserve(folder: &Path) -> bool {
+    fs::remove_file(folder.join(RESERVE)).is_ok()
+}
+
+/// Sets the reserve aside again if it was given.
+pub(super) fn renew_reserve(folder: &Path) {
+    let path = folder.join(RESERVE);
+    if path.exists() {
+        return;
+    }
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    let made = file.and_then(|mut file| {
+        // Written, not only claimed: a hole takes no room.
+        file.write_all(&vec![b'.'; RESERVE_BYTES])?;
+        file.sync_all()
+    });
+    if made.is_err() {
+        // Half a reserve would look like a whole one.
+        let _absent = fs::remove_file(&path);
+    }
+}
+
+/// Replaces the file. On a full disk the reserve is given for it.
+pub(super) fn write(folder: &Path, totals: &Totals) -> io::Result<()> {
+    let mut owners = Map::new();
+    for (name, owner) in &totals.owners {
+        let Gone { purged, redriven, given_way } = owner.gone;
+        let counts = json!({
+            "last": owner.last, "purged": purged, "redriven": redriven, "given_way": given_way,
+        });
+        owners.insert(name.clone(), counts);
+    }
+    let body = json!({
+        "moved": totals.moved,
+        "next_file": totals.next_file,
+        "gone_files": totals.gone_files,
+        "owners": owners,
+    });
+    let body = body.to_string();
+    let text = format!("{TITLE} {VERSION} {:08x}\n{body}\n", crc32c::crc32c(body.as_bytes()));
+    match replace(folder, &text) {
+        Err(error) if is_full(&error) && give_reserve(folder) => replace(folder, &text),
+        written => written,
+    }
+}
+
+fn replace(folder: &Path, text: &str) -> io::Result<()> {
+    let temporary = folder.join("totals.new");
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, folder.join(NAME))?;
+    sync_directory(folder)
+}
+
+/// Reads the file; nothing if there is none. One that is damaged is told as an error and taken for
+/// none: what went before then counts as lost.
+///
+/// # Errors
+/// When it cannot be read, or a later version wrote it.
+pub(super) fn read(folder: &Path) -> io::Result<Totals> {
+    let text = match fs::read(folder.join(NAME)) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Totals::default()),
+        Err(error) => return Err(error),
+    };
+    let Some((version, body)) = verified(&text) else {
+        tracing::error!("`dead-letters/{NAME}` is damaged: what became of earlier letters is lost");
+        return Ok(Totals { moved: true, ..Totals::default() });
+    };
+    if version > VERSION {
+        let message = format!(
+            "`dead-letters/{NAME}` has format version {version}, this program reads up to {VERSION}; start the version that wrote it"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(parse(&body))
+}
+
+fn verified(text: &str) -> Option<(u64, Value)> {
+    let (title, body) = text.split_once('\n')?;
+    let mut words = title.strip_prefix(TITLE)?.split_whitespace();
+    let version = words.next()?.parse().ok()?;
+    let checksum = format!("{:08x}", crc32c::crc32c(body.trim_end().as_bytes()));
+    let is_right = words.next() == Some(&checksum);
+    is_right.then(|| Some((version, serde_json::from_str(body).ok()?))).flatten()
+}
+
+fn parse(body: &Value) -> Totals {
+    let owners = body["owners"].as_object().into_iter().flatten();
+    let of = |value: &Value| {
+        let count = |key: &str| value[key].as_u64().unwrap_or(0);
+        let gone = Gone {
+            purged: count("purged"),
+            redriven: count("redriven"),
+            given_way: count("given_way"),
+        };
+        OwnerTotals { last: count("last"), gone }
+    };
+    let gone_files = body["gone_files"].as_array().into_iter().flatten();
+    Totals {
+        moved: body["moved"].as_bool().unwrap_or(false),
+        next_file: body["next_file"].as_u64().unwrap_or(0),
+        gone_files: gone_files.filter_map(Value::as_u64).collect(),
+        owners: owners.map(|(name, value)| (name.clone(), of(value))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_come_back_and_a_flipped_bit_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path()).unwrap(), Totals::default());
+        let gone = Gone { purged: 1, redriven: 2, given_way: 3 };
+        let totals = Totals {
+            moved: true,
+            next_file: 9,
+            gone_files: [4].into(),
+            owners: [("logs".to_owned(), OwnerTotals { last: 12, gone })].into(),
+        };
+        write(folder.path(), &totals).unwrap();
+        assert_eq!(read(folder.path()).unwrap(), totals);
+        let path = folder.path().join(NAME);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("12", "13")).unwrap();
+        assert_eq!(read(folder.path()).unwrap().owners, BTreeMap::new());
+        fs::write(&path, text.replacen(" 1 ", " 2 ", 1)).unwrap();
+        assert!(read(folder.path()).unwrap_err().to_string().contains("version 2"));
+    }
+}
