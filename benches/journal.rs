@@ -137,7 +137,7 @@ async fn backlog(folder: &Path) {
     while left > 0 {
         let read = cursor.read(500, 5 << 20).await;
         let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
-        cursor.settle(&settled);
+        cursor.settle(&settled).await;
         left -= read.len() as u64;
     }
     let took = began.elapsed().as_secs_f64();

@@ -677,10 +677,17 @@ impl Cursor {
 
     /// Ends the ways of records, each given by its position, to this destination: one lock and one
     /// wake-up for all of them. A position that was settled before is passed over.
-    pub fn settle(&mut self, settled: &[(u64, Outcome)]) {
-        if !settled.is_empty() {
-            self.journal.store.settle(&self.destination, settled);
+    ///
+    /// On disk it waits until that is noted where the process's death leaves it, which takes
+    /// microseconds, and at most a second where the disk hangs.
+    pub async fn settle(&mut self, settled: &[(u64, Outcome)]) {
+        if settled.is_empty() {
+            return;
         }
+        if let Store::Disk(disk) = &*self.journal.store {
+            disk.note(&self.destination, settled).await;
+        }
+        self.journal.store.settle(&self.destination, settled);
     }
 
     /// Puts records that this destination's service will never take among the dead letters, safely

@@ -354,7 +354,7 @@ impl Delivery {
             destination = %self.current.destination.id,
             sent, failed = failed.len(), refused = refused.len(), "request finished"
         );
-        self.cursor.settle(&delivered);
+        self.cursor.settle(&delivered).await;
         self.delivered += delivered.len() as u64;
         let fault = self.judge(refused, !delivered.is_empty()).or(fault);
         match fault {

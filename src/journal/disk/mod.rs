@@ -14,7 +14,7 @@
 //! Who does what: an *append* is encoded by its sender's task, queued within bounds, and answered by
 //! the writer thread after one write and one `fdatasync` for all that are queued. A *read* takes
 //! records from memory while its destination keeps up, and else looks through a part of a segment on
-//! a blocking thread. What is *settled* is noted at once, by a thread that writes without a sync. The
+//! a blocking thread. What is *settled* is noted first, by a thread that writes without a sync. The
 //! *keeper* thread saves the cursors every second and deletes what nobody needs. Recovery is described in `recovery`.
 //!
 //! Numbers:
@@ -372,9 +372,13 @@ impl Disk {
         }
     }
 
+    /// Notes what is about to be settled where the process's death leaves it.
+    pub(super) async fn note(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
+        self.noter.note(&self.shared.progress, destination, settled).await;
+    }
+
     pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
         self.shared.state().settle(destination, settled);
-        self.noter.note(&self.shared.progress, destination, settled);
         self.shared.settled.notify_waiters();
     }
 

@@ -409,11 +409,11 @@ impl Model {
             queue.settled_since_checkpoint.insert(event);
             settled.push((position, Outcome::Delivered));
         }
+        self.runtime.block_on(self.disk().note(&id(NAMES[at]), &settled));
         self.disk().settle(&id(NAMES[at]), &settled);
     }
 
     fn crash(&mut self, crash: &Crash) -> Result<(), TestCaseError> {
-        self.disk().shared.progress.write().unwrap();
         let copy = folder();
         let copy_files = |from: &Path, wanted: fn(&str) -> bool| {
             for file in fs::read_dir(from).unwrap() {

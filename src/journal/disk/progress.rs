@@ -3,8 +3,8 @@
 //!
 //! A process's death loses nothing that was handed to the system, so nothing here is ever synced: a
 //! power cut may take what was settled since the last checkpoint, a second's worth. Files are named
-//! after the checkpoint that they follow (`progress.17` after the one that says 17), hold frames one
-//! behind the other, and are deleted when a later checkpoint is saved. In little endian:
+//! after the checkpoint that they follow (`progress.17` after the one that says 17) and hold frames one
+//! behind the other, in little endian:
 //!
 //! ```text
 //!  0  4  CRC-32C of the rest
@@ -14,22 +14,28 @@
 //! 10     the id, then each position in 8 bytes
 //! ```
 //!
-//! A frame may stand in two files, speak of what its checkpoint already knows, or of what was given
-//! up meanwhile: whoever reads counts only what the checkpoint calls pending. To lose a frame means
-//! that records are delivered twice, never that one is lost.
+//! A frame may speak of what its checkpoint already knows, or of what was given up meanwhile: whoever
+//! reads counts only what the checkpoint calls pending. To lose a frame means that records are delivered
+//! twice, never that one is lost.
 //!
-//! Whoever settles puts frames into memory and goes on; a thread writes them within microseconds, so
-//! that a disk that hangs stops nobody.
+//! A record is noted before it is settled, so that what anybody was told is settled does not come again
+//! after a kill. A checkpoint may be made between the two; so the file before it is read too, and goes
+//! with the checkpoint after it.
+//!
+//! A thread writes the frames; whoever settles waits for it, but not for a disk that hangs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::faults::Faults;
@@ -47,6 +53,9 @@ const MOST_WRITTEN: u64 = 16 << 20;
 /// Most bytes that wait to be written, while the disk hangs.
 const MOST_QUEUED: usize = 1 << 20;
 
+/// How long is waited for a frame to be written: the disk has no part in it, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The settled positions of each destination, and how each ended.
 pub(super) type Settled = HashMap<ResourceId, BTreeMap<u64, Outcome>>;
 
@@ -57,6 +66,10 @@ pub(super) struct Progress {
     queue: Mutex<Queue>,
     /// The file that was written last; held while it is written.
     file: Mutex<Option<Open>>,
+    /// How many notes were written, or failed to be.
+    written: watch::Sender<u64>,
+    /// The disk hangs: nobody waits for it until it has taken something.
+    hangs: AtomicBool,
     ends: AtomicBool,
     faults: Faults,
 }
@@ -64,6 +77,8 @@ pub(super) struct Progress {
 #[derive(Debug)]
 struct Queue {
     frames: Vec<u8>,
+    /// How many notes were ever queued.
+    notes: u64,
     /// What could not be queued is missing from the files.
     overflowed: bool,
     /// The writer waits to be woken.
@@ -87,16 +102,17 @@ struct Open {
 impl Progress {
     /// Goes on behind the checkpoint of a number; deletes what belongs to no checkpoint that there is.
     pub(super) fn new(directory: &Path, checkpoint: u64, faults: Faults) -> Progress {
-        let follows = |number: u64| (checkpoint..=checkpoint + 1).contains(&number);
+        let belongs = files_of(checkpoint);
         // What cannot be listed or deleted takes room and does no harm.
         for number in list(directory).unwrap_or_default() {
-            if !follows(number) {
+            if !belongs.contains(&number) {
                 let _kept = fs::remove_file(path(directory, number));
             }
         }
         let began_next = path(directory, checkpoint + 1).exists();
         let queue = Queue {
             frames: Vec::new(),
+            notes: 0,
             overflowed: false,
             idle: false,
             number: checkpoint + u64::from(began_next),
@@ -107,14 +123,17 @@ impl Progress {
             directory: directory.to_owned(),
             queue: Mutex::new(queue),
             file: Mutex::default(),
+            written: watch::Sender::new(0),
+            hangs: AtomicBool::new(false),
             ends: AtomicBool::new(false),
             faults,
         }
     }
 
-    /// Queues what was settled. Tells whether the writer is to be woken.
-    fn note(&self, id: &ResourceId, settled: &[(u64, Outcome)]) -> bool {
+    /// Queues what is settled. Tells which note it is, and whether the writer is to be woken.
+    fn queue(&self, id: &ResourceId, settled: &[(u64, Outcome)]) -> (u64, bool) {
         let mut queue = lock(&self.queue);
+        queue.notes += 1;
         queue.noted = true;
         if queue.frames.len() > MOST_QUEUED {
             queue.overflowed = true;
@@ -123,25 +142,37 @@ impl Progress {
                 encode(id, settled, outcome, &mut queue.frames);
             }
         }
-        std::mem::take(&mut queue.idle)
+        (queue.notes, std::mem::take(&mut queue.idle))
+    }
+
+    /// Waits until a note is written, unless the disk hangs.
+    async fn written(&self, note: u64) {
+        if self.hangs.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut written = self.written.subscribe();
+        let is_written = written.wait_for(|written| *written >= note);
+        if tokio::time::timeout(PATIENCE, is_written).await.is_err() {
+            self.hangs.store(true, Ordering::Relaxed);
+        }
     }
 
     /// The number of the checkpoint that is being made; what is noted from now on follows it. To be
     /// called while the state of that checkpoint is locked.
     pub(super) fn snapshot(&self) -> u64 {
         let mut queue = lock(&self.queue);
-        // While a checkpoint cannot be saved its number stays, so that there are never more than two files.
+        // While a checkpoint cannot be saved its number stays, so that there are never more than three files.
         if std::mem::take(&mut queue.noted) {
             queue.number = queue.saved + 1;
         }
         queue.number
     }
 
-    /// The checkpoint of a number is saved: what was before it is no longer needed.
+    /// The checkpoint of a number is saved: what was before the one before it is no longer needed.
     pub(super) fn saved(&self, number: u64) {
         lock(&self.queue).saved = number;
-        // The one before too: the writer may have begun it late.
-        for old in number.saturating_sub(2)..number {
+        // Two, as the writer may have begun one late.
+        for old in number.saturating_sub(3)..number.saturating_sub(1) {
             // It takes room and does no harm.
             let _absent = fs::remove_file(path(&self.directory, old));
         }
@@ -185,30 +216,37 @@ impl Progress {
     }
 
     /// Writes what is queued, and tells whether there was anything.
-    pub(super) fn write(&self) -> io::Result<bool> {
-        let mut file = lock(&self.file);
-        let (frames, number, overflowed) = {
+    fn write(&self) -> io::Result<bool> {
+        let (frames, number, notes, overflowed) = {
             let mut queue = lock(&self.queue);
             let overflowed = std::mem::take(&mut queue.overflowed);
-            (std::mem::take(&mut queue.frames), queue.number, overflowed)
+            (std::mem::take(&mut queue.frames), queue.number, queue.notes, overflowed)
         };
         if frames.is_empty() {
             return Ok(false);
         }
-        let mut open = match file.take().filter(|open| open.number == number) {
-            Some(open) => open,
-            None => Open::at_end(&self.directory, number)?,
-        };
-        let written = open.append(&frames, &self.faults);
-        // One that cannot be cut back is opened anew, which cuts it.
-        if written.is_ok() || open.file.set_len(open.len).is_ok() {
-            *file = Some(open);
-        }
+        let written = self.write_to(number, &frames);
+        self.hangs.store(false, Ordering::Relaxed);
+        self.written.send_replace(notes);
         written?;
         if overflowed {
             return Err(io::Error::other("the disk took too long"));
         }
         Ok(true)
+    }
+
+    fn write_to(&self, number: u64, frames: &[u8]) -> io::Result<()> {
+        let mut file = lock(&self.file);
+        let mut open = match file.take().filter(|open| open.number == number) {
+            Some(open) => open,
+            None => Open::at_end(&self.directory, number)?,
+        };
+        let written = open.append(frames, &self.faults);
+        // One that cannot be cut back is opened anew, which cuts it.
+        if written.is_ok() || open.file.set_len(open.len).is_ok() {
+            *file = Some(open);
+        }
+        written
     }
 }
 
@@ -226,13 +264,25 @@ impl Noter {
         Ok(Noter::Thread(Some(thread)))
     }
 
-    /// Notes what was settled; to be called after the state knows of it, so that a checkpoint made in
-    /// between knows of it too.
-    pub(super) fn note(&self, progress: &Progress, id: &ResourceId, settled: &[(u64, Outcome)]) {
-        let wake = progress.note(id, settled);
+    /// Notes what is about to be settled, and returns when it is written or the disk hangs.
+    pub(super) async fn note(
+        &self,
+        progress: &Progress,
+        id: &ResourceId,
+        settled: &[(u64, Outcome)],
+    ) {
+        if settled.is_empty() {
+            return;
+        }
+        let (note, wake) = progress.queue(id, settled);
         match self {
-            Noter::Thread(Some(thread)) if wake => thread.thread().unpark(),
-            Noter::Thread(_) => {}
+            Noter::Thread(Some(thread)) => {
+                if wake {
+                    thread.thread().unpark();
+                }
+                progress.written(note).await;
+            }
+            Noter::Thread(None) => {}
             #[cfg(test)]
             Noter::None => {
                 // A disk that fails repeats more, which the simulation allows for.
@@ -294,7 +344,7 @@ impl Open {
 /// When a file that is there cannot be read.
 pub(super) fn read(directory: &Path, checkpoint: u64) -> io::Result<Settled> {
     let mut settled = Settled::new();
-    for number in [checkpoint, checkpoint + 1] {
+    for number in files_of(checkpoint) {
         let mut bytes = Vec::new();
         match File::open(path(directory, number)) {
             Ok(file) => file.take(MOST_WRITTEN).read_to_end(&mut bytes)?,
@@ -313,6 +363,11 @@ pub(super) fn read(directory: &Path, checkpoint: u64) -> io::Result<Settled> {
         }
     }
     Ok(settled)
+}
+
+/// The numbers of the files that may know more than a checkpoint.
+fn files_of(checkpoint: u64) -> RangeInclusive<u64> {
+    checkpoint.saturating_sub(1)..=checkpoint + 1
 }
 
 fn path(directory: &Path, number: u64) -> PathBuf {
@@ -410,7 +465,7 @@ mod tests {
 
     fn note(progress: &Progress, name: &str, positions: &[u64]) {
         let settled: Vec<_> = positions.iter().map(|it| (*it, Outcome::Delivered)).collect();
-        progress.note(&id(name), &settled);
+        progress.queue(&id(name), &settled);
         progress.write().unwrap();
     }
 
@@ -429,8 +484,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let progress = begin(folder.path(), 0);
         let both = [(7, Outcome::DeadLettered), (u64::MAX, Outcome::Delivered)];
-        progress.note(&id("a"), &both);
-        progress.note(&id("b"), &[(7, Outcome::Delivered)]);
+        progress.queue(&id("a"), &both);
+        progress.queue(&id("b"), &[(7, Outcome::Delivered)]);
         progress.write().unwrap();
         let read = read(folder.path(), 0).unwrap();
         assert_eq!(read[&id("a")], BTreeMap::from(both));
@@ -438,20 +493,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_when_a_later_checkpoint_is_saved_and_not_before() {
+    fn a_file_goes_with_the_second_checkpoint_after_it_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let progress = begin(folder.path(), 0);
-        note(&progress, "a", &[1]);
-        assert_eq!(progress.snapshot(), 1);
-        note(&progress, "a", &[2]);
-        assert_eq!(settled(folder.path(), 0, "a"), [1, 2], "the checkpoint was not saved");
-        progress.saved(1);
-        assert_eq!(settled(folder.path(), 1, "a"), [2]);
-        assert_eq!(list(folder.path()).unwrap(), [1]);
-        assert_eq!(progress.snapshot(), 2);
-        progress.saved(2);
-        assert_eq!(progress.snapshot(), 2, "nothing was settled since");
-        assert!(list(folder.path()).unwrap().is_empty());
+        for checkpoint in 1..5 {
+            note(&progress, "a", &[checkpoint]);
+            assert_eq!(progress.snapshot(), checkpoint);
+            let before: Vec<u64> = ((checkpoint - 1).max(1)..=checkpoint).collect();
+            assert_eq!(settled(folder.path(), checkpoint - 1, "a"), before, "it was not saved");
+            progress.saved(checkpoint);
+            assert_eq!(list(folder.path()).unwrap(), [checkpoint - 1]);
+            assert_eq!(settled(folder.path(), checkpoint, "a"), [checkpoint]);
+        }
+        assert_eq!(progress.snapshot(), 4, "nothing was settled since");
     }
 
     #[test]
@@ -505,7 +559,7 @@ mod tests {
         let progress = Progress::new(folder.path(), 0, faults.clone());
         note(&progress, "a", &[1]);
         faults.set(Fault::FullAfter(9));
-        progress.note(&id("a"), &[(2, Outcome::Delivered)]);
+        progress.queue(&id("a"), &[(2, Outcome::Delivered)]);
         assert_eq!(progress.write().unwrap_err().kind(), io::ErrorKind::StorageFull);
         faults.set(Fault::None);
         note(&progress, "a", &[3]);
@@ -518,10 +572,26 @@ mod tests {
         let progress = begin(folder.path(), 0);
         let settled: Vec<_> = (0..10_000).map(|it| (it, Outcome::Delivered)).collect();
         for _ in 0..100 {
-            progress.note(&id("a"), &settled);
+            progress.queue(&id("a"), &settled);
         }
         assert!(lock(&progress.queue).frames.len() <= MOST_QUEUED + 100_000);
         assert!(progress.write().is_err(), "something is missing, which is told");
         note(&progress, "a", &[10_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_is_waited_for_once_and_then_not_until_it_works_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let progress = begin(folder.path(), 0);
+        let wait = async || {
+            let (note, _) = progress.queue(&id("a"), &[(1, Outcome::Delivered)]);
+            let began = tokio::time::Instant::now();
+            progress.written(note).await;
+            began.elapsed()
+        };
+        assert!(wait().await >= PATIENCE);
+        assert_eq!(wait().await, Duration::ZERO);
+        progress.write().unwrap();
+        assert!(wait().await >= PATIENCE);
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct World {
     truths: Vec<Truth>,
     in_force: Vec<bool>,
     bodies: u64,
+    /// Since the last checkpoint the disk failed, so what was settled meanwhile may not be noted.
+    disk_failed: bool,
     /// What happened, in words.
     story: String,
     /// Whether it is printed as it happens.
@@ -127,6 +129,7 @@ impl World {
             truths: KINDS.map(|_| Truth::default()).into(),
             in_force: vec![true; KINDS.len()],
             bodies: 0,
+            disk_failed: false,
             story: String::new(),
             is_verbose: false,
             life: None,
@@ -405,10 +408,18 @@ impl World {
 
     /// What was answered so far is settled and saved: none of it may come again.
     fn checkpoint(&mut self) {
+        self.settle_answers(|world| {
+            let life = world.life();
+            life.runtime.block_on(life.journal.checkpoint());
+        });
+        self.disk_failed = false;
+    }
+
+    /// What was answered so far is settled, and saved by what is done then: none of it may come again.
+    fn settle_answers(&self, save: impl FnOnce(&World)) {
         let answered: Vec<_> = self.services.iter().map(|service| service.answered()).collect();
         self.pass(SETTLING);
-        let life = self.life();
-        life.runtime.block_on(life.journal.checkpoint());
+        save(self);
         for (service, answered) in self.services.iter().zip(answered) {
             service.saved(&answered);
         }
@@ -423,6 +434,7 @@ impl World {
         self.note(&format!("the disk fails: {fault:?}"));
         let (marks, framed) = self.body();
         self.faults.set(fault);
+        self.disk_failed = true;
         let (sent, _) = self.send([(framed, 0)].into_iter(), None, None).unwrap();
         self.faults.set(Fault::None);
         let before = self.in_force.clone();
@@ -431,8 +443,13 @@ impl World {
         }
     }
 
-    /// The process is killed at any moment: the log's end may be torn.
+    /// The process is killed at any moment: the log's end may be torn. What was answered a while before
+    /// is noted, and none of it may come again.
     fn die(&mut self) {
+        if !self.disk_failed && self.random.random_bool(0.5) {
+            self.settle_answers(|_| {});
+        }
+        self.disk_failed = false;
         let torn = self.random.random_range(0..60);
         self.note(&format!("killed, {torn} bytes behind the log's end"));
         let copy = folder();

@@ -2,9 +2,11 @@
 //! whole calls that fail, connections cut after the records were taken, outages.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,11 +29,22 @@ pub(crate) enum Mood {
     Hanging,
 }
 
+/// What became of one taking of a record.
+#[derive(Clone, Debug)]
+pub(crate) struct Take {
+    /// When its answer began to be sent, if all of it was.
+    pub answered: Option<Instant>,
+    /// The stream that it was sent to.
+    pub stream: Arc<str>,
+}
+
 #[derive(Default)]
 struct Taken {
     /// How often each record's data was taken.
     records: HashMap<String, u32>,
     keys: HashMap<String, String>,
+    /// Each record's takings, in order, by the hash of its data.
+    takes: HashMap<u64, Vec<Take>>,
     requests: u64,
 }
 
@@ -66,6 +79,11 @@ impl FakeKinesis {
         self.taken.lock().unwrap().records.clone()
     }
 
+    /// For each record what became of each of its takings, in order.
+    pub(crate) fn takes(&self) -> Vec<Vec<Take>> {
+        self.taken.lock().unwrap().takes.values().cloned().collect()
+    }
+
     /// Each record's data and its partition key.
     pub(crate) fn partition_keys(&self) -> HashMap<String, String> {
         self.taken.lock().unwrap().keys.clone()
@@ -81,6 +99,7 @@ fn serve(stream: &TcpStream, mood: &Mutex<Mood>, taken: &Mutex<Taken>) {
     while let Some(request) = read_request(&mut reader) {
         let mood = *mood.lock().unwrap();
         taken.lock().unwrap().requests += 1;
+        let mut unanswered = Vec::new();
         let (status, answer) = match mood {
             Mood::Hanging => {
                 // Whoever sent it is gone before this thread is.
@@ -93,7 +112,9 @@ fn serve(stream: &TcpStream, mood: &Mutex<Mood>, taken: &Mutex<Taken>) {
                 json!({"__type": "AccessDeniedException", "message": "not authorized to perform: kinesis:PutRecords"}),
             ),
             Mood::Well | Mood::Throttling | Mood::CuttingAfter => {
-                ("200 OK", take(&request, mood, &mut taken.lock().unwrap()))
+                let (answer, records) = take(&request, mood, &mut taken.lock().unwrap());
+                unanswered = records;
+                ("200 OK", answer)
             }
         };
         if mood == Mood::CuttingAfter {
@@ -105,14 +126,29 @@ fn serve(stream: &TcpStream, mood: &Mutex<Mood>, taken: &Mutex<Taken>) {
             body.len()
         );
         let mut writer = stream;
+        let began = Instant::now();
         if writer.write_all((head + &body).as_bytes()).is_err() {
             return;
+        }
+        taken.lock().unwrap().answered(&unanswered, began);
+    }
+}
+
+impl Taken {
+    /// Notes that all of an answer was sent, for the records taken with it.
+    fn answered(&mut self, records: &[(u64, usize)], began: Instant) {
+        for (record, at) in records {
+            self.takes.get_mut(record).unwrap()[*at].answered = Some(began);
         }
     }
 }
 
-fn take(request: &Value, mood: Mood, taken: &mut Taken) -> Value {
+/// Takes a request's records. Gives the answer, and where each one's taking is noted.
+fn take(request: &Value, mood: Mood, taken: &mut Taken) -> (Value, Vec<(u64, usize)>) {
     let mut failed = 0;
+    let mut noted = Vec::new();
+    let (_, stream) = request["StreamARN"].as_str().unwrap().rsplit_once('/').unwrap();
+    let stream: Arc<str> = stream.into();
     let mut results = Vec::new();
     for (at, record) in request["Records"].as_array().unwrap().iter().enumerate() {
         if mood == Mood::Throttling && at % 3 == 0 {
@@ -126,10 +162,20 @@ fn take(request: &Value, mood: Mood, taken: &mut Taken) -> Value {
         let data = decode_base64(record["Data"].as_str().unwrap());
         let key = record["PartitionKey"].as_str().unwrap().to_owned();
         taken.keys.insert(data.clone(), key);
+        let hash = hash(&data);
+        let takes = taken.takes.entry(hash).or_default();
+        noted.push((hash, takes.len()));
+        takes.push(Take { answered: None, stream: Arc::clone(&stream) });
         *taken.records.entry(data).or_default() += 1;
         results.push(json!({"SequenceNumber": "1", "ShardId": "shardId-000000000000"}));
     }
-    json!({"FailedRecordCount": failed, "Records": results})
+    (json!({"FailedRecordCount": failed, "Records": results}), noted)
+}
+
+fn hash(data: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn read_request(reader: &mut impl std::io::BufRead) -> Option<Value> {

@@ -159,6 +159,14 @@ impl Destination {
         self
     }
 
+    /// Another stream, which only those of Kinesis have.
+    pub(crate) fn stream(mut self, name: &str) -> Destination {
+        let arn = self.0["target"].pointer_mut("/kinesis/stream_arn");
+        let arn = arn.unwrap_or_else(|| panic!("no stream"));
+        *arn = format!("arn:aws:kinesis:us-east-1:123456789012:stream/{name}").into();
+        self
+    }
+
     /// Another place to write to, which only files have.
     pub(crate) fn path(mut self, path: &str) -> Destination {
         let place = self.0["target"].pointer_mut("/file/path");
