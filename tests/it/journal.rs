@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::daemon::{Daemon, pause};
@@ -80,7 +80,7 @@ fn a_restart_goes_on_with_what_was_pending_and_the_accounts_stay_exact() {
 const KILLS: u64 = 25;
 
 /// How many send at a time, meanwhile.
-const SENDERS: u64 = 4;
+const SENDERS: usize = 4;
 
 #[test]
 fn nothing_that_was_accepted_is_lost_however_often_the_daemon_is_killed() {
@@ -97,59 +97,28 @@ fn kill_often(round: u64) {
     let fake = FakeKinesis::start(Mood::Well);
     // Small segments, so that many are sealed and deleted between kills.
     let settings = settings(folder.path(), &fake).journal_bytes("32MiB");
-    let events = generate("http_request_complete.v0", 80_000, 32 + round);
-    let accepted = Mutex::new(Vec::new());
-    let ended = AtomicBool::new(false);
-    // Bodies that had an answer, or were cut off; and senders that still have some.
-    let (tried, senders) = (AtomicU64::new(0), AtomicU64::new(SENDERS));
-    let ingest: Mutex<Option<SocketAddr>> = Mutex::new(None);
+    let traffic = Traffic::new(generate("http_request_complete.v0", 80_000, 32 + round));
     let mut lives = Vec::new();
     std::thread::scope(|scope| {
-        for sender in 0..SENDERS as usize {
-            let (events, accepted, ended, ingest) = (&events, &accepted, &ended, &ingest);
-            let (tried, senders) = (&tried, &senders);
-            scope.spawn(move || {
-                let _end = OnDrop(|| {
-                    senders.fetch_sub(1, Ordering::Relaxed);
-                });
-                for body in events.chunks(20).skip(sender).step_by(SENDERS as usize) {
-                    let address = loop {
-                        match *ingest.lock().unwrap() {
-                            _ if ended.load(Ordering::Relaxed) => return,
-                            Some(address) => break address,
-                            None => pause(),
-                        }
-                    };
-                    if http::try_post(address, &body.join("\n")) {
-                        accepted.lock().unwrap().extend_from_slice(body);
-                    } else {
-                        pause();
-                    }
-                    tried.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+        for sender in 0..SENDERS {
+            let traffic = &traffic;
+            scope.spawn(move || traffic.send(sender));
         }
         // Stops the senders if a check below fails.
-        let _end = OnDrop(|| ended.store(true, Ordering::Relaxed));
-        let wait_for_more = |bodies: u64| {
-            let goal = tried.load(Ordering::Relaxed) + bodies;
-            while tried.load(Ordering::Relaxed) < goal && senders.load(Ordering::Relaxed) > 0 {
-                pause();
-            }
-        };
+        let _end = OnDrop(|| traffic.ended.store(true, Ordering::Relaxed));
         for kill in 0..KILLS {
             let settings = settings.clone().change("stream", |it| it.stream(&kill.to_string()));
             let daemon = Daemon::start(&settings);
-            *ingest.lock().unwrap() = Some(daemon.ingest);
+            *traffic.ingest.lock().unwrap() = Some(daemon.ingest);
             let moods = [Mood::Well, Mood::Throttling, Mood::CuttingAfter, Mood::Failing];
             let bodies = 20 + (kill * 977 + round * 311) % 90;
             fake.set(moods[kill as usize % moods.len()]);
-            wait_for_more(bodies / 2);
+            traffic.wait_for_more(bodies / 2);
             fake.set(Mood::Throttling);
-            wait_for_more(bodies / 2);
+            traffic.wait_for_more(bodies / 2);
             lives.push(Life::before_its_end(&daemon));
             daemon.signal("KILL");
-            *ingest.lock().unwrap() = None;
+            *traffic.ingest.lock().unwrap() = None;
             daemon.wait();
         }
     });
@@ -157,7 +126,7 @@ fn kill_often(round: u64) {
     let settings = settings.change("stream", |it| it.stream(&KILLS.to_string()));
     let daemon = Daemon::start(&settings);
     let status = daemon.wait_until_delivered();
-    let accepted: BTreeSet<String> = accepted.into_inner().unwrap().into_iter().collect();
+    let accepted: BTreeSet<String> = traffic.accepted.into_inner().unwrap().into_iter().collect();
     assert!(accepted.len() > 1_000, "only {} were accepted", accepted.len());
     let in_file = arrived_in_file(folder.path());
     let in_stream = arrived(&fake);
@@ -170,6 +139,62 @@ fn kill_often(round: u64) {
         assert_eq!(destination["dropped"], 0, "{destination}");
     }
     assert_eq!(status["journal"]["damaged"], 0);
+}
+
+/// Senders that go on whatever happens to the daemon.
+struct Traffic {
+    events: Vec<String>,
+    accepted: Mutex<Vec<String>>,
+    ended: AtomicBool,
+    /// Bodies that had an answer, or were cut off.
+    tried: AtomicU64,
+    /// Senders that still have some.
+    senders: AtomicUsize,
+    /// Where to send, while there is a daemon.
+    ingest: Mutex<Option<SocketAddr>>,
+}
+
+impl Traffic {
+    fn new(events: Vec<String>) -> Traffic {
+        Traffic {
+            events,
+            accepted: Mutex::default(),
+            ended: AtomicBool::new(false),
+            tried: AtomicU64::new(0),
+            senders: AtomicUsize::new(SENDERS),
+            ingest: Mutex::new(None),
+        }
+    }
+
+    /// Sends one sender's share of the events.
+    fn send(&self, sender: usize) {
+        let _end = OnDrop(|| {
+            self.senders.fetch_sub(1, Ordering::Relaxed);
+        });
+        for body in self.events.chunks(20).skip(sender).step_by(SENDERS) {
+            let address = loop {
+                match *self.ingest.lock().unwrap() {
+                    _ if self.ended.load(Ordering::Relaxed) => return,
+                    Some(address) => break address,
+                    None => pause(),
+                }
+            };
+            if http::try_post(address, &body.join("\n")) {
+                self.accepted.lock().unwrap().extend_from_slice(body);
+            } else {
+                pause();
+            }
+            self.tried.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn wait_for_more(&self, bodies: u64) {
+        let goal = self.tried.load(Ordering::Relaxed) + bodies;
+        while self.tried.load(Ordering::Relaxed) < goal && self.senders.load(Ordering::Relaxed) > 0
+        {
+            pause();
+        }
+    }
 }
 
 /// What a daemon said of one destination just before it was killed.
