@@ -102,6 +102,8 @@ pub const JOURNAL_COMPACTED_BYTES: &str = "sluicegate_journal_compacted_bytes_to
 pub const JOURNAL_DAMAGED: &str = "sluicegate_journal_damaged_total";
 /// 1 while something keeps the journal from working, which `/status` tells, and 0 otherwise.
 pub const JOURNAL_ERROR: &str = "sluicegate_journal_error";
+/// 1 while the next body would be kept, which `/readyz` tells, and 0 otherwise.
+pub const READY: &str = "sluicegate_ready";
 
 /// Upper bounds of the request histogram's buckets, in seconds: from a local emulator's answer to
 /// past the sinks' own timeout.
@@ -232,6 +234,7 @@ fn describe_of_journal() {
         "bytes copied to leave settled records out"
     );
     describe_counter!(JOURNAL_DAMAGED, "damaged places found in the journal since the start");
+    describe_gauge!(READY, "1 while the next body would be kept");
     describe_gauge!(JOURNAL_ERROR, "1 while something keeps the journal from working");
 }
 

@@ -70,6 +70,11 @@ pub(super) fn set_access(access: &Access) {
     }
 }
 
+/// Whether the next body would be kept.
+pub(super) fn set_ready(ready: bool) {
+    gauge!(telemetry::READY).set(f64::from(u8::from(ready)));
+}
+
 /// Whether the settings in force are those of the last reload.
 pub(super) fn set_reload(successful: bool) {
     gauge!(telemetry::RELOAD_SUCCESSFUL).set(f64::from(u8::from(successful)));

@@ -118,8 +118,8 @@ pub fn starting() -> Router {
     Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(not_yet)
 }
 
-/// The routes of the API listener. `/readyz` says whether `accepting` is true; `kafka` is there if
-/// Kafka ingest is.
+/// The routes of the API listener. `/readyz` says whether the next body would be kept, which none is
+/// while `accepting` is false; `kafka` is there if Kafka ingest is.
 ///
 /// The probes are answered where the router is served; all else is done on the runtime that this is called
 /// on, so that a probe waits for nothing.
@@ -181,6 +181,15 @@ async fn forward(main: Handle, router: Router, request: Request) -> Response {
 }
 
 impl Api {
+    /// Why the next body would not be kept, if so.
+    fn not_ready(&self) -> Option<String> {
+        if self.accepting.load(Ordering::Acquire) {
+            self.pipeline.refusal()
+        } else {
+            Some("stopping".to_owned())
+        }
+    }
+
     fn kafka(&self) -> Option<KafkaReading> {
         self.kafka.as_ref().map(|board| board.read())
     }
@@ -205,10 +214,10 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
 }
 
 async fn ready(State(api): State<Arc<Api>>) -> Response {
-    if api.accepting.load(Ordering::Acquire) {
-        return "ready\n".into_response();
+    match api.not_ready() {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
 }
 
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
@@ -237,6 +246,7 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
         metrics::set(&of_reading.pipeline.status(), of_reading.kafka().as_ref());
         metrics::set_ledger(&of_reading.pipeline.ledger());
         metrics::set_access(&of_reading.control.access());
+        metrics::set_ready(of_reading.not_ready().is_none());
         metrics::set_reload(of_reading.control.rejected_reload().is_none());
         of_reading.metrics.render().into_bytes()
     });

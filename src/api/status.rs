@@ -61,6 +61,7 @@ pub(super) fn to_json(
             "segments": status.journal.segments,
             "damaged": status.journal.damaged,
             "error": status.journal.error,
+            "refuses": status.journal.refusal,
         },
     })
 }

@@ -60,6 +60,9 @@ struct Item {
     keeps: bool,
 }
 
+/// Bytes of a record that anybody may want to append.
+const SMALL: usize = 4 << 10;
+
 /// One record, shared by the queues that hold it; every clone of the `Arc` belongs to an [`Item`].
 struct Held {
     record: Arc<Record>,
@@ -226,6 +229,12 @@ impl Memory {
 
     pub(super) fn bytes(&self) -> u64 {
         self.state().bytes as u64
+    }
+
+    /// Why one small record would be refused now, even for a destination that holds nothing.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let kept_bytes = self.state().kept_bytes;
+        (!fits(kept_bytes, SMALL, self.max_bytes)).then(|| Refusal::NoRoom.to_string())
     }
 
     pub(super) fn max_bytes(&self) -> u64 {

@@ -247,6 +247,8 @@ pub struct Status {
     pub damaged: u64,
     /// What keeps the journal from working now, for people.
     pub error: Option<String>,
+    /// Why one small record would be refused now, whoever it is for; `None` if it would be kept.
+    pub refusal: Option<String>,
 }
 
 /// Every destination's account, and what became of its dead letters.
@@ -503,6 +505,7 @@ impl Journal {
                 segments: 0,
                 damaged: 0,
                 error: None,
+                refusal: memory.refusal(),
             },
         };
         let errors: Vec<String> =
@@ -595,8 +598,8 @@ impl Journal {
     }
 }
 
-/// The accounts that a stopped daemon left in its folder, by id. An unfinished end of the log is cut,
-/// as the next start would.
+/// The accounts that a stopped daemon left in its folder, by id. Reads only: it makes, cuts and deletes
+/// nothing.
 ///
 /// # Errors
 /// When the folder is not there or cannot be read; with kind `ResourceBusy` when a daemon uses it.
@@ -609,7 +612,7 @@ pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>>
 /// # Errors
 /// Those of [`read_accounts`].
 pub fn read_ledger(directory: &Path) -> io::Result<Ledger> {
-    let _lock = lock(directory)?;
+    let _lock = lock_to_read(directory)?;
     let read = dead_letters::read(directory, disk::first_position(directory)?)?;
     let accounts = disk::read_accounts(directory, &read.buried)?;
     let letters = read.counts(&accounts);
@@ -639,8 +642,22 @@ pub fn forget_pending(settings: &JournalSettings, destination: &ResourceId) -> i
 /// Takes a folder for this process alone. The system gives it back when the process ends, however.
 fn lock(directory: &Path) -> io::Result<File> {
     let file = File::create(directory.join("lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    locked(file.try_lock())?;
+    Ok(file)
+}
+
+/// Keeps a folder from being taken, if anybody ever took it.
+fn lock_to_read(directory: &Path) -> io::Result<Option<File>> {
+    match File::open(directory.join("lock")) {
+        Ok(file) => locked(file.try_lock_shared()).map(|()| Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn locked(result: Result<(), TryLockError>) -> io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
             io::ErrorKind::ResourceBusy,

@@ -307,6 +307,12 @@ impl Pipeline {
         self.journal.ledger()
     }
 
+    /// Why a body would be refused now, whoever its events are for; `None` if it would be kept.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.journal.status().refusal
+    }
+
     /// A reading of everything that is counted.
     #[must_use]
     pub fn status(&self) -> Status {

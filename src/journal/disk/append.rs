@@ -36,7 +36,12 @@ impl Disk {
         }
         let appending = self.try_append(generation, entries, offers);
         let appended = tokio::time::timeout(APPEND_PATIENCE, appending).await;
-        appended.unwrap_or_else(|_| Err(Full::new(Refusal::Slow(APPEND_PATIENCE)).into()))
+        appended.unwrap_or_else(|_| {
+            let slow = Refusal::Slow(APPEND_PATIENCE);
+            let mut state = self.shared.state();
+            state.set_problem(JournalProblem::Appending, Some(slow.to_string()));
+            Err(Full::new(slow).into())
+        })
     }
 
     async fn try_append(

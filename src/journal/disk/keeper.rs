@@ -45,6 +45,7 @@ impl Shared {
         state.free_bytes = free;
         state.passes_done = state.passes_done.max(number);
         drop(state);
+        self.try_disk();
         self.passed.notify_waiters();
     }
 

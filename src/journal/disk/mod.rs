@@ -40,6 +40,7 @@ mod keeper;
 mod pending;
 mod progress;
 mod queue;
+mod readiness;
 mod reader;
 mod recent;
 mod recovery;
@@ -439,6 +440,7 @@ impl Disk {
     }
 
     pub(super) fn status(&self) -> super::Status {
+        let refusal = self.refusal();
         let state = self.shared.state();
         let (pending, all) = (state.pending_file_bytes(), state.file_bytes());
         super::Status {
@@ -451,6 +453,7 @@ impl Disk {
             segments: state.segments.len() as u64,
             damaged: state.damaged,
             error: state.problem(),
+            refusal,
         }
     }
 

@@ -180,6 +180,13 @@ impl State {
         taken == 0 || taken + needed <= self.sizes.max_bytes
     }
 
+    /// Whether there is room for so many more bytes, or can be made, whoever they are for.
+    pub(super) fn would_fit(&self, bytes: u64) -> bool {
+        self.can_make_room(bytes)
+            || self.settled().next().is_some()
+            || self.could_shrink(Segment::is_pending)
+    }
+
     /// Whether giving up records of destinations that allow it could make enough room.
     fn can_make_room(&self, needed: u64) -> bool {
         let kept = self.segments.iter().filter(|segment| self.is_insisted_on(segment));

@@ -41,6 +41,8 @@ pub(super) struct State {
     problems: BTreeMap<JournalProblem, String>,
     /// The last append found the disk full.
     pub disk_full: bool,
+    /// Bytes of the last append that the disk did not take.
+    pub refused_bytes: u64,
     /// An append waits for the keeper to make room.
     pub pressed: bool,
     /// Damaged places found since the process began.
@@ -151,6 +153,7 @@ impl State {
             seal: false,
             problems: BTreeMap::new(),
             disk_full: false,
+            refused_bytes: 0,
             pressed: false,
             damaged: 0,
             freed: 0,
@@ -491,6 +494,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What is out of order in one way.
+    pub(super) fn problem_of(&self, problem: JournalProblem) -> Option<&str> {
+        self.problems.get(&problem).map(String::as_str)
     }
 
     /// All that is out of order, as one text.

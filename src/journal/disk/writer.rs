@@ -176,6 +176,7 @@ impl Writer {
                     state.set_problem(JournalProblem::Appending, None);
                 }
                 Err(cause) => {
+                    state.refused_bytes = group.iter().map(|job| job.bytes.len() as u64).sum();
                     let message = format!(
                         "the journal in {} cannot be written, senders are told to come back later: {cause}",
                         self.directory.display()
