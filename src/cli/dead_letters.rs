@@ -369,6 +369,9 @@ impl Change {
             send(&config, letters, self.dry_run, &mut results).map_err(Failure::Work)?;
         }
         drop(bar);
+        if results.is_empty() && read.is_err() {
+            return read;
+        }
         tell(&results, self.dry_run)?;
         read
     }

@@ -533,7 +533,11 @@ impl Delivery {
             (State::Paused, State::Paused) => {}
             (_, State::Paused) => {
                 let fault = self.health.read().last_error.map_or_else(String::new, |it| it.message);
-                error!(destination = %id, fault, "paused; all records are kept");
+                if self.letters_are_full {
+                    error!(destination = %id, fault, "paused: no room for dead letters; all records are kept");
+                } else {
+                    error!(destination = %id, fault, "paused: the service refuses; all records are kept");
+                }
             }
             (State::Paused, _) => info!(destination = %id, "deliveries go on"),
             _ => {}

@@ -107,8 +107,7 @@ subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destin
     let mended = daemon.path("mended.ndjson");
     std::fs::write(&mended, exported.replace("complete.v1", "complete.v0")).unwrap();
     let to = format!("http://{}", daemon.ingest);
-    let said =
-        commands.run(&["redrive", "--from", mended.to_str().unwrap(), "--ingest", &to]);
+    let said = commands.run(&["redrive", "--from", mended.to_str().unwrap(), "--ingest", &to]);
     assert_eq!(said, "1 letter delivered to the daemon's ingest\n");
     daemon.wait_until_delivered();
     assert_eq!(std::fs::read_to_string(daemon.path("out.ndjson")).unwrap().lines().count(), 1);
