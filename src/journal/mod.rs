@@ -16,10 +16,13 @@
 //!   lost (see `dead_letters`).
 
 mod account;
+mod cursor;
 mod dead_letters;
 mod disk;
 mod jobs;
+mod keeper;
 mod memory;
+mod refusal;
 mod settlement;
 
 use std::fmt;
@@ -28,8 +31,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tracing::warn;
@@ -38,6 +39,7 @@ use crate::event::Record;
 use crate::resources::{Overflow, ResourceId};
 
 pub use account::{Account, Offer};
+pub use cursor::Cursor;
 use dead_letters::DeadLetters;
 pub use dead_letters::{
     AT_KAFKA, AT_STDIN, AllCounts, DeadLetter, Fate, LetterCounts, NotBuried, StoredLetter,
@@ -52,7 +54,9 @@ pub(crate) use disk::{Fault, Faults};
 #[cfg(test)]
 pub(crate) use jobs::Delays;
 use jobs::Jobs;
+use keeper::Keeper;
 use memory::Memory;
+pub use refusal::{AppendError, Full, Refusal};
 pub use settlement::Settlement;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.
@@ -145,66 +149,6 @@ impl Generation {
     #[must_use]
     pub fn next(self) -> Generation {
         Generation(self.0 + 1)
-    }
-}
-
-/// Why an append was not taken; nothing of it was kept or counted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AppendError {
-    /// It was dispatched by subscriptions that are no longer in force.
-    Outdated,
-    /// The journal does not take it now.
-    Full(Full),
-}
-
-impl From<Full> for AppendError {
-    fn from(full: Full) -> AppendError {
-        AppendError::Full(full)
-    }
-}
-
-/// The journal does not take an append now; nothing of it was kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}")]
-pub struct Full {
-    /// What stands in the way; `Display` says it.
-    pub cause: Refusal,
-    /// When trying again may help.
-    pub retry_after: Duration,
-}
-
-/// Why an append is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Records that nobody may give up fill `max_bytes`.
-    #[error(
-        "the journal is full: records that wait for their destinations fill `journal.max_bytes`"
-    )]
-    NoRoom,
-    /// Records that wait for these destinations fill their shares.
-    #[error(
-        "the share of {} in the journal is full (`max_pending_bytes`): its records wait, and it takes none or too few",
-        named(.0)
-    )]
-    NoRoomFor(Vec<ResourceId>),
-    /// The disk does not take it, in the system's words.
-    #[error("the journal cannot write: {0}")]
-    CannotWrite(String),
-    /// The disk takes longer than anybody should wait. What it takes in the end is delivered.
-    #[error("the journal's disk has not answered for {} s", .0.as_secs())]
-    Slow(Duration),
-}
-
-/// Names destinations for people.
-fn named(ids: &[ResourceId]) -> String {
-    ids.iter().map(|id| format!("destination `{id}`")).collect::<Vec<_>>().join(", of ")
-}
-
-impl Full {
-    /// What a refused sender is told to wait: a second. A healthy destination frees room in less;
-    /// for a dead one or a full disk no figure is right, and a short one costs little.
-    fn new(cause: Refusal) -> Full {
-        Full { cause, retry_after: Duration::from_secs(1) }
     }
 }
 
@@ -534,46 +478,6 @@ impl Store {
     }
 }
 
-/// How soon the room of dead letters that were sent again or thrown away comes back.
-const KEEP_LETTERS_EVERY: Duration = Duration::from_secs(1);
-
-/// Keeps the dead letters in order, on a thread of its own, until it is dropped.
-#[derive(Debug)]
-struct Keeper {
-    ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keeper {
-    fn start(store: Arc<Store>, dead_letters: Arc<DeadLetters>) -> io::Result<Keeper> {
-        let ends = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&ends);
-        let keep = move || {
-            while !ended.load(Ordering::Acquire) {
-                dead_letters.keep(|| {
-                    if let Store::Disk(disk) = &*store {
-                        disk.checkpoint_here();
-                    }
-                });
-                thread::park_timeout(KEEP_LETTERS_EVERY);
-            }
-        };
-        let thread = thread::Builder::new().name("letters-keeper".to_owned()).spawn(keep)?;
-        Ok(Keeper { ends, thread: Some(thread) })
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // The only error is a panic over there, which was logged.
-            let _panicked = thread.join();
-        }
-    }
-}
-
 /// A journal for simulations.
 #[cfg(test)]
 impl Journal {
@@ -663,84 +567,5 @@ fn locked(result: Result<(), TryLockError>) -> io::Result<()> {
             io::ErrorKind::ResourceBusy,
             "another process uses it; give each daemon a `data_dir` of its own",
         )),
-    }
-}
-
-/// One destination's place in the journal.
-#[derive(Debug)]
-pub struct Cursor {
-    journal: Journal,
-    destination: ResourceId,
-    /// What the disk form reads through.
-    reader: Option<disk::Reader>,
-}
-
-impl Cursor {
-    /// Waits for records and takes the oldest: at least one, at most `max_records`, and no more
-    /// bytes than `max_bytes` unless the first alone has more. Safe to cancel: nothing is taken
-    /// before it returns.
-    pub async fn read(&mut self, max_records: usize, max_bytes: usize) -> Vec<Pending> {
-        match (&*self.journal.store, &mut self.reader) {
-            (Store::Disk(disk), Some(reader)) => {
-                disk.read(&self.destination, reader, (max_records, max_bytes)).await
-            }
-            (Store::Memory(memory), _) => {
-                memory.read(&self.destination, max_records, max_bytes).await
-            }
-            // A cursor of the disk form always has a reader.
-            (Store::Disk(_), None) => std::future::pending().await,
-        }
-    }
-
-    /// Ends the ways of records, each given by its position, to this destination: one lock and one
-    /// wake-up for all of them. A position that was settled before is passed over.
-    ///
-    /// On disk it waits until that is noted where the process's death leaves it, which takes
-    /// microseconds, and at most a second where the disk hangs.
-    pub async fn settle(&mut self, settled: &[(u64, Outcome)]) {
-        if settled.is_empty() {
-            return;
-        }
-        if let Store::Disk(disk) = &*self.journal.store {
-            disk.note(&self.destination, settled).await;
-        }
-        self.journal.store.settle(&self.destination, settled);
-    }
-
-    /// Puts records that this destination's service will never take among the dead letters, safely
-    /// on disk, and settles them: the first ones, as many as there is room for, and no more than a few
-    /// megabytes. Tells how many; at least one.
-    ///
-    /// # Errors
-    /// When nothing was written; then nothing is settled.
-    pub async fn dead_letter(
-        &mut self,
-        letters: Arc<[(Pending, DeadLetter)]>,
-    ) -> Result<usize, NotBuried> {
-        let dead_letters = Arc::clone(&self.journal.dead_letters);
-        let store = Arc::clone(&self.journal.store);
-        let destination = self.destination.clone();
-        let bury = move || {
-            let settle = |count: usize| {
-                let buried = letters.iter().take(count);
-                let settled: Vec<_> =
-                    buried.map(|(it, _)| (it.position, Outcome::DeadLettered)).collect();
-                store.settle(&destination, &settled);
-            };
-            let is_on_disk = matches!(*store, Store::Disk(_));
-            dead_letters.bury(&destination, &letters, is_on_disk, settle)
-        };
-        self.journal.jobs.run(bury).await?
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        self.journal.dead_letters.count_destination(false);
-        match (&*self.journal.store, &self.reader) {
-            (Store::Disk(disk), Some(reader)) => disk.detach(&self.destination, reader),
-            (Store::Disk(_), None) => {}
-            (Store::Memory(memory), _) => memory.detach(&self.destination),
-        }
     }
 }

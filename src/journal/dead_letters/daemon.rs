@@ -280,7 +280,7 @@ impl DeadLetters {
             let book = lock(&self.book);
             let oldest = book.oldest(entrance).filter(|_| book.bytes(entrance) + needed > share);
             let Some(oldest) = oldest else { break };
-            let given_way = book.files.get(&oldest).map_or(0, |file| file.listed());
+            let given_way = book.files.get(&oldest).map_or(0, super::book::LetterFile::listed);
             drop(book);
             self.delete(&[oldest])?;
             warn!(
