@@ -33,7 +33,7 @@ fn events(count: usize, seed: u64) -> (Vec<String>, Vec<String>) {
 fn log_bytes(folder: &Path) -> u64 {
     let files = std::fs::read_dir(folder.join("journal")).unwrap();
     let files = files
-        .filter_map(|it| it.ok())
+        .filter_map(Result::ok)
         .filter(|it| it.file_name().to_string_lossy().ends_with(".log"));
     files.filter_map(|it| Some(it.metadata().ok()?.len())).sum()
 }
