@@ -344,6 +344,9 @@ impl Change {
             }
             Ok(())
         });
+        if count == 0 && read.is_err() {
+            return read;
+        }
         forget_dead_letters(folder, Fate::Purged, &waiting)?;
         let verb = if self.dry_run { "would be thrown away" } else { "thrown away" };
         writeln!(io::stdout().lock(), "{} {verb}", counted(count, "letter"))?;

@@ -77,7 +77,16 @@ impl Shared {
         }
         // A full disk may be full of what is to be deleted. Deleted without a checkpoint, settled
         // records would be counted as lost after a crash, but none would be.
-        let deleted = if saved.is_ok() || full { self.delete(&obsolete) } else { Ok(()) };
+        // The last one stays until then: it is what says where the log ends.
+        let obsolete = match (&saved, full) {
+            (Ok(()), _) => obsolete,
+            (Err(_), true) => {
+                let end = self.state().segments.back().map(|last| last.base);
+                obsolete.into_iter().filter(|base| Some(*base) != end).collect()
+            }
+            (Err(_), false) => Vec::new(),
+        };
+        let deleted = self.delete(&obsolete);
         let message = saved.and(deleted).err().map(|cause| {
             let folder = self.directory.display();
             format!("the cursors in {folder} cannot be saved, a crash now would repeat deliveries: {cause}")

@@ -296,8 +296,9 @@ impl State {
     }
 
     fn settled(&self) -> impl Iterator<Item = &Segment> {
-        let all_but_last = self.segments.len().saturating_sub(1);
-        self.segments.range(..all_but_last).filter(|segment| !segment.is_pending())
+        let last = self.segments.len().saturating_sub(1);
+        let sealed = if self.is_sealed(last) { self.segments.len() } else { last };
+        self.segments.range(..sealed).filter(|segment| !segment.is_pending())
     }
 
     /// The sealed segments that a copy without settled records should replace now: their place in the

@@ -319,6 +319,26 @@ async fn a_disk_that_fails_refuses_and_says_so_and_works_again_by_itself() {
 }
 
 #[tokio::test]
+async fn what_is_settled_leaves_a_full_disk_even_if_all_lies_in_the_last_segment() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let mut log = Log::open(&folder, &Options { faults: faults.clone(), ..options() });
+    assert!(log.append(0, &["a"]).await);
+    let read = log.read("a", 9).await;
+    log.disk.settle(&id("a"), &[(read[0].position, Outcome::Delivered)]);
+    faults.set(Fault::FullAfter(0));
+    assert!(!log.append(1, &["a"]).await);
+    log.disk.checkpoint().await;
+    assert!(segment::list(folder.path()).unwrap().is_empty(), "its room is free");
+    faults.set(Fault::None);
+    assert!(log.append(2, &["a"]).await);
+    assert_eq!(ids(&log.read("a", 9).await), [2]);
+    drop(log);
+    let mut log = Log::open(&folder, &options());
+    assert_eq!(ids(&log.read("a", 9).await), [2]);
+}
+
+#[tokio::test]
 async fn damage_is_skipped_counted_and_costs_only_what_it_hit() {
     let folder = folder();
     let log = Log::open(&folder, &options());
@@ -461,7 +481,7 @@ async fn what_was_given_up_and_is_found_again_after_all_is_pending_and_dropped_n
         assert!(log.append(event, &["lossy"]).await);
     }
     // Room is made for this one in the segment that was written last, but it is never written.
-    faults.set(Fault::FullAfter(0));
+    faults.set(Fault::NoSync);
     assert!(append(&log.disk, vec![entry(6, 6_000, &["lossy"])]).await.is_err());
     faults.set(Fault::None);
     assert_eq!(log.account("lossy").dropped, 2);

@@ -176,6 +176,10 @@ impl Writer {
                     state.set_problem(JournalProblem::Appending, None);
                 }
                 Err(cause) => {
+                    // A full disk may be full of what is settled in the last segment, which can go only
+                    // when it grows no more.
+                    let is_used = state.segments.back().is_some_and(|last| !last.is_unused());
+                    state.seal |= state.disk_full && is_used;
                     state.refused_bytes = group.iter().map(|job| job.bytes.len() as u64).sum();
                     let message = format!(
                         "the journal in {} cannot be written, senders are told to come back later: {cause}",
