@@ -22,7 +22,7 @@ fn with_filters(folder: &Path, fake: &FakeKinesis, (method, status): (&str, u32)
     let failures = format!("ev.http.response.status_code >= {status}");
     Settings::new()
         .data_dir(folder)
-        .journal_bytes("32MiB")
+        .journal_bytes("256MiB")
         .drain_limit("1s")
         .destination(Destination::kinesis("stream", fake))
         .destination(Destination::file("copy", "/dev/null"))
