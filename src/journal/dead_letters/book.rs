@@ -43,6 +43,8 @@ pub(super) struct LetterFile {
     pub len: u64,
     /// The numbers that are in it: first and last of each run.
     pub runs: Vec<(u64, u64)>,
+    /// The highest number that was ever in it, as far as letters were taken out.
+    pub taken_out: u64,
     /// What became of letters that were in it.
     pub gone: Gone,
     /// Letters in it that are to go.
@@ -92,9 +94,16 @@ impl LetterFile {
         gone
     }
 
+    /// The highest number that was ever in it; one less than the first if none was.
+    pub(super) fn last(&self) -> u64 {
+        let last = self.runs.last().map_or(0, |(_, last)| *last);
+        last.max(self.taken_out).max(self.from.saturating_sub(1))
+    }
+
     /// Its opening if the marked letters are taken out.
     pub(super) fn opening(&self) -> Opening {
-        Opening { owner: self.owner.clone(), from: self.from, gone: self.all_gone() }
+        let (owner, gone) = (self.owner.clone(), self.all_gone());
+        Opening { owner, from: self.from, last: self.last(), gone }
     }
 }
 

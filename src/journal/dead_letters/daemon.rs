@@ -318,7 +318,7 @@ impl DeadLetters {
         let mut frames = Vec::new();
         if active.is_none() {
             let opening =
-                Opening { owner: owner.to_owned(), from: last + 1, gone: Gone::default() };
+                Opening { owner: owner.to_owned(), from: last + 1, last, gone: Gone::default() };
             letter::encode_opening(&opening, &mut frames);
         }
         for (letter, number) in letters.into_iter().zip(last + 1..) {

@@ -108,6 +108,7 @@ impl DeadLetters {
         let mut book = lock(&self.book);
         if let Some(file) = book.files.get_mut(&number) {
             file.gone = before.all_gone();
+            file.taken_out = before.last();
             file.runs = runs;
             file.len = out.len();
             // Marks that came meanwhile stay.

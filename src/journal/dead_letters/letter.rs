@@ -24,6 +24,8 @@ pub(super) struct Opening {
     pub owner: String,
     /// The number of its first letter, of those that were ever in it.
     pub from: u64,
+    /// The highest number of those that were taken out of it, or one less than the first.
+    pub last: u64,
     /// What became of letters that were in it.
     pub gone: Gone,
 }
@@ -45,6 +47,7 @@ pub(super) fn encode_opening(opening: &Opening, out: &mut Vec<u8>) {
     let head = json!({
         "owner": opening.owner,
         "from": opening.from,
+        "last": opening.last,
         "purged": opening.gone.purged,
         "redriven": opening.gone.redriven,
     });
@@ -80,7 +83,7 @@ pub(super) fn decode(frame: &Record) -> Option<Content> {
     if let Some(from) = head["from"].as_u64() {
         let count = |key: &str| head[key].as_u64().unwrap_or(0);
         let gone = Gone { purged: count("purged"), redriven: count("redriven"), given_way: 0 };
-        return Some(Content::Opening(Opening { owner, from, gone }));
+        return Some(Content::Opening(Opening { owner, from, last: count("last"), gone }));
     }
     let body = frame.body.slice(end + 1..);
     let record = Record { event_id: frame.event_id.clone(), time: frame.time, body };
@@ -118,7 +121,7 @@ mod tests {
             record: Arc::new(record),
         };
         let gone = Gone { purged: 1, redriven: 2, given_way: 0 };
-        let opening = Opening { owner: "logs".to_owned(), from: 7, gone };
+        let opening = Opening { owner: "logs".to_owned(), from: 7, last: 9, gone };
         let mut bytes = Vec::new();
         encode_letter(&letter, &mut bytes);
         assert!(bytes.len() as u64 <= most_bytes(&letter));

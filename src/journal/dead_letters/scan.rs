@@ -73,11 +73,8 @@ pub(super) fn scan(folder: &Path, since: u64) -> io::Result<Scanned> {
     }
     let is_unused = |it: &LetterFile| it.runs.is_empty() && it.damaged == 0 && it.gone.is_none();
     scanned.unused = book.files.iter().filter(|(_, it)| is_unused(it)).map(|(at, _)| *at).collect();
-    let lasts = book.files.values().filter(|file| !file.owner.is_empty()).map(|file| {
-        // Numbers have no gaps: its last letters may be among those that were taken out of it.
-        let all = file.from - 1 + file.letters() + file.gone.purged + file.gone.redriven;
-        (file.owner.clone(), file.runs.last().map_or(all, |(_, last)| all.max(*last)))
-    });
+    let lasts = book.files.values().filter(|file| !file.owner.is_empty());
+    let lasts = lasts.map(|file| (file.owner.clone(), file.last()));
     for (owner, last) in lasts.collect::<Vec<_>>() {
         let owner = book.owner(&owner);
         owner.last = owner.last.max(last);
@@ -116,6 +113,7 @@ fn scan_file(
                     file.owner = opening.owner;
                     file.from = opening.from.max(1);
                     file.gone = opening.gone;
+                    file.taken_out = opening.last;
                     is_opened = true;
                 }
                 Some(Content::Letter(letter)) => {

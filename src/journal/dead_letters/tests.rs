@@ -144,6 +144,34 @@ fn at_its_share_a_destination_buries_no_more_until_there_is_room() {
 }
 
 #[test]
+fn a_number_is_not_forgotten_with_the_letter_that_had_it() {
+    let folder = folder();
+    let daemon = open(folder.path(), 64 << 10, &Faults::default());
+    let bury = |events: &[&str], size: usize| {
+        let letters: Vec<_> = events.iter().map(|event| refused(event, size)).collect();
+        daemon.bury(&id("logs"), &letters, true, |_| {}).unwrap();
+    };
+    let purge = |events: &[&str]| {
+        let letters = listed(folder.path()).into_iter();
+        let chosen: Vec<_> = letters.filter(|it| events.contains(&&*it.record.event_id)).collect();
+        assert_eq!(chosen.len(), events.len());
+        forget_dead_letters(folder.path(), Fate::Purged, &chosen).unwrap();
+        daemon.keep(|| {});
+    };
+    // Two files; the second goes, and the first, written anew, takes the next letter.
+    bury(&["1", "2"], 400);
+    bury(&["3"], 400);
+    purge(&["1", "3"]);
+    bury(&["4"], 10);
+    purge(&["4"]);
+    let counts = |daemon: &DeadLetters| daemon.counts_with("logs", || ()).0;
+    let before = counts(&daemon);
+    assert_eq!((before.buried, before.listed, before.purged), (4, 1, 3));
+    let again = open(folder.path(), 64 << 10, &Faults::default());
+    assert_eq!(counts(&again), before);
+}
+
+#[test]
 fn the_oldest_rejected_events_give_way_and_are_counted() {
     let folder = folder();
     let daemon = open(folder.path(), 64 << 10, &Faults::default());
