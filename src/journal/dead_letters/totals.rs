@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::super::disk::framed::sync_directory;
+use super::super::disk::whole;
 use super::Gone;
 
 const NAME: &str = "totals";
@@ -91,22 +91,13 @@ pub(super) fn write(folder: &Path, totals: &Totals) -> io::Result<()> {
         "gone_files": totals.gone_files,
         "owners": owners,
     });
-    let body = body.to_string();
-    let text = format!("{TITLE} {VERSION} {:08x}\n{body}\n", crc32c::crc32c(body.as_bytes()));
-    match replace(folder, &text) {
-        Err(error) if is_full(&error) && give_reserve(folder) => replace(folder, &text),
+    let text = whole::text(TITLE, VERSION, &body.to_string());
+    match whole::replace(folder, NAME, &text) {
+        Err(error) if is_full(&error) && give_reserve(folder) => {
+            whole::replace(folder, NAME, &text)
+        }
         written => written,
     }
-}
-
-fn replace(folder: &Path, text: &str) -> io::Result<()> {
-    let temporary = folder.join("totals.new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, folder.join(NAME))?;
-    sync_directory(folder)
 }
 
 /// Reads the file; nothing if there is none. One that is damaged is told as an error and taken for
@@ -120,26 +111,19 @@ pub(super) fn read(folder: &Path) -> io::Result<Totals> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Totals::default()),
         Err(error) => return Err(error),
     };
-    let Some((version, body)) = verified(&text) else {
+    let damaged = || {
         tracing::error!("`dead-letters/{NAME}` is damaged: what became of earlier letters is lost");
-        return Ok(Totals { moved: true, ..Totals::default() });
+        Ok(Totals { moved: true, ..Totals::default() })
     };
+    let Some((version, body)) = whole::parse(TITLE, &text) else { return damaged() };
     if version > VERSION {
         let message = format!(
             "`dead-letters/{NAME}` has format version {version}, this program reads up to {VERSION}; start the version that wrote it"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
+    let Ok(body) = serde_json::from_str(body) else { return damaged() };
     Ok(parse(&body))
-}
-
-fn verified(text: &str) -> Option<(u64, Value)> {
-    let (title, body) = text.split_once('\n')?;
-    let mut words = title.strip_prefix(TITLE)?.split_whitespace();
-    let version = words.next()?.parse().ok()?;
-    let checksum = format!("{:08x}", crc32c::crc32c(body.trim_end().as_bytes()));
-    let is_right = words.next() == Some(&checksum);
-    is_right.then(|| Some((version, serde_json::from_str(body).ok()?))).flatten()
 }
 
 fn parse(body: &Value) -> Totals {

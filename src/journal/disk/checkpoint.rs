@@ -5,20 +5,18 @@
 //! that records are delivered twice, never that one is lost.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::segment::sync_directory;
 use super::state::State;
+use super::whole;
 use crate::journal::Account;
 use crate::resources::ResourceId;
 
 const NAME: &str = "cursors";
-const TEMPORARY_NAME: &str = "cursors.new";
 
 /// The first words of the file, before version and checksum.
 const TITLE: &str = "sluicegate cursors";
@@ -84,18 +82,11 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64], number: u64) -> S
         "settled_segments": settled_segments,
         "cursors": cursors,
     });
-    let body = body.to_string();
-    format!("{TITLE} {VERSION} {:08x}\n{body}\n", crc32c::crc32c(body.as_bytes()))
+    whole::text(TITLE, VERSION, &body.to_string())
 }
 
 pub(super) fn write(directory: &Path, text: &str) -> io::Result<()> {
-    let temporary = directory.join(TEMPORARY_NAME);
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, directory.join(NAME))?;
-    sync_directory(directory)
+    whole::replace(directory, NAME, text)
 }
 
 /// Reads the file; `None` if there is none or it is damaged, which costs duplicates only.
@@ -130,14 +121,7 @@ enum Unreadable {
 }
 
 fn parse(text: &str) -> Result<Checkpoint, Unreadable> {
-    let (title, body) = text.split_once('\n').ok_or(Unreadable::Damaged)?;
-    let mut words = title.strip_prefix(TITLE).ok_or(Unreadable::Damaged)?.split_whitespace();
-    let version = words.next().and_then(|word| word.parse().ok()).ok_or(Unreadable::Damaged)?;
-    let body = body.trim_end();
-    let checksum = format!("{:08x}", crc32c::crc32c(body.as_bytes()));
-    if words.next() != Some(&checksum) {
-        return Err(Unreadable::Damaged);
-    }
+    let (version, body) = whole::parse(TITLE, text).ok_or(Unreadable::Damaged)?;
     if version > VERSION {
         return Err(Unreadable::Newer(version));
     }

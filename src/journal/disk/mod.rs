@@ -49,6 +49,7 @@ mod room;
 mod scanner;
 mod segment;
 mod state;
+pub(super) mod whole;
 mod writer;
 
 #[cfg(test)]
