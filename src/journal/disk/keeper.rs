@@ -172,6 +172,10 @@ impl State {
         let deleted = self.segments.iter().filter(|segment| segment.base == base);
         self.freed += deleted.map(|segment| segment.size).sum::<u64>();
         self.segments.retain(|segment| segment.base != base);
+        // Another one may be the last now, which weighs on nobody.
+        if let Some(last) = self.segments.len().checked_sub(1) {
+            self.reweigh(last);
+        }
     }
 
     /// Counts what waits in a vanished segment as lost, but for what is in memory.

@@ -272,7 +272,7 @@ impl State {
         (self.file_bytes() + self.reserved).saturating_sub(most)
     }
 
-    /// The segments but the last in which nothing is pending.
+    /// The sealed segments in which nothing is pending.
     pub(super) fn settled_segments(&self) -> Vec<u64> {
         self.settled().map(|segment| segment.base).collect()
     }
