@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::settlement::Hold;
 use super::{
     Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, RECORD_OVERHEAD,
-    Refusal, Settlement, Share, Terms,
+    Refusal, SMALL_APPEND, Settlement, Share, Terms,
 };
 use crate::event::Record;
 use crate::lock::lock;
@@ -59,9 +59,6 @@ struct Item {
     /// Whether this place counts among the record's keepers.
     keeps: bool,
 }
-
-/// Bytes of a record that anybody may want to append.
-const SMALL: usize = 4 << 10;
 
 /// One record, shared by the queues that hold it; every clone of the `Arc` belongs to an [`Item`].
 struct Held {
@@ -182,10 +179,7 @@ impl Memory {
         for &(position, outcome) in settled {
             let queue = state.queue(destination);
             let Some(item) = queue.unsettled.remove(&position) else { continue };
-            match outcome {
-                Outcome::Delivered => queue.account.delivered += 1,
-                Outcome::DeadLettered => queue.account.dead_lettered += 1,
-            }
+            queue.account.end(outcome);
             queue.account.pending_records -= 1;
             queue.account.pending_bytes -= item.held.bytes as u64;
             state.release(item);
@@ -234,7 +228,7 @@ impl Memory {
     /// Why one small record would be refused now, even for a destination that holds nothing.
     pub(super) fn refusal(&self) -> Option<String> {
         let kept_bytes = self.state().kept_bytes;
-        (!fits(kept_bytes, SMALL, self.max_bytes)).then(|| Refusal::NoRoom.to_string())
+        (!fits(kept_bytes, SMALL_APPEND, self.max_bytes)).then(|| Refusal::NoRoom.to_string())
     }
 
     pub(super) fn max_bytes(&self) -> u64 {

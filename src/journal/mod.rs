@@ -62,6 +62,9 @@ pub use settlement::Settlement;
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.
 const RECORD_OVERHEAD: usize = 192;
 
+/// Bytes of an append that anybody may want to make: readiness is asked for so many.
+const SMALL_APPEND: usize = 4 << 10;
+
 /// Where accepted records are kept until they are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {

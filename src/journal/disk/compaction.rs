@@ -137,9 +137,7 @@ impl Plan {
 
     /// The numbers of the destinations in a frame's list.
     fn numbers_in(&self, list: &[u8]) -> Vec<usize> {
-        let ids = frame::names(list).filter_map(|name| std::str::from_utf8(name).ok());
-        let ids = ids.filter_map(|name| ResourceId::new(name).ok());
-        ids.filter_map(|id| self.numbers.get(&id).copied()).collect()
+        frame::destinations(list).filter_map(|id| self.numbers.get(&id).copied()).collect()
     }
 
     /// Writes and syncs the copy of a run; `None` if it would be too large to be worth it.

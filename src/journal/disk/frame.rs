@@ -184,6 +184,12 @@ pub(super) fn names(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The destinations in a frame's list, but for what can be no id of one.
+pub(super) fn destinations(list: &[u8]) -> impl Iterator<Item = ResourceId> {
+    let names = names(list).filter_map(|name| std::str::from_utf8(name).ok());
+    names.filter_map(|name| ResourceId::new(name).ok())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -9,10 +9,7 @@ use std::path::Path;
 use super::faults::Faults;
 use super::state::JournalProblem;
 use super::{Disk, Shared};
-use crate::journal::Refusal;
-
-/// Bytes of an append that anybody may want to make.
-const SMALL: u64 = 4 << 10;
+use crate::journal::{Refusal, SMALL_APPEND};
 
 /// The file that is written to try the disk, and deleted again.
 const NAME: &str = "probe";
@@ -22,7 +19,7 @@ impl Disk {
     pub(in crate::journal) fn refusal(&self) -> Option<String> {
         let state = self.shared.state();
         let broken = state.problem_of(JournalProblem::Appending);
-        let full = || (!state.would_fit(SMALL)).then(|| Refusal::NoRoom.to_string());
+        let full = || (!state.would_fit(SMALL_APPEND as u64)).then(|| Refusal::NoRoom.to_string());
         broken.map(str::to_owned).or_else(full)
     }
 }
@@ -36,7 +33,9 @@ impl Shared {
             if state.problem_of(JournalProblem::Appending).is_none() {
                 return;
             }
-            let has_room = state.free_bytes.is_none_or(|free| free > state.refused_bytes + SMALL);
+            let has_room = state
+                .free_bytes
+                .is_none_or(|free| free > state.refused_bytes + SMALL_APPEND as u64);
             if !has_room {
                 return;
             }
@@ -56,7 +55,7 @@ impl Shared {
 
 fn probe(directory: &Path, faults: &Faults) -> io::Result<()> {
     let path = directory.join(NAME);
-    let bytes = [0; SMALL as usize];
+    let bytes = [0; SMALL_APPEND];
     let mut options = OpenOptions::new();
     let written = options.write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(
         |mut file| {

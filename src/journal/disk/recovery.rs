@@ -35,7 +35,6 @@ use super::scanner::{Scanner, Step};
 use super::segment::{self, HEADER};
 use super::state::State;
 use crate::journal::Outcome;
-use crate::resources::ResourceId;
 
 /// What lies in a folder.
 pub(super) struct Recovered {
@@ -249,8 +248,7 @@ impl Recovery<'_> {
     fn count(&mut self, position: u64, frame: &Frame<'_>, checkpoint: &Checkpoint) {
         let (bytes, list) = (frame.len() as u64, frame.destination_bytes());
         if !self.lists.contains_key(list) {
-            let ids = frame::names(list).filter_map(|name| std::str::from_utf8(name).ok());
-            let ids = ids.filter_map(|name| ResourceId::new(name).ok());
+            let ids = frame::destinations(list);
             let mut numbers: Vec<usize> = ids.map(|id| self.state.queue(&id)).collect();
             numbers.sort_unstable();
             numbers.dedup();

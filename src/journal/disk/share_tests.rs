@@ -50,6 +50,17 @@ impl Outage {
         }
     }
 
+    /// So many events, every third for the dead one and the others for the healthy one, which takes
+    /// them; tells which are owed.
+    async fn append_mixed(&mut self, events: u64) -> Vec<u64> {
+        for event in 0..events {
+            let to = if event % 3 == 0 { &["dead"] } else { &["healthy"] };
+            self.append(event, 700, to).await.unwrap();
+            self.deliver().await;
+        }
+        (0..events).step_by(3).collect()
+    }
+
     /// All that waits for the dead one, which has come back.
     async fn revive(&mut self) -> Vec<u64> {
         let name = id("dead");
@@ -178,15 +189,7 @@ async fn what_retention_keeps_gives_way_to_what_comes() {
 #[tokio::test]
 async fn compacted_segments_are_read_in_order_after_a_restart_and_by_replay() {
     let mut outage = Outage::start(&small());
-    let mut owed = Vec::new();
-    for event in 0..60 {
-        outage
-            .append(event, 700, if event % 3 == 0 { &["dead"] } else { &["healthy"] })
-            .await
-            .unwrap();
-        outage.deliver().await;
-        owed.extend((event % 3 == 0).then_some(event));
-    }
+    let owed = outage.append_mixed(60).await;
     outage.disk.compact();
     assert!(outage.disk.status().compacted_bytes > 0);
     let span = Timestamp { seconds: 0, nanos: 0 }..Timestamp { seconds: 1 << 40, nanos: 0 };
@@ -206,15 +209,7 @@ async fn compacted_segments_are_read_in_order_after_a_restart_and_by_replay() {
 #[tokio::test]
 async fn a_replay_that_has_begun_finds_what_moves_into_a_segment_it_has_read() {
     let mut outage = Outage::start(&small());
-    let mut owed = Vec::new();
-    for event in 0..40 {
-        outage
-            .append(event, 700, if event % 3 == 0 { &["dead"] } else { &["healthy"] })
-            .await
-            .unwrap();
-        owed.extend((event % 3 == 0).then_some(event));
-    }
-    outage.deliver().await;
+    let owed = outage.append_mixed(40).await;
     let span = Timestamp { seconds: 0, nanos: 0 }..Timestamp { seconds: 1 << 40, nanos: 0 };
     let mut replay = LogReader::open(outage.folder.path(), &id("dead"), span).unwrap();
     let mut replayed = Vec::new();
@@ -230,15 +225,7 @@ async fn a_replay_that_has_begun_finds_what_moves_into_a_segment_it_has_read() {
 #[tokio::test]
 async fn a_reader_that_has_begun_loses_nothing_to_compaction() {
     let mut outage = Outage::start(&small());
-    let mut owed = Vec::new();
-    for event in 0..40 {
-        outage
-            .append(event, 700, if event % 3 == 0 { &["dead"] } else { &["healthy"] })
-            .await
-            .unwrap();
-        owed.extend((event % 3 == 0).then_some(event));
-    }
-    outage.deliver().await;
+    let owed = outage.append_mixed(40).await;
     let name = id("dead");
     let mut came = Vec::new();
     while came.len() < owed.len() {
