@@ -12,11 +12,14 @@ use tokio::time::Instant;
 /// In place of a time: a request is being answered.
 const ANSWERING: u64 = u64::MAX;
 
+/// In place of a time: the answer is made, and the client has not taken all of it.
+const WRITING: u64 = u64::MAX - 1;
+
 /// One connection's activity. Its stream, its service and the register of places share it.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
-    /// Milliseconds after `began` at which it began to wait for a request, or [`ANSWERING`].
+    /// Milliseconds after `began` at which it began to wait for a request, or what it does instead.
     waits_since: AtomicU64,
     /// Its place was given to another.
     is_ousted: AtomicBool,
@@ -41,14 +44,22 @@ impl Activity {
 
     /// All of the answer has been handed to the stream.
     pub(super) fn end_answer(&self) {
-        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(ANSWERING - 1);
-        self.waits_since.store(since, Ordering::Release);
+        self.waits_since.store(WRITING, Ordering::Release);
     }
 
-    /// Since when it waits for a request; none while it answers one.
+    /// All that was handed to the stream is written.
+    pub(super) fn written(&self) {
+        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(WRITING - 1);
+        // Of a request that is still being answered only a part was.
+        let _answering =
+            self.waits_since.compare_exchange(WRITING, since, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Since when it waits for a request; none while it answers one, or its client has not taken all of
+    /// the answer.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         match self.waits_since.load(Ordering::Acquire) {
-            ANSWERING => None,
+            ANSWERING | WRITING => None,
             since => Some(self.began + Duration::from_millis(since)),
         }
     }

@@ -30,20 +30,15 @@ pub async fn read_body(
     if declared.is_some_and(|length| length > max) {
         return Err(too_large(max));
     }
-    match tokio::time::timeout(BODY_TIMEOUT, collect(body, declared, max, held)).await {
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body, max, held)).await {
         Ok(collected) => collected,
         Err(_) => Err(too_slow(format!("the body took longer than {} s", BODY_TIMEOUT.as_secs()))),
     }
 }
 
-async fn collect(
-    mut body: Body,
-    declared: Option<usize>,
-    max: usize,
-    held: &Held,
-) -> Result<Bytes, ErrorAnswer> {
-    // Address space only: a page of it becomes memory when it is written.
-    let mut collected = Vec::with_capacity(declared.unwrap_or(0));
+async fn collect(mut body: Body, max: usize, held: &Held) -> Result<Bytes, ErrorAnswer> {
+    // It grows as bytes come: what a client only announces reserves nothing.
+    let mut collected = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| match TooSlow::is_behind(&error) {
             true => too_slow(TooSlow.to_string()),

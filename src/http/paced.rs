@@ -137,6 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
             Poll::Pending => self.wait_to_write(context),
             flushed => {
                 self.blocked = None;
+                self.activity.written();
                 flushed
             }
         }

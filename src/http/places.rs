@@ -180,7 +180,11 @@ mod tests {
         only.activity.begin_answer();
         let waiting = tokio::time::timeout(Duration::from_secs(60), places.take(OTHER, true));
         assert!(waiting.await.is_err());
+        // Until the client has taken its answer, it has its place.
         only.activity.end_answer();
+        let waiting = tokio::time::timeout(Duration::from_secs(60), places.take(OTHER, true));
+        assert!(waiting.await.is_err());
+        only.activity.written();
         let next = places.take(OTHER, true).await.unwrap();
         assert!(is_ousted(&only) && !is_ousted(&next));
     }
