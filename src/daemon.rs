@@ -67,14 +67,8 @@ impl Served {
         proxies: TrustedProxies,
     ) -> Served {
         let address = listener.address();
-        let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let stopped = async move {
-                // An error means that the sender is gone, which is a stop too.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            listener.serve(router, limits, proxies, stopped).await;
-        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(listener.serve(router, limits, proxies, is_set(stopped)));
         Served { address, stop, task }
     }
 
@@ -93,13 +87,10 @@ impl Served {
         let cannot = |cause| CannotListen { address, cause };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(cannot)?;
-        let (stop, mut stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let (ending, ended) = oneshot::channel::<()>();
         let serve = move || {
-            let stopped = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            runtime.block_on(listener.serve(router, limits, proxies, stopped));
+            runtime.block_on(listener.serve(router, limits, proxies, is_set(stopped)));
             drop(ending);
         };
         thread::Builder::new().name("api".to_owned()).spawn(serve).map_err(cannot)?;
@@ -117,6 +108,12 @@ impl Served {
             error!(address = %self.address, %error, "the listener ended early");
         }
     }
+}
+
+/// Waits for a stop.
+async fn is_set(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 pub struct Daemon {

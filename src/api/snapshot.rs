@@ -4,6 +4,7 @@
 //! subscriptions, at most a twentieth of the time goes into it, and it is at most a second old. What is
 //! read is not known here.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -21,7 +22,7 @@ const KEPT_FOR: u32 = 20;
 
 /// The last reading of one kind.
 #[derive(Default)]
-pub(super) struct Snapshot(Mutex<Option<Reading>>);
+pub(super) struct Snapshot(Arc<Mutex<Option<Reading>>>);
 
 struct Reading {
     made: Instant,
@@ -38,24 +39,23 @@ impl Reading {
 impl Snapshot {
     /// The last reading, or another one. Whoever asks while it is made gets the same.
     pub(super) async fn read(&self, make: impl FnOnce() -> Vec<u8> + Send + 'static) -> Bytes {
-        let mut last = self.0.lock().await;
+        let mut last = Arc::clone(&self.0).lock_owned().await;
         if let Some(reading) = last.as_ref().filter(|reading| reading.is_fresh()) {
             return reading.body.clone();
         }
-        let made = Instant::now();
-        // Not the wait for a thread: only what the reading itself takes.
-        let timed = move || {
-            let begun = Instant::now();
-            (Bytes::from(make()), begun.elapsed())
+        // The lock goes with the work: whoever goes away while it is done does not begin another.
+        let read = move || {
+            let made = Instant::now();
+            let body = Bytes::from(make());
+            *last = Some(Reading { made, took: made.elapsed(), body: body.clone() });
+            body
         };
-        let (body, took) = match spawn_blocking(timed).await {
-            Ok(read) => read,
+        match spawn_blocking(read).await {
+            Ok(body) => body,
             Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
             // The runtime is shutting down, and nobody waits for anything any more.
             Err(_cancelled) => std::future::pending().await,
-        };
-        let reading = last.insert(Reading { made, took, body });
-        reading.body.clone()
+        }
     }
 }
 
