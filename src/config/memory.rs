@@ -3,7 +3,9 @@
 
 use super::Config;
 use crate::api;
+use crate::filter::{MAX_LAZY_CACHES_BYTES, compiled_bytes};
 use crate::journal::{CACHE_BYTES, Durability};
+use crate::resources::MAX_COMPILED_BY_API;
 
 /// The program itself: code, threads' stacks, tables of 55 event types, the store, TLS, what the
 /// allocator keeps; measured at rest and rounded up.
@@ -39,6 +41,8 @@ impl Config {
             let at_a_time = destination.target.limits().in_flight as u64 + 1;
             COPIES_OF_A_BATCH * at_a_time * destination.batch.max_bytes as u64
         });
+        // Those of the settings are compiled already.
+        let filters = (compiled_bytes() + MAX_COMPILED_BY_API + MAX_LAZY_CACHES_BYTES) as u64;
         let mut parts = vec![part("the program", PROGRAM), part("journal", journal as u64)];
         if let Some(http) = &self.ingest {
             parts.push(part("bodies of events", http.max_memory as u64));
@@ -47,7 +51,23 @@ impl Config {
             parts.push(part("Kafka", KAFKA));
         }
         parts.push(part("bodies of the API", api::MAX_MEMORY as u64));
+        parts.push(part("filters", filters));
         parts.push(part("batches on their way", batches.sum()));
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_destinations_the_defaults_stay_below_512_mib() {
+        let parts = Config::defaults().unwrap().memory();
+        // Those that other tests have compiled are none of the defaults'.
+        let besides_filters = parts.iter().filter(|part| part.name != "filters");
+        let filters = (MAX_COMPILED_BY_API + MAX_LAZY_CACHES_BYTES) as u64;
+        let all = besides_filters.map(|part| part.bytes).sum::<u64>() + filters;
+        assert!(all < 512 << 20, "{parts:?}");
     }
 }

@@ -76,7 +76,7 @@ pub use error::{EvalError, FilterError, Mistake};
 pub use explain::{Decision, Explainer, Term};
 pub use expression::Expression;
 pub use library::{LibraryFilter, library, library_filter};
-pub use limits::MAX_SOURCE;
+pub use limits::{MAX_LAZY_CACHES_BYTES, MAX_SOURCE};
 pub use network::Cidr;
 pub use program::Program;
 pub use types::Type;
