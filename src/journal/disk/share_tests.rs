@@ -339,3 +339,28 @@ fn a_share_is_all_of_it_for_one_half_for_several_and_never_more_than_there_is() 
     assert_eq!([1, 2].map(|it| terms.share_of(100, it)), [70, 70]);
     assert_eq!(terms.share_of(60, 2), 60);
 }
+
+#[tokio::test]
+async fn a_segment_that_becomes_the_last_one_again_counts_in_no_share() {
+    let faults = Faults::switchable();
+    let mut outage = Outage::start(&Options { faults: faults.clone(), ..small() });
+    // Its part of a sealed segment, most of which was settled.
+    outage.append(0, 300, &["dead"]).await.unwrap();
+    for event in 1..9 {
+        outage.append(event, 700, &["healthy"]).await.unwrap();
+    }
+    outage.deliver().await;
+    let name = id("dead");
+    let used = |disk: &Disk| disk.share(&name).unwrap().used;
+    let pending = outage.disk.account(&name).unwrap().pending_bytes;
+    assert!(used(&outage.disk) > pending);
+    faults.set(Fault::FullAfter(0));
+    assert!(outage.append(9, 700, &["healthy"]).await.is_err());
+    outage.disk.checkpoint().await;
+    assert_eq!(segment::list(outage.folder.path()).unwrap().len(), 1);
+    assert_eq!(used(&outage.disk), pending);
+    faults.set(Fault::None);
+    outage.append(10, 700, &["healthy"]).await.unwrap();
+    assert!(used(&outage.disk) > pending);
+    assert_eq!(outage.revive().await, [0]);
+}
