@@ -1,8 +1,8 @@
 //! A request's body: it must come at a pace, and what of it nobody reads is thrown away.
 //!
-//! A refusal is answered while the client still
-//! writes, and if the connection were closed then, the system would throw the answer away that the
-//! client has not read yet. So the rest is read and thrown away, for a while.
+//! A refusal is answered while the client still writes, and if the connection were closed then, the
+//! system would throw the answer away that the client has not read yet. So the rest is read and thrown
+//! away, for a while.
 
 use std::error::Error;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Attacks on the real daemon, one file a group (see `docs/security.md`). Each is a short function that
+//! Attacks on the real daemon, one file a group. Each is a short function that
 //! reads as a sentence. What is asserted is what is counted, held and free, not how long it took.
 
 mod places;
