@@ -83,6 +83,8 @@ pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total
 const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
 /// 1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected.
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
+/// 1 while the disk has no room for what is made through the API, which can only be read then.
+pub const STORE_ERROR: &str = "sluicegate_store_error";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -190,6 +192,7 @@ fn describe_of_process() {
         ACCESS_DENIED,
         "requests from addresses that an IP restriction does not allow, since the start"
     );
+    describe_gauge!(STORE_ERROR, "1 while what is made through the API can only be read");
     describe_gauge!(
         RELOAD_SUCCESSFUL,
         "1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected"

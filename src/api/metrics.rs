@@ -80,6 +80,11 @@ pub(super) fn set_reload(successful: bool) {
     gauge!(telemetry::RELOAD_SUCCESSFUL).set(f64::from(u8::from(successful)));
 }
 
+/// Whether what is made through the API can only be read.
+pub(super) fn set_store(failing: bool) {
+    gauge!(telemetry::STORE_ERROR).set(f64::from(u8::from(failing)));
+}
+
 /// Both sides of the ledger and their difference, from one reading of all accounts.
 pub(super) fn set_ledger(ledger: &Ledger) {
     for (name, letters) in &ledger.letters {

@@ -50,6 +50,7 @@ pub(super) fn to_json(
         "subscriptions": subscriptions,
         "destinations": destinations,
         "ip_restrictions": of_access(&control.access()),
+        "store": {"error": control.cannot_write()},
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,

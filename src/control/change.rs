@@ -377,8 +377,10 @@ impl Control {
         // All that can fail but the disk has been tried by now. Once this is written, the next start has
         // the change in force, so nothing behind it may refuse.
         let written = self.in_store(move |store| store.write(&changes, &events)).await;
-        written
-            .map_err(|refusal| unavailable(format!("nothing was changed: {}", refusal.message)))?;
+        written.map_err(|refusal| {
+            let message = format!("nothing was changed: {}", refusal.message);
+            Refusal { message, ..refusal }
+        })?;
         if let Some(prepared) = prepared {
             self.pipeline.put_in_force(prepared).await;
         }
@@ -503,6 +505,7 @@ impl Control {
         let mut failing = false;
         loop {
             let mut turn = self.changing.lock().await;
+            self.resume().await;
             let published = self.try_publish(&mut turn).await;
             drop(turn);
             match &published {
@@ -515,11 +518,23 @@ impl Control {
         }
     }
 
+    /// Opens the store for writing again if the disk had no room when the daemon started and has some now.
+    async fn resume(&self) {
+        if self.store().cannot_write().is_none() {
+            return;
+        }
+        // That it still cannot be was said at the start, and `/status` says it.
+        if let Ok(store) = self.in_store(Store::reopened).await {
+            *write(&self.store) = Arc::new(store);
+            info!("the store can be written again: the API takes changes");
+        }
+    }
+
     async fn in_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let store = Arc::clone(&self.store);
+        let store = self.store();
         let done = tokio::task::spawn_blocking(move || work(&store)).await;
         let done = done.map_err(|failure| unavailable(format!("the store failed: {failure}")))?;
         Ok(done?)

@@ -32,6 +32,7 @@ use std::sync::{Arc, RwLock};
 
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 use crate::event::{Acl, Catalog};
 use crate::lock::read;
@@ -72,7 +73,14 @@ impl Saved {
     /// When the store cannot be opened, or something in it does not fit the settings file.
     pub fn load(data_dir: &Path, file: &Resources) -> Result<Saved, Refusal> {
         let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-        let store = Store::open(data_dir, key)?;
+        let store = Store::open_or_hold(data_dir, key)?;
+        if let Some(cause) = store.cannot_write() {
+            let code = "ERR_SLUICEGATE_1330";
+            warn!(
+                code,
+                cause, "the disk has no room for the store: the API changes nothing until it has"
+            );
+        }
         let world = World::of_file(file).with_rows(store.load(None)?)?;
         Ok(Saved { store: Arc::new(store), world })
     }
@@ -87,7 +95,8 @@ impl Saved {
 }
 
 pub struct Control {
-    store: Arc<Store>,
+    /// Replaced once, if at all: when a full disk has room again.
+    store: RwLock<Arc<Store>>,
     pipeline: Arc<Pipeline>,
     identity: Identity,
     world: RwLock<Arc<World>>,
@@ -139,7 +148,7 @@ impl Control {
         let identity = store.identity()?;
         let version = store.version()?;
         Ok(Arc::new(Control {
-            store,
+            store: RwLock::new(store),
             pipeline,
             identity,
             world: RwLock::new(Arc::new(world)),
@@ -151,6 +160,16 @@ impl Control {
 
     fn world(&self) -> Arc<World> {
         Arc::clone(&read(&self.world))
+    }
+
+    fn store(&self) -> Arc<Store> {
+        Arc::clone(&read(&self.store))
+    }
+
+    /// Why the API can change nothing, if so.
+    #[must_use]
+    pub fn cannot_write(&self) -> Option<String> {
+        self.store().cannot_write().map(str::to_owned)
     }
 
     #[must_use]

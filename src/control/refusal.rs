@@ -103,10 +103,10 @@ impl From<TargetError> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        Refusal {
-            class: Class::Unavailable,
-            code: Some("ERR_SLUICEGATE_1301"),
-            message: error.to_string(),
-        }
+        let code = match error {
+            StoreError::Held(_) => "ERR_SLUICEGATE_1330",
+            _ => "ERR_SLUICEGATE_1301",
+        };
+        Refusal { class: Class::Unavailable, code: Some(code), message: error.to_string() }
     }
 }

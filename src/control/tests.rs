@@ -118,7 +118,7 @@ async fn audit_events_are_published_once_and_forgotten() {
     let control = control(folder.path()).await;
     create(&control, Kind::IpPolicy, json!({})).await.unwrap();
     create(&control, Kind::IpPolicy, json!({})).await.unwrap();
-    assert_eq!(control.store.waiting(10).unwrap(), []);
+    assert_eq!(control.store().waiting(10).unwrap(), []);
     assert_eq!(control.pipeline.recent_events("ip_policy_created.v0", 10).len(), 2);
     assert_eq!(control.pipeline.status().accepted, 0, "only what senders send is counted");
 }

@@ -215,4 +215,10 @@ pub(super) const CODES: &[ErrorCode] = &[
          `journal.max_dead_letter_bytes` and restart. Deliveries go on by themselves, and nothing is \
          lost meanwhile.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1330",
+        "the disk had no room for `control.db` when the daemon started, so what is made through the API can be read and not changed",
+        "Make room on the disk of `data_dir`. The daemon tries each second and takes changes again by itself; \
+         nothing has changed meanwhile.",
+    ),
 ];

@@ -4,6 +4,7 @@
 //! A write is one transaction, on disk when it returns, and takes the events that tell of it along:
 //! a change and its audit event are both there or neither. What rows mean is `control`'s matter.
 
+mod held;
 mod seal;
 
 use std::fmt;
@@ -68,6 +69,11 @@ pub enum StoreError {
         "the store {FILE} is sealed, and its key is not here: put {KEY_FILE} back into {0}, or set {MASTER_KEY_VARIABLE} to the key; no new one was made, since it could not open what is there"
     )]
     NoKey(PathBuf),
+    /// The disk had no room when the daemon started, so what the file holds can only be read.
+    #[error(
+        "the store {FILE} can only be read, since its disk had no room when the daemon started: {0}"
+    )]
+    Held(String),
     /// A row does not open with the right key: somebody changed it.
     #[error("the store {FILE} is damaged at {kind} `{id}`: the row was changed by others")]
     Damaged { kind: String, id: String },
@@ -120,6 +126,9 @@ pub struct Identity {
 pub struct Store {
     connection: Mutex<Connection>,
     key: MasterKey,
+    directory: PathBuf,
+    /// Why it is held in memory, if it is.
+    held: Option<String>,
 }
 
 impl fmt::Debug for Store {
@@ -155,7 +164,8 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", true)?;
         migrate(&mut connection)?;
-        let store = Store { connection: Mutex::new(connection), key };
+        let directory = data_dir.to_owned();
+        let store = Store { connection: Mutex::new(connection), key, directory, held: None };
         store.prove_key()?;
         Ok(store)
     }
@@ -179,7 +189,8 @@ impl Store {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let Some(sealed) = sealed(&connection)? else { return Ok(None) };
         let key = sealed.opened_by(key, data_dir)?;
-        Ok(Some(Store { connection: Mutex::new(connection), key }))
+        let directory = data_dir.to_owned();
+        Ok(Some(Store { connection: Mutex::new(connection), key, directory, held: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -248,6 +259,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be written; then nothing has changed.
     pub fn write(&self, changes: &[Change], events: &[String]) -> Result<(), StoreError> {
+        self.check_writable()?;
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
         for change in changes {
@@ -291,15 +303,20 @@ impl Store {
     /// # Errors
     /// When the file cannot be written.
     pub fn published(&self, up_to: i64) -> Result<(), StoreError> {
+        self.check_writable()?;
         self.lock().prepare("DELETE FROM outbox WHERE number <= ?1")?.execute([up_to])?;
         Ok(())
     }
 
-    /// A number that changes when another process has written.
+    /// A number that changes when another process has written, and is negative while the store is held in
+    /// memory.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn version(&self) -> Result<i64, StoreError> {
+        if self.held.is_some() {
+            return Ok(-1);
+        }
         Ok(self.lock().pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 }
@@ -345,6 +362,11 @@ impl Sealed {
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    // Nothing is written where nothing is to be done: the disk may be full.
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == MIGRATIONS.len() as i64 {
+        return Ok(());
+    }
     let transaction =
         connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = transaction

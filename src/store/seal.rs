@@ -30,6 +30,7 @@ const KEY_BYTES: usize = 32;
 pub struct BadMasterKey;
 
 /// The key that seals what is kept.
+#[derive(Clone)]
 pub struct MasterKey(LessSafeKey);
 
 impl fmt::Debug for MasterKey {
@@ -48,6 +49,13 @@ impl MasterKey {
         // An AES-256 key of another length is refused here.
         let key = UnboundKey::new(&AES_256_GCM, &bytes).map_err(|_| BadMasterKey)?;
         Ok(MasterKey(LessSafeKey::new(key)))
+    }
+
+    /// A random key.
+    pub(super) fn fresh() -> MasterKey {
+        let key = UnboundKey::new(&AES_256_GCM, &rand::random::<[u8; KEY_BYTES]>());
+        #[expect(clippy::expect_used, reason = "a key of this length is taken")]
+        MasterKey(LessSafeKey::new(key.expect("an AES-256 key")))
     }
 
     /// The key of the environment, if there is one.

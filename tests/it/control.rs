@@ -29,6 +29,15 @@ impl<'d> Client<'d> {
         Client { daemon, key }
     }
 
+    /// A client with a key that was made before.
+    pub(crate) fn with_key(daemon: &'d Daemon, key: &str) -> Client<'d> {
+        Client { daemon, key: key.to_owned() }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn ask(&self, line: &str, body: &Value) -> Answer {
         let bearer = format!("Bearer {}", self.key);
         let headers = [

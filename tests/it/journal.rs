@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood, Take};
 use crate::support::settings::{Destination, Settings, Subscription};
+use crate::support::small_disk::SmallDisk;
 use crate::support::{generate, http, sluicegate};
 
 /// Everything goes to a service and to a file, which lies with the data.
@@ -333,10 +333,7 @@ fn what_waits_for_a_destination_that_is_gone_can_be_given_up() {
 
 #[test]
 fn a_full_disk_is_told_to_senders_and_heals_by_itself() {
-    let Some(disk) = SmallDisk::mount() else {
-        println!("skipped: no small file system can be mounted here");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount() else { return };
     let fake = FakeKinesis::start(Mood::Failing);
     let settings = settings(&disk.folder, &fake).journal_bytes("64MiB");
     let settings = settings.change("copy", |it| it.path("/dev/null"));
@@ -400,28 +397,4 @@ fn a_file_that_may_not_grow_is_told_to_senders_and_the_daemon_lives_on_with_anot
     fake.set(Mood::Well);
     daemon.wait_until_delivered();
     assert_eq!(arrived(&fake), events.into_iter().collect());
-}
-
-/// A file system of some megabytes, where the system lets us mount one.
-struct SmallDisk {
-    folder: std::path::PathBuf,
-    _inside: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    fn mount() -> Option<SmallDisk> {
-        let inside = tempfile::tempdir().unwrap();
-        let folder = inside.path().join("small");
-        std::fs::create_dir(&folder).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&folder);
-        let mounted = mount.output().is_ok_and(|output| output.status.success());
-        mounted.then_some(SmallDisk { folder, _inside: inside })
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
-    }
 }

@@ -26,6 +26,7 @@ mod doubt;
 mod errors;
 mod faults;
 mod filters;
+mod full_disk;
 mod fuzz;
 mod hostile;
 mod ingest;

@@ -259,6 +259,7 @@ impl Disk {
             ends: AtomicBool::new(false),
             last_checkpoint: Mutex::default(),
         });
+        shared.try_disk_first();
         let writer = Writer::new(Arc::clone(&shared), options);
         let keeping = Arc::clone(&shared);
         let every = options.checkpoint_every;

@@ -25,6 +25,24 @@ impl Disk {
 }
 
 impl Shared {
+    /// Tries the disk before the first append, so that nobody is sent here for events that a full disk
+    /// would refuse.
+    pub(super) fn try_disk_first(&self) {
+        if let Err(cause) = probe(&self.directory, &self.faults) {
+            let mut state = self.state();
+            state.disk_full = cause.kind() == io::ErrorKind::StorageFull;
+            state.set_problem(JournalProblem::Appending, Some(self.cannot_append(&cause)));
+        }
+    }
+
+    /// That nothing can be appended, and why, for people.
+    pub(super) fn cannot_append(&self, cause: &io::Error) -> String {
+        let folder = self.directory.display();
+        format!(
+            "the journal in {folder} cannot be written, senders are told to come back later: {cause}"
+        )
+    }
+
     /// Tries the disk if the last append failed. Until another fails, appends are taken to work once a
     /// file can be written and there is room for what was refused.
     pub(super) fn try_disk(&self) {

@@ -181,10 +181,7 @@ impl Writer {
                     let is_used = state.segments.back().is_some_and(|last| !last.is_unused());
                     state.seal |= state.disk_full && is_used;
                     state.refused_bytes = group.iter().map(|job| job.bytes.len() as u64).sum();
-                    let message = format!(
-                        "the journal in {} cannot be written, senders are told to come back later: {cause}",
-                        self.directory.display()
-                    );
+                    let message = self.shared.cannot_append(cause);
                     state.set_problem(JournalProblem::Appending, Some(message));
                     answers.extend(group.into_iter().map(|job| job.answer));
                 }

@@ -10,6 +10,7 @@ pub(crate) mod moto;
 pub(crate) mod receiver;
 pub(crate) mod scripted;
 pub(crate) mod settings;
+pub(crate) mod small_disk;
 pub(crate) mod tls;
 
 use std::path::PathBuf;
