@@ -24,6 +24,7 @@ use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::sinks::LogOutput;
+use crate::telemetry::Entrance;
 use crate::{api, ingest};
 
 /// How often the metrics recorder folds its histograms, so that they stay small when nobody scrapes.
@@ -168,6 +169,7 @@ impl Daemon {
         let serve = |(listener, http): (Listener, HttpSettings)| {
             let (limits, proxies) = (of_ingest, http.trusted_proxies.clone());
             let (to_control, to_accepting) = shared();
+            let listener = listener.telling(Entrance::Http, pipeline.refusals());
             Served::new(listener, ingest::router(http, to_control, to_accepting), limits, proxies)
         };
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
@@ -180,6 +182,7 @@ impl Daemon {
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
+        let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
         let api = Served::apart(api_listener, router, limits, proxies);
         let api = api.map_err(cannot("api.listen"))?;
         if resources.subscriptions().is_empty() {

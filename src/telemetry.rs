@@ -4,6 +4,7 @@
 //! two never disagree and the path of an event pays nothing; only what has no such reading (how long
 //! requests take) is recorded as it happens. It opens no port.
 
+mod refusals;
 mod text;
 
 use std::io::{self, IsTerminal as _};
@@ -14,10 +15,14 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
 
+pub use refusals::{Entrance, Refusals};
+
 pub const INGEST_ACCEPTED: &str = "sluicegate_ingest_accepted_events_total";
 pub const INGEST_REJECTED: &str = "sluicegate_ingest_rejected_events_total";
 /// Bodies and events refused at any entrance; label `code`.
 pub const INGEST_REFUSED: &str = "sluicegate_ingest_refused_total";
+/// Requests refused at the API listener; label `code`.
+pub const API_REFUSED: &str = "sluicegate_api_refused_total";
 /// Messages of Kafka kept.
 pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
 /// Messages between the stored offset and the end of a partition; labels `topic`, `partition`.
@@ -172,6 +177,7 @@ fn describe_of_process() {
     describe_counter!(INGEST_ACCEPTED, "events accepted since the start");
     describe_counter!(INGEST_REJECTED, "events rejected since the start");
     describe_counter!(INGEST_REFUSED, "bodies and events refused since the start, by code");
+    describe_counter!(API_REFUSED, "requests to the API refused since the start, by code");
     describe_counter!(
         CONNECTIONS_CUT,
         "connections ended by this side, by reason, since the start"

@@ -7,7 +7,7 @@ use crate::filter::compiled_bytes;
 use crate::ingest::KafkaReading;
 use crate::journal::Ledger;
 use crate::pipeline::{State, Status};
-use crate::telemetry;
+use crate::telemetry::{self, Entrance, Refusals};
 
 pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
     if let Some(reading) = kafka {
@@ -78,6 +78,13 @@ pub(super) fn set_ready(ready: bool) {
 /// Whether the settings in force are those of the last reload.
 pub(super) fn set_reload(successful: bool) {
     gauge!(telemetry::RELOAD_SUCCESSFUL).set(f64::from(u8::from(successful)));
+}
+
+/// What the API has refused, by code.
+pub(super) fn set_refused(refusals: &Refusals) {
+    for (code, count) in refusals.counts(&[Entrance::Api]) {
+        counter!(telemetry::API_REFUSED, "code" => code).absolute(count);
+    }
 }
 
 /// Whether what is made through the API can only be read.

@@ -248,6 +248,7 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
         metrics::set_access(&of_reading.control.access());
         metrics::set_ready(of_reading.not_ready().is_none());
         metrics::set_reload(of_reading.control.rejected_reload().is_none());
+        metrics::set_refused(of_reading.pipeline.refusals());
         metrics::set_store(of_reading.control.cannot_write().is_some());
         of_reading.metrics.render().into_bytes()
     });

@@ -7,6 +7,7 @@ use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
 use crate::ingest::KafkaReading;
 use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
+use crate::telemetry::Entrance;
 
 /// Totals of ingest, subscriptions, IP restrictions and `retried` count since `started_at`. What a
 /// destination accepted and what became of it (`accepted`, `filtered_out`, `delivered`,
@@ -32,8 +33,11 @@ pub(super) fn to_json(
         })
         .collect();
     let destinations: Vec<Value> = status.destinations.iter().map(destination).collect();
-    let refused: Map<String, Value> =
-        status.refused.iter().map(|(code, count)| ((*code).to_owned(), json!(count))).collect();
+    let by_code = |refused: &[(&str, u64)]| -> Map<String, Value> {
+        refused.iter().map(|(code, count)| ((*code).to_owned(), json!(count))).collect()
+    };
+    let refused = by_code(&status.refused);
+    let refused_by_api = by_code(&control.pipeline().refusals().counts(&[Entrance::Api]));
     let mut ingest = json!({
         "accepted": status.accepted,
         "rejected": status.rejected,
@@ -47,6 +51,7 @@ pub(super) fn to_json(
         "started_at": started_at.to_string(),
         "reload": rejected.map(|it| json!({"at": it.at.to_string(), "error": it.error})),
         "ingest": ingest,
+        "api": {"refused": refused_by_api},
         "subscriptions": subscriptions,
         "destinations": destinations,
         "ip_restrictions": of_access(&control.access()),

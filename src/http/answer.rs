@@ -54,8 +54,22 @@ impl ErrorAnswer {
     }
 }
 
+/// That an answer refuses, and why: among its extensions, so that the listener counts and logs it.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The code of the condition.
+    pub code: &'static str,
+    /// What the client is told.
+    pub message: String,
+}
+
+/// What is counted where ngrok gives no code.
+const UNCODED: &str = "none";
+
 impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
+        let message = self.message.clone();
+        let refused = Refused { code: self.code.unwrap_or(UNCODED), message };
         let details = self.details.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
         let mut body = json!({
             "status_code": self.status.as_u16(),
@@ -66,6 +80,7 @@ impl IntoResponse for ErrorAnswer {
             body["error_code"] = code.into();
         }
         let mut response = (self.status, axum::Json(body)).into_response();
+        response.extensions_mut().insert(refused);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

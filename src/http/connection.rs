@@ -23,13 +23,13 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::activity::Activity;
-use super::answer::ErrorAnswer;
+use super::answer::{ErrorAnswer, Refused};
 use super::client_address::TrustedProxies;
 use super::limits::ConnectionLimits;
 use super::paced::Paced;
 use super::tls::Tls;
 use super::unread::read_on;
-use crate::telemetry;
+use crate::telemetry::{self, Entrance, Refusals};
 
 /// Largest head of a request, but for what the last read brings beyond it; hyper's own minimum is
 /// 8 KiB, and real heads are below 4 KiB.
@@ -50,6 +50,8 @@ pub(super) struct Connections {
     pub(super) proxies: TrustedProxies,
     pub(super) tls: Option<Tls>,
     pub(super) limits: ConnectionLimits,
+    /// Where refusals are told, and as whose.
+    pub(super) told: Option<(Entrance, Arc<Refusals>)>,
 }
 
 impl Connections {
@@ -97,6 +99,12 @@ impl Connections {
         }
     }
 
+    fn tell(&self, refused: Option<&Refused>) {
+        if let (Some((entrance, refusals)), Some(refused)) = (&self.told, refused) {
+            refusals.tell(*entrance, refused.code, 1, &refused.message);
+        }
+    }
+
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
@@ -111,7 +119,11 @@ impl Connections {
             request.extensions_mut().insert(client);
             activity.begin_answer();
             let answer = router.call(read_on(request));
-            async { Ok::<_, Infallible>(answer.await?.map(|body| Tracked::new(body, activity))) }
+            async {
+                let answer = answer.await?;
+                self.tell(answer.extensions().get());
+                Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, activity)))
+            }
         });
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder

@@ -28,12 +28,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::{error, warn};
 
-use crate::telemetry;
+use crate::telemetry::{self, Entrance, Refusals};
 use connection::Connections;
 use places::{Place, Places};
 use tls::Tls;
 
-pub use answer::ErrorAnswer;
+pub use answer::{ErrorAnswer, Refused};
 pub use body::{over_budget, read_body};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use files::fit_to_files;
@@ -62,6 +62,7 @@ pub struct Listener {
     socket: Arc<std::net::TcpListener>,
     address: SocketAddr,
     tls: Option<Tls>,
+    told: Option<(Entrance, Arc<Refusals>)>,
 }
 
 impl Listener {
@@ -80,7 +81,13 @@ impl Listener {
         let socket = TcpListener::bind(address).await.and_then(TcpListener::into_std);
         let socket = socket.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
-        Ok(Listener { socket: Arc::new(socket), address, tls })
+        Ok(Listener { socket: Arc::new(socket), address, tls, told: None })
+    }
+
+    /// The same, whose refusals are counted and logged as those of an entrance.
+    #[must_use]
+    pub fn telling(self, entrance: Entrance, refusals: &Arc<Refusals>) -> Listener {
+        Listener { told: Some((entrance, Arc::clone(refusals))), ..self }
     }
 
     /// The address it is bound to.
@@ -98,14 +105,14 @@ impl Listener {
         proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
     ) {
-        let Listener { socket, address, tls } = self;
+        let Listener { socket, address, tls, told } = self;
         // With the reactor of the runtime that serves.
         let socket = match socket.try_clone().and_then(TcpListener::from_std) {
             Ok(socket) => socket,
             Err(error) => return error!(%address, %error, "cannot be listened on"),
         };
         let places = Arc::new(Places::new(limits));
-        let shared = Arc::new(Connections { router, proxies, tls, limits });
+        let shared = Arc::new(Connections { router, proxies, tls, limits, told });
         let requests = GracefulShutdown::new();
         let (going, stopping) = watch::channel(());
         tokio::pin!(stop);

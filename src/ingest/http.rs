@@ -6,24 +6,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use axum::{Extension, Router};
 use serde_json::json;
-use tracing::debug;
 
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
 use crate::budget::{Budget, Held};
 use crate::control::{Control, Scope};
 use crate::event::{Acl, Framing, MAX_EVENTS, TooMany};
-use crate::http::{ClientAddress, ErrorAnswer, Unauthorized, bearer_token, over_budget, read_body};
-use crate::journal::{Full, Refusal};
+use crate::http::{
+    ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
+};
 use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
+use crate::telemetry::Entrance;
 
 /// Rejected events are listed in up to so many bytes of an answer, some thousand of them; of the others
 /// it says how many there are of each code.
@@ -31,6 +32,9 @@ const MAX_LISTED: usize = 256 << 10;
 
 /// What a listed event takes beside its message.
 const REJECTION_BYTES: usize = 64;
+
+/// What the sender of a body without events is told.
+const NOTHING: &str = "the body holds no event";
 
 /// Up to this size, before and after, a body is decompressed at once: a fraction of a millisecond's work.
 const SHORT_BODY: usize = 64 << 10;
@@ -70,17 +74,11 @@ async fn wrong_method() -> ErrorAnswer {
     )
 }
 
-async fn take_body(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
-    match ingest.take(request).await {
-        Ok(taken) => taken.into_response(),
-        Err(refusal) => {
-            debug!(status = refusal.status.as_u16(), message = %refusal.message, "refused a body");
-            if let Some(code) = refusal.code {
-                ingest.pipeline.count_refused(code);
-            }
-            refusal.into_response()
-        }
-    }
+async fn take_body(
+    State(ingest): State<Arc<Ingest>>,
+    request: Request,
+) -> Result<Response, ErrorAnswer> {
+    ingest.take(request).await
 }
 
 impl Ingest {
@@ -170,7 +168,7 @@ impl Ingest {
             )
         })?;
         let is_empty = framed.is_empty();
-        let sender = Sender::new(self.settings.max_event, acl).within(held);
+        let sender = Sender::new(Entrance::Http, self.settings.max_event, acl).within(held);
         let taken = self.pipeline.take(&Arc::new(framed), &Arc::new(sender)).await;
         taken.map(|taken| answer(&taken, is_empty, &self.budget)).map_err(not_taken)
     }
@@ -181,14 +179,14 @@ fn unauthorized(refused: Unauthorized) -> ErrorAnswer {
 }
 
 fn not_taken(cause: NotTaken) -> ErrorAnswer {
-    let (code, retry_after) = match &cause {
+    let retry_after = match &cause {
         NotTaken::Closed => return stopping(),
-        NotTaken::Full(full) => (code_of(full), full.retry_after.as_secs().max(1)),
+        NotTaken::Full(full) => full.retry_after.as_secs().max(1),
         NotTaken::OverBudget(cause) => return over_budget(*cause),
-        NotTaken::Changing => ("ERR_SLUICEGATE_1113", 1),
+        NotTaken::Changing => 1,
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
-    ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, code, message).retry_after(retry_after)
+    ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, cause.code(), message).retry_after(retry_after)
 }
 
 fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
@@ -209,13 +207,6 @@ fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
         ),
     };
     ErrorAnswer::new(status, code, message)
-}
-
-fn code_of(full: &Full) -> &'static str {
-    match full.cause {
-        Refusal::NoRoomFor(_) => "ERR_SLUICEGATE_1115",
-        Refusal::NoRoom | Refusal::CannotWrite(_) | Refusal::Slow(_) => "ERR_SLUICEGATE_1106",
-    }
 }
 
 fn stopping() -> ErrorAnswer {
@@ -287,9 +278,10 @@ fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
     if !unlisted.is_empty() {
         body["rejected_unlisted"] = json!(unlisted);
     }
+    let nothing = Refused { code: "ERR_SLUICEGATE_1108", message: NOTHING.to_owned() };
     if is_empty {
-        body["error_code"] = "ERR_SLUICEGATE_1108".into();
-        body["msg"] = "the body holds no event".into();
+        body["error_code"] = nothing.code.into();
+        body["msg"] = NOTHING.into();
     }
     let status = if taken.accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let bytes = body.to_string().into_bytes();
@@ -297,7 +289,11 @@ fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
     // The journal has the events: an answer that does not fit is given all the same.
     let held = held.grow(bytes.len()).is_ok().then_some(held);
     let body = Bytes::from_owner(Answer { bytes, _held: held });
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    let content_type = [(header::CONTENT_TYPE, "application/json")];
+    match is_empty {
+        true => (status, content_type, Extension(nothing), body).into_response(),
+        false => (status, content_type, body).into_response(),
+    }
 }
 
 #[cfg(test)]

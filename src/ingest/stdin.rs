@@ -18,6 +18,7 @@ use super::lines::{Lines, read_lines};
 use crate::event::{Framing, Timestamp};
 use crate::journal::AT_STDIN;
 use crate::pipeline::{NotTaken, Pipeline, Sender};
+use crate::telemetry::Entrance;
 
 /// Reads that may wait to be kept; more wait in the pipe.
 const WAITING: usize = 2;
@@ -44,7 +45,7 @@ impl Stdin {
                 error!(%error, "standard input cannot be read any more");
             }
         });
-        let sender = Arc::new(Sender::new(max_event, None));
+        let sender = Arc::new(Sender::new(Entrance::Stdin, max_event, None));
         let task = tokio::spawn(take(sender, pipeline, taken, stopped));
         Stdin { stop, task }
     }
@@ -111,6 +112,7 @@ async fn keep(
             Err(NotTaken::Closed) => return false,
             Err(cause) => cause,
         };
+        pipeline.refusals().tell(Entrance::Stdin, cause.code(), 1, &cause);
         if !waits {
             warn!(%cause, "standard input waits");
             waits = true;
@@ -127,8 +129,9 @@ async fn keep(
         letter(&place, framed.event(refused.place), refused, now)
     });
     let letters: Vec<Letter> = letters.collect();
-    let Some((_, first)) = letters.first() else { return true };
-    warn!(rejected = letters.len(), first, "lines of standard input became dead letters");
+    if letters.is_empty() {
+        return true;
+    }
     while let Err(error) = pipeline.reject(AT_STDIN, letters.clone()).await {
         error!(%error, "dead letters cannot be written; standard input waits");
         if *stopped.borrow() {

@@ -10,6 +10,7 @@ use super::dispatch::{Dispatched, Dispatcher, Dispatching};
 use super::recent::Recent;
 use crate::budget::{Budget, Held, OverBudget};
 use crate::event::{Acl, Event, Framed, Place, Rejection, Slots, Timestamp, read_event};
+use crate::telemetry::Entrance;
 
 /// Unknown event types of one body for which a similar one is looked for. It takes longer than to
 /// check a good event, and who has more than this wrong needs no more hints.
@@ -31,8 +32,8 @@ pub struct Sender {
     max_event: usize,
     /// What may be sent; anything if there are no rules.
     acl: Option<Acl>,
-    /// Whether the events count as taken in. Those of the daemon's own making do not.
-    pub(super) is_counted: bool,
+    /// Where the events count as taken in. Those of the daemon's own making do nowhere.
+    pub(super) entrance: Option<Entrance>,
     /// What the body and all that is made of it hold.
     pub(super) held: Arc<Held>,
 }
@@ -40,8 +41,9 @@ pub struct Sender {
 impl Sender {
     /// A sender at an entrance: events of at most `max_event` bytes, and only what the rules allow.
     #[must_use]
-    pub fn new(max_event: usize, acl: Option<Acl>) -> Sender {
-        Sender { max_event, acl, is_counted: true, held: Arc::new(Budget::unbounded().hold()) }
+    pub fn new(entrance: Entrance, max_event: usize, acl: Option<Acl>) -> Sender {
+        let held = Arc::new(Budget::unbounded().hold());
+        Sender { max_event, acl, entrance: Some(entrance), held }
     }
 
     /// The same, where what is made of its body counts as held, besides what does already.
@@ -52,7 +54,7 @@ impl Sender {
 
     /// The daemon itself.
     pub(super) fn own() -> Sender {
-        Sender { is_counted: false, ..Sender::new(usize::MAX, None) }
+        Sender { entrance: None, ..Sender::new(Entrance::Http, usize::MAX, None) }
     }
 }
 

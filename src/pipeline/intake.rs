@@ -15,7 +15,7 @@ use super::examination::{Examination, Examined, Sender};
 use super::in_force::Snapshot;
 use crate::budget::OverBudget;
 use crate::event::{Framed, Framing, Rejection, TooMany};
-use crate::journal::{AppendError, Full, Settlement};
+use crate::journal::{AppendError, Full, Refusal, Settlement};
 
 /// How often a body is dispatched anew because the subscriptions changed meanwhile. A change takes
 /// milliseconds, so a second time is rare already.
@@ -64,6 +64,21 @@ pub enum NotTaken {
     Closed,
 }
 
+impl NotTaken {
+    /// The stable code that programs may branch on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            NotTaken::Full(Full { cause: Refusal::NoRoomFor(_), .. }) => "ERR_SLUICEGATE_1115",
+            NotTaken::Full(_) => "ERR_SLUICEGATE_1106",
+            NotTaken::Changing => "ERR_SLUICEGATE_1113",
+            NotTaken::OverBudget(OverBudget::Busy) => "ERR_SLUICEGATE_1120",
+            NotTaken::OverBudget(OverBudget::Never(_)) => "ERR_SLUICEGATE_1121",
+            NotTaken::Closed => "ERR_SLUICEGATE_1107",
+        }
+    }
+}
+
 impl Pipeline {
     /// Splits a body into its events' texts.
     ///
@@ -97,8 +112,8 @@ impl Pipeline {
                 Ok(settlement) => {
                     let is_long = dispatched.counters() > SHORT_EVALUATIONS;
                     self.workers.run(is_long, move || dispatched.count()).await;
-                    if sender.is_counted {
-                        self.stats.count_ingest(accepted, &refused);
+                    if let Some(entrance) = sender.entrance {
+                        self.stats.count_ingest(entrance, accepted, &refused);
                     }
                     self.recent.keep(sample);
                     return Ok(Taken { accepted, refused, settlement });

@@ -41,6 +41,7 @@ use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
 use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
+use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
 use deliveries::{Deliveries, Outlet};
@@ -261,9 +262,10 @@ impl Pipeline {
         &self.workers
     }
 
-    /// Counts a body that was refused as a whole, by its code.
-    pub fn count_refused(&self, code: &'static str) {
-        self.stats.count_refused(code);
+    /// Where every entrance counts and logs what it refuses.
+    #[must_use]
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        self.stats.refusals()
     }
 
     /// Puts events that were rejected and whose sender gets no answer among the dead letters, each

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex};
 use crate::event::Rejection;
 use crate::lock::lock;
 use crate::resources::ResourceId;
+use crate::telemetry::{Entrance, Refusals};
 
 /// Counters that outlive any one dispatcher.
 #[derive(Debug, Default)]
 pub struct Stats {
     accepted: AtomicU64,
     rejected: AtomicU64,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
+    refusals: Arc<Refusals>,
     subscriptions: Mutex<HashMap<ResourceId, Arc<SubscriptionStats>>>,
 }
 
@@ -36,27 +37,26 @@ impl Stats {
         (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
     }
 
-    /// What was refused since the process began, by code.
+    /// What was refused at the entrances of events since the process began, by code.
     #[must_use]
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        let refused = lock(&self.refused);
-        refused.iter().map(|(code, count)| (*code, *count)).collect()
+        self.refusals.counts(&[Entrance::Http, Entrance::Kafka, Entrance::Stdin])
     }
 
-    pub(super) fn count_ingest(&self, accepted: usize, rejected: &[Rejection]) {
+    pub(super) fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
+
+    pub(super) fn count_ingest(&self, entrance: Entrance, accepted: usize, rejected: &[Rejection]) {
         self.accepted.fetch_add(accepted as u64, Ordering::Relaxed);
         self.rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
-        if !rejected.is_empty() {
-            let mut refused = lock(&self.refused);
-            for rejection in rejected {
-                *refused.entry(rejection.code).or_default() += 1;
-            }
+        let mut by_code: BTreeMap<&'static str, (u64, &str)> = BTreeMap::new();
+        for it in rejected {
+            by_code.entry(it.code).or_insert((0, &it.message)).0 += 1;
         }
-    }
-
-    pub(super) fn count_refused(&self, code: &'static str) {
-        let mut refused = lock(&self.refused);
-        *refused.entry(code).or_default() += 1;
+        for (code, (count, message)) in by_code {
+            self.refusals.tell(entrance, code, count, message);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
@@ -146,6 +146,9 @@ fn bad_events_become_dead_letters_that_tell_where_they_came_from() {
             && status["ingest"]["kafka"]["partitions"][0]["stored_offset"] == 3
     });
     daemon.wait_until_delivered();
+    let refused = json!({"ERR_NGROK_238": 1, "ERR_SLUICEGATE_1001": 1, "ERR_SLUICEGATE_1008": 1});
+    assert_eq!(daemon.status()["ingest"]["refused"], refused);
+    assert!(daemon.log().contains("\"entrance\":\"kafka\""), "{}", daemon.log());
     assert_eq!(set(&lines(&file)), set(&good));
     let settings = daemon.path("sluicegate.yaml");
     let settings = settings.to_str().unwrap();

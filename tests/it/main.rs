@@ -35,6 +35,7 @@ mod kafka;
 mod ledger;
 mod operations;
 mod proxies;
+mod refusals;
 mod reload;
 mod replay;
 mod settings;

@@ -48,6 +48,7 @@ fn plain_http_is_told_to_use_https_and_nonsense_is_cut() {
     let answer = http::get(daemon.api, "/readyz");
     assert_eq!(answer.status, 400, "{answer:?}");
     assert_eq!(answer.json()["msg"], "this address speaks TLS: use https://");
+    daemon.wait_for_log("refused: this address speaks TLS");
     let mut stream = std::net::TcpStream::connect(daemon.api).unwrap();
     stream.write_all(b"\x16\x03\x01\x00\x05hello, is anybody there?").unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();

@@ -22,6 +22,7 @@ use super::taken::{Batch, Kept, Message};
 use crate::event::Timestamp;
 use crate::journal::{AT_KAFKA, Settlement};
 use crate::pipeline::{NotTaken, Pipeline, Sender};
+use crate::telemetry::Entrance;
 
 /// How long one poll waits: how soon an order is obeyed, and how late a mark may move.
 const POLL: Duration = Duration::from_millis(100);
@@ -67,7 +68,7 @@ impl Consumer {
         let client: BaseConsumer<Context> = properties(settings).create_with_context(context)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         client.subscribe(&topics)?;
-        let sender = Arc::new(Sender::new(settings.max_event, None));
+        let sender = Arc::new(Sender::new(Entrance::Kafka, settings.max_event, None));
         let runtime = Handle::current();
         Ok(Consumer { client, pipeline, runtime, sender, orders, paused: false })
     }
@@ -185,26 +186,28 @@ impl Consumer {
             Some(kept) => kept,
             None => self.take(&batch.messages).await?,
         };
-        let Some((_, reason)) = letters.first().cloned() else { return Ok(settlement) };
-        let rejected = letters.len();
+        if letters.is_empty() {
+            return Ok(settlement);
+        }
         if let Err(cause) = self.pipeline.reject(AT_KAFKA, letters.clone()).await {
             batch.kept = Some(Kept { settlement, letters });
             return Err(Refusal::Letters(cause));
         }
-        warn!(rejected, first = %reason, "events from Kafka became dead letters");
         Ok(settlement)
     }
 
     async fn take(&self, messages: &[Message]) -> Result<Kept, Refusal> {
         let now = Timestamp::now();
         let framed = Arc::new(frame(messages));
-        let taken =
-            self.pipeline.take(&framed, &self.sender).await.map_err(|cause| match cause {
+        let taken = self.pipeline.take(&framed, &self.sender).await.map_err(|cause| {
+            self.pipeline.refusals().tell(Entrance::Kafka, cause.code(), 1, &cause);
+            match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
                 // Its sender has no budget, so it is never over it.
                 NotTaken::Changing | NotTaken::OverBudget(_) => Refusal::Full(POLL),
                 NotTaken::Closed => Refusal::Closed,
-            })?;
+            }
+        })?;
         let refused = taken.refused.iter();
         let letters = refused.map(|refused| {
             letter(&messages[refused.place.body], framed.event(refused.place), refused, now)

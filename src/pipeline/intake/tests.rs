@@ -8,6 +8,7 @@ use crate::event::{Acl, Class, EventType};
 use crate::journal::{Durability, Generation, Journal, JournalSettings};
 use crate::resources::{Resources, Source, Subscription};
 use crate::sinks::LogOutput;
+use crate::telemetry::Entrance;
 
 const NAMES: [&str; 2] = ["order_placed.v0", "order_paid.v0"];
 
@@ -51,7 +52,7 @@ async fn pipeline(filter: &str) -> (Pipeline, Journal, tempfile::TempDir) {
 }
 
 fn sender(max_event: usize, acl: Option<Acl>) -> Arc<Sender> {
-    Arc::new(Sender::new(max_event, acl))
+    Arc::new(Sender::new(Entrance::Http, max_event, acl))
 }
 
 fn lines(lines: &[String]) -> Arc<Framed> {

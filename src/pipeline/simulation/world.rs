@@ -29,6 +29,7 @@ use crate::sinks::{
     Auth, Batch, CloudwatchLogsTarget, DEFAULT_TIMEOUT, DebugTarget, FileTarget, FirehoseTarget,
     KinesisTarget, LogOutput, PlainHttpHosts, Sink, Target,
 };
+use crate::telemetry::Entrance;
 
 /// A service of each kind; the letters are what events are marked with that are for them.
 const KINDS: [(&str, char); 5] =
@@ -326,7 +327,7 @@ impl World {
         let sends: Vec<_> = bodies
             .map(|(framed, start)| {
                 let pipeline = Arc::clone(pipeline);
-                let sender = Arc::new(Sender::new(10_000, None));
+                let sender = Arc::new(Sender::new(Entrance::Http, 10_000, None));
                 async move {
                     tokio::time::sleep(Duration::from_millis(start)).await;
                     let taken = pipeline.take(&Arc::new(framed), &sender).await;
