@@ -250,7 +250,7 @@ impl Journal {
         let lock = lock(directory)?;
         let max_bytes = settings.max_bytes;
         let is_on_disk = settings.durability == Durability::Disk;
-        let since = if is_on_disk { disk::first_position(directory)? } else { u64::MAX };
+        let since = if is_on_disk { disk::settled_until(directory)? } else { u64::MAX };
         let most = settings.max_dead_letter_bytes;
         let (dead_letters, buried) = DeadLetters::open(directory, most, since, Faults::default())?;
         let store = match settings.durability {
@@ -493,7 +493,7 @@ impl Journal {
         delays: Delays,
     ) -> io::Result<Journal> {
         let lock = lock(directory)?;
-        let since = disk::first_position(directory)?;
+        let since = disk::settled_until(directory)?;
         let (dead_letters, buried) = DeadLetters::open(directory, 1 << 20, since, faults.clone())?;
         let jobs = Jobs::Simulated(delays);
         let mut options = Options::simulated(max_bytes, faults.clone(), jobs.clone());
@@ -520,7 +520,7 @@ pub fn read_accounts(directory: &Path) -> io::Result<Vec<(ResourceId, Account)>>
 /// Those of [`read_accounts`].
 pub fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     let _lock = lock_to_read(directory)?;
-    let read = dead_letters::read(directory, disk::first_position(directory)?)?;
+    let read = dead_letters::read(directory, disk::settled_until(directory)?)?;
     let accounts = disk::read_accounts(directory, &read.buried)?;
     let letters = read.counts(&accounts);
     Ok(Ledger { accounts, letters })

@@ -160,7 +160,7 @@ impl DeadLetters {
             owner.gone.purged += missing.saturating_sub(damaged);
         }
         book.moved = true;
-        totals::write(&self.folder, &book.totals_without(&[]))?;
+        totals::write(&self.folder, &book.totals_without(&[]), &self.faults)?;
         *lock(&self.book) = book;
         if moved > 0 {
             info!(letters = moved, "moved the dead letters of an earlier version over");

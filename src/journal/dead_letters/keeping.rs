@@ -76,7 +76,7 @@ impl DeadLetters {
         let mut totals = lock(&self.book).totals_without(numbers);
         let is_there = |number: &u64| framed::path(&self.folder, *number).exists();
         totals.gone_files.retain(is_there);
-        totals::write(&self.folder, &totals)?;
+        totals::write(&self.folder, &totals, &self.faults)?;
         let mut gone = std::mem::take(&mut totals.gone_files);
         gone.extend(numbers);
         totals.gone_files.clone_from(&gone);

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::super::disk::whole;
+use super::super::disk::{Faults, whole};
 use super::Gone;
 
 const NAME: &str = "totals";
@@ -76,7 +76,7 @@ pub(super) fn renew_reserve(folder: &Path) {
 }
 
 /// Replaces the file. On a full disk the reserve is given for it.
-pub(super) fn write(folder: &Path, totals: &Totals) -> io::Result<()> {
+pub(super) fn write(folder: &Path, totals: &Totals, faults: &Faults) -> io::Result<()> {
     let mut owners = Map::new();
     for (name, owner) in &totals.owners {
         let Gone { purged, redriven, given_way } = owner.gone;
@@ -92,9 +92,9 @@ pub(super) fn write(folder: &Path, totals: &Totals) -> io::Result<()> {
         "owners": owners,
     });
     let text = whole::text(TITLE, VERSION, &body.to_string());
-    match whole::replace(folder, NAME, &text) {
+    match whole::replace(folder, NAME, &text, faults) {
         Err(error) if is_full(&error) && give_reserve(folder) => {
-            whole::replace(folder, NAME, &text)
+            whole::replace(folder, NAME, &text, faults)
         }
         written => written,
     }
@@ -161,7 +161,7 @@ mod tests {
             gone_files: [4].into(),
             owners: [("logs".to_owned(), OwnerTotals { last: 12, gone })].into(),
         };
-        write(folder.path(), &totals).unwrap();
+        write(folder.path(), &totals, &Faults::default()).unwrap();
         assert_eq!(read(folder.path()).unwrap(), totals);
         let path = folder.path().join(NAME);
         let text = fs::read_to_string(&path).unwrap();

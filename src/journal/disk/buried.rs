@@ -36,6 +36,11 @@ impl Buried {
         checksum.is_some_and(|it| *it == crc32c::crc32c(event_id.as_bytes()))
     }
 
+    /// All of them, each with its destination.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&ResourceId, u64)> {
+        self.0.iter().flat_map(|(id, it)| it.records.keys().map(move |position| (id, *position)))
+    }
+
     /// The position after a destination's last one.
     pub(super) fn end(&self, destination: &ResourceId) -> u64 {
         self.0.get(destination).map_or(0, |positions| positions.end)

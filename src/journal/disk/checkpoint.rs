@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::faults::Faults;
 use super::state::State;
 use super::whole;
 use crate::journal::Account;
@@ -46,6 +47,17 @@ pub(super) struct Saved {
     pub next: u64,
     /// … and all of that is settled but these.
     pub unsettled: BTreeSet<u64>,
+}
+
+impl Checkpoint {
+    /// The position before which it calls nothing pending.
+    pub(super) fn settled_until(&self) -> u64 {
+        let firsts = self
+            .cursors
+            .iter()
+            .map(|it| it.unsettled.first().map_or(it.next, |first| it.next.min(*first)));
+        firsts.fold(self.head, u64::min)
+    }
 }
 
 impl Saved {
@@ -85,8 +97,8 @@ pub(super) fn to_text(state: &State, settled_segments: &[u64], number: u64) -> S
     whole::text(TITLE, VERSION, &body.to_string())
 }
 
-pub(super) fn write(directory: &Path, text: &str) -> io::Result<()> {
-    whole::replace(directory, NAME, text)
+pub(super) fn write(directory: &Path, text: &str, faults: &Faults) -> io::Result<()> {
+    whole::replace(directory, NAME, text, faults)
 }
 
 /// Reads the file; `None` if there is none or it is damaged, which costs duplicates only.
@@ -183,7 +195,7 @@ mod tests {
     fn what_is_written_is_read() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
-        write(folder.path(), &text()).unwrap();
+        write(folder.path(), &text(), &Faults::default()).unwrap();
         let checkpoint = read(folder.path()).unwrap().unwrap();
         assert_eq!(checkpoint.head, 500);
         assert_eq!(checkpoint.settled_segments, BTreeSet::from([3, 4]));
@@ -209,7 +221,8 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &text().replacen("cursors 1", "cursors 2", 1)).unwrap();
+        write(folder.path(), &text().replacen("cursors 1", "cursors 2", 1), &Faults::default())
+            .unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
         assert_eq!(
             error,

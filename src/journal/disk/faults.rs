@@ -14,6 +14,9 @@ pub(crate) enum Fault {
     /// Writes take this many bytes and then find the disk full.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     FullAfter(usize),
+    /// Nothing is written, not even the small files that are replaced as a whole.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+    Full,
     /// Everything is written and nothing can be synced.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     NoSync,
@@ -45,6 +48,7 @@ impl Faults {
     pub(super) fn write_limit(&self) -> Option<usize> {
         match self.now() {
             Fault::FullAfter(bytes) => Some(bytes),
+            Fault::Full => Some(0),
             Fault::None | Fault::NoSync => None,
         }
     }
@@ -52,7 +56,15 @@ impl Faults {
     pub(super) fn before_sync(&self) -> io::Result<()> {
         match self.now() {
             Fault::NoSync => Err(io::Error::other("injected: sync failed")),
-            Fault::None | Fault::FullAfter(_) => Ok(()),
+            Fault::None | Fault::FullAfter(_) | Fault::Full => Ok(()),
+        }
+    }
+
+    /// Before a small file is replaced.
+    pub(super) fn before_replacing(&self) -> io::Result<()> {
+        match self.now() {
+            Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+            Fault::None | Fault::FullAfter(_) | Fault::NoSync => Ok(()),
         }
     }
 }

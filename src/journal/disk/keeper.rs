@@ -66,7 +66,8 @@ impl Shared {
             (number, text, state.obsolete(now), make(&mut state, now))
         };
         // While nothing happens nothing is written, and the disk may sleep.
-        let saved = if *last == text { Ok(()) } else { checkpoint::write(&self.directory, &text) };
+        let write = || checkpoint::write(&self.directory, &text, &self.faults);
+        let saved = if *last == text { Ok(()) } else { write() };
         let full = saved.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::StorageFull);
         let made = saved.is_ok().then_some(made);
         if saved.is_ok() {
@@ -75,8 +76,9 @@ impl Shared {
             // Whatever could not be noted is saved now.
             self.note_problem(None);
         }
-        // A full disk may be full of what is to be deleted. Deleted without a checkpoint, settled
-        // records would be counted as lost after a crash, but none would be.
+        // A full disk may be full of what is to be deleted. After a crash settled records that were
+        // deleted without a checkpoint are known by their notes and their dead letters; one that could
+        // not be noted would be counted as lost, but would not be.
         // The last one stays until then: it is what says where the log ends.
         let obsolete = match (&saved, full) {
             (Ok(()), _) => obsolete,

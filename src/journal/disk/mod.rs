@@ -190,9 +190,10 @@ impl fmt::Debug for Disk {
     }
 }
 
-/// The position of the first record that a log still holds.
-pub(super) fn first_position(directory: &Path) -> io::Result<u64> {
-    Ok(segment::list(directory)?.first().copied().unwrap_or(u64::MAX))
+/// The position from which on recovery wants to know of dead letters: by the checkpoint no record
+/// before it is pending. Its segment may be gone (see `keeper`).
+pub(super) fn settled_until(directory: &Path) -> io::Result<u64> {
+    Ok(checkpoint::read(directory)?.map_or(0, |it| it.settled_until()))
 }
 
 /// Whether a folder holds a log.

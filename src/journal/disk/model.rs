@@ -9,7 +9,6 @@
 //! must add up. Failing cases print their seed; `PROPTEST_CASES` sets how many are tried.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -23,6 +22,7 @@ use crate::journal::{AppendError, Entry, Full, Generation, Offer, Refusal};
 use crate::resources::Overflow;
 
 mod checks;
+mod crash;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -50,14 +50,18 @@ enum Action {
         at: usize,
         records: usize,
     },
+    /// Delivered, or buried: then nothing notes it but the letter.
     Settle {
         at: usize,
         which: Vec<Index>,
+        buried: bool,
     },
     /// A new reader takes the place of the old one.
     Attach(usize),
     Terms(usize, Terms),
     Checkpoint,
+    /// The disk has no room for it: what is settled goes nevertheless.
+    CheckpointInVain,
     /// The keeper makes all the room that it can.
     Compact,
     Crash(Crash),
@@ -127,11 +131,12 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Begin),
         1 => (0..900usize, fault).prop_map(|(size, fault)| Action::AppendInVain { size, fault }),
         6 => (0..3usize, 1..6usize).prop_map(|(at, records)| Action::Read { at, records }),
-        6 => (0..3usize, proptest::collection::vec(any::<Index>(), 0..4))
-            .prop_map(|(at, which)| Action::Settle { at, which }),
+        6 => (0..3usize, proptest::collection::vec(any::<Index>(), 0..4), any::<bool>())
+            .prop_map(|(at, which, buried)| Action::Settle { at, which, buried }),
         1 => (0..3usize).prop_map(Action::Attach),
         1 => (0..3usize, terms).prop_map(|(at, terms)| Action::Terms(at, terms)),
         3 => Just(Action::Checkpoint),
+        2 => Just(Action::CheckpointInVain),
         2 => Just(Action::Compact),
         2 => crash,
     ]
@@ -160,6 +165,7 @@ struct Queue {
     dropped: u64,
     unknown_drops: u64,
     accepted: u64,
+    dead_lettered: u64,
     filtered_out: u64,
     /// Of the filtered out, those that a crash may forget.
     not_saved: u64,
@@ -173,6 +179,10 @@ struct Model {
     max_bytes: u64,
     disk: Option<Disk>,
     queues: [Queue; 3],
+    /// What the dead letters hold.
+    buried: Buried,
+    /// Segments may have been deleted since the last checkpoint.
+    deleted_unsaved: bool,
     events: u64,
     generation: Generation,
 }
@@ -188,6 +198,8 @@ impl Model {
             max_bytes,
             disk: None,
             queues: Default::default(),
+            buried: Buried::default(),
+            deleted_unsaved: false,
             events: 0,
             generation: Generation::default(),
         };
@@ -201,6 +213,7 @@ impl Model {
             cache_bytes: self.cache_bytes,
             max_bytes: self.max_bytes,
             faults: self.faults.clone(),
+            buried: self.buried.clone(),
             ..options()
         };
         let disk = Disk::open(self.folder.path(), &options).unwrap();
@@ -260,7 +273,7 @@ impl Model {
                 queue.gave_way |= terms.overflow == Overflow::DropOldest;
             }
             Action::Read { at, records } => self.read(at, records)?,
-            Action::Settle { at, which } => self.settle(at, &which),
+            Action::Settle { at, which, buried } => self.settle(at, &which, buried),
             Action::Attach(at) => {
                 let reader = self.disk().attach(&id(NAMES[at]), self.queues[at].terms);
                 let queue = &mut self.queues[at];
@@ -270,6 +283,7 @@ impl Model {
                 }
             }
             Action::Checkpoint => self.checkpoint(),
+            Action::CheckpointInVain => self.checkpoint_in_vain(),
             Action::Compact => {
                 self.disk().compact();
                 self.note_saved();
@@ -308,8 +322,8 @@ impl Model {
         let accepted = entries.len() as u64 + turned_down;
         match self.runtime.block_on(self.disk().append(self.generation, entries, offers)) {
             Ok(()) => {
-                // What was noted, or copied, while the disk failed is told until that is done again.
-                let passing = ["cannot be compacted", "cannot be noted"];
+                // What was noted, copied or saved while the disk failed is told until that is done again.
+                let passing = ["cannot be compacted", "cannot be noted", "cannot be saved"];
                 let error = self.disk().status().error;
                 let well = error.is_none_or(|it| passing.iter().any(|part| it.contains(part)));
                 prop_assert!(well || events.is_empty());
@@ -353,7 +367,21 @@ impl Model {
         self.note_saved();
     }
 
+    fn checkpoint_in_vain(&mut self) {
+        // What is given up is noted by nothing, so that it would count as lost after a crash; and where
+        // there never was a checkpoint nobody knows of what has gone.
+        let is_any_saved = self.folder.path().join("cursors").exists();
+        if !is_any_saved || self.queues.iter().any(|queue| queue.gave_way) {
+            return;
+        }
+        self.faults.set(Fault::Full);
+        self.disk().shared.checkpoint();
+        self.faults.set(Fault::None);
+        self.deleted_unsaved = true;
+    }
+
     fn note_saved(&mut self) {
+        self.deleted_unsaved = false;
         for queue in &mut self.queues {
             queue.settled_since_checkpoint.clear();
             queue.given_up_since_checkpoint.clear();
@@ -396,7 +424,7 @@ impl Model {
         Ok(())
     }
 
-    fn settle(&mut self, at: usize, which: &[Index]) {
+    fn settle(&mut self, at: usize, which: &[Index], buried: bool) {
         let mut settled = Vec::new();
         for index in which {
             let queue = &mut self.queues[at];
@@ -407,167 +435,17 @@ impl Model {
             let position = queue.on_its_way.remove(&event).unwrap();
             queue.owed.remove(&event);
             queue.settled_since_checkpoint.insert(event);
-            settled.push((position, Outcome::Delivered));
+            if buried {
+                queue.dead_lettered += 1;
+                self.buried.insert(id(NAMES[at]), position, &event.to_string());
+            }
+            let outcome = if buried { Outcome::DeadLettered } else { Outcome::Delivered };
+            settled.push((position, outcome));
         }
-        self.runtime.block_on(self.disk().note(&id(NAMES[at]), &settled));
+        if !buried {
+            self.runtime.block_on(self.disk().note(&id(NAMES[at]), &settled));
+        }
         self.disk().settle(&id(NAMES[at]), &settled);
-    }
-
-    fn crash(&mut self, crash: &Crash) -> Result<(), TestCaseError> {
-        let copy = folder();
-        let copy_files = |from: &Path, wanted: fn(&str) -> bool| {
-            for file in fs::read_dir(from).unwrap() {
-                let path = file.unwrap().path();
-                let name = path.file_name().unwrap();
-                if wanted(name.to_str().unwrap()) {
-                    fs::copy(&path, copy.path().join(name)).unwrap();
-                }
-            }
-        };
-        copy_files(self.folder.path(), |_| true);
-        match crash.undeleted {
-            Undeleted::Nothing => {}
-            Undeleted::AfterCheckpoint => {
-                self.checkpoint();
-                copy_files(self.folder.path(), |name| name == "cursors");
-            }
-            Undeleted::AfterCompaction => {
-                self.disk().compact();
-                self.note_saved();
-                copy_files(self.folder.path(), |_| true);
-            }
-        }
-        drop(self.disk.take());
-        self.folder = copy;
-        if let Some(thousandths) = crash.unfinished {
-            self.leave_unfinished(thousandths, crash.flip);
-        }
-        if let Some(bytes) = crash.copying {
-            let header = segment::compacted_header(&(0..9), 1, 1);
-            let begun = header.iter().copied().cycle().take(bytes).collect::<Vec<u8>>();
-            fs::write(self.folder.path().join(format!("{:020}.new", 0)), begun).unwrap();
-        }
-        if let Some(bytes) = crash.begun.filter(|_| crash.unfinished.is_none()) {
-            let base = self.last_segment().map_or(0, |(_, end, _)| end);
-            let header = segment::header(base, 1);
-            fs::write(segment::path(self.folder.path(), base), &header[..bytes]).unwrap();
-        }
-        if let Some(thousandths) = crash.power_cut {
-            progress::cut(self.folder.path(), thousandths);
-        }
-        if crash.checkpoint_lost {
-            let _absent = fs::remove_file(self.folder.path().join("cursors"));
-        }
-        self.open();
-        for (at, name) in NAMES.into_iter().enumerate() {
-            self.compare_ledger(at, name, crash)?;
-            self.take_stock(at, name, crash)?;
-        }
-        Ok(())
-    }
-
-    /// What was counted before the crash must be counted still; then the model goes on from there.
-    fn compare_ledger(
-        &mut self,
-        at: usize,
-        name: &str,
-        crash: &Crash,
-    ) -> Result<(), TestCaseError> {
-        let account = self.disk().account(&id(name)).unwrap();
-        let queue = &mut self.queues[at];
-        if !crash.checkpoint_lost {
-            // What gives way wakes the keeper, so some of it may have been saved all the same.
-            let saved = queue.filtered_out - queue.not_saved..=queue.filtered_out;
-            prop_assert!(saved.contains(&account.filtered_out), "{:?} {:?}", saved, account);
-            let accepted = queue.accepted - (queue.filtered_out - account.filtered_out);
-            let unfinished = if crash.unfinished.is_some() { 3 } else { 0 };
-            prop_assert!((accepted..=accepted + unfinished).contains(&account.accepted));
-        }
-        queue.accepted = account.accepted;
-        queue.filtered_out = account.filtered_out;
-        queue.not_saved = 0;
-        queue.dropped = account.dropped;
-        Ok(())
-    }
-
-    /// Where the last segment begins and ends, and whether it is a compacted one.
-    fn last_segment(&self) -> Option<(u64, u64, bool)> {
-        let base = *segment::list_live(self.folder.path()).unwrap().0.last()?;
-        let opened = segment::open(self.folder.path(), base).unwrap()?;
-        let end = opened.compacted.map_or(base + opened.size, |it| it.end.unwrap());
-        Some((base, end, opened.compacted.is_some()))
-    }
-
-    /// Puts a part of an append behind the last segment, as a crash in the middle of it would.
-    fn leave_unfinished(&mut self, thousandths: usize, flip: Option<Index>) {
-        let (entries, events, to) = self.entries(&[300, 10, 500], 7);
-        // A compacted segment is never appended to.
-        let Some((last, _, false)) = self.last_segment() else { return };
-        let mut bytes = Vec::new();
-        for entry in &entries {
-            frame::encode(entry, 1, &mut bytes);
-        }
-        bytes.truncate(bytes.len() * thousandths / 1_000);
-        if let Some(flip) = flip.filter(|_| !bytes.is_empty()) {
-            let at = flip.index(bytes.len());
-            bytes[at] ^= 1;
-        }
-        let path = segment::path(self.folder.path(), last);
-        let mut all = fs::read(&path).unwrap();
-        all.extend(bytes);
-        fs::write(&path, all).unwrap();
-        for at in to {
-            self.queues[at].possible.extend(&events);
-        }
-    }
-
-    /// Reads all that the reopened log has for a destination, compares, and starts anew from there.
-    fn take_stock(&mut self, at: usize, name: &str, crash: &Crash) -> Result<(), TestCaseError> {
-        let pending = self.disk().account(&id(name)).unwrap().pending_records;
-        let mut there = Vec::new();
-        let disk = self.disk.as_ref().unwrap();
-        let queue = &mut self.queues[at];
-        let mut reader = disk.attach(&id(name), Terms::default());
-        let name = id(name);
-        while (there.len() as u64) < pending {
-            let read = disk.read(&name, &mut reader, (7, usize::MAX));
-            let read = async { tokio::time::timeout(Duration::from_secs(10), read).await };
-            let read = self.runtime.block_on(read);
-            let read = read.map_err(|_| TestCaseError::fail(format!("only {there:?} came")))?;
-            there.extend(read.iter().map(|it| it.record.event_id.parse::<u64>().unwrap()));
-        }
-        prop_assert!(there.is_sorted(), "{:?}", there);
-        let there: BTreeSet<u64> = there.into_iter().collect();
-        prop_assert_eq!(there.len() as u64, pending, "nothing comes twice");
-        let lost: Vec<_> = queue.owed.difference(&there).collect();
-        prop_assert!(lost.len() as u64 <= queue.unknown_drops, "lost {:?}", lost);
-        queue.unknown_drops = 0;
-        let invented: Vec<_> = there.difference(&queue.possible).collect();
-        prop_assert!(invented.is_empty(), "invented {:?}", invented);
-        if !crash.checkpoint_lost {
-            let since = match crash.power_cut {
-                Some(_) => &queue.settled_since_checkpoint,
-                None => &queue.given_up_since_checkpoint,
-            };
-            let kept = queue.owed.union(since).copied().collect();
-            let repeated: BTreeSet<u64> = there.difference(&kept).copied().collect();
-            let unfinished = self.events.saturating_sub(3);
-            prop_assert!(
-                repeated.iter().all(|event| *event >= unfinished),
-                "delivered again without need: {:?}",
-                repeated
-            );
-        }
-        // The checkpoint is still the old one: a power cut now may bring back what a kill did not, and
-        // without one everything.
-        if crash.checkpoint_lost {
-            queue.settled_since_checkpoint.extend(&queue.possible);
-        }
-        queue.settled_since_checkpoint.retain(|event| !there.contains(event));
-        queue.given_up_since_checkpoint.retain(|event| !there.contains(event));
-        queue.owed = there;
-        queue.reader = Some(disk.attach(&name, Terms::default()));
-        Ok(())
     }
 }
 

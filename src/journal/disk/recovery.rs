@@ -11,12 +11,14 @@
 //!    If nothing is left, the segment is to be deleted.
 //!    What lies behind the checkpoint was accepted after it: its records, and what its tallies say.
 //! 5. What is pending and lies among the dead letters was buried just before a crash: it counts as
-//!    dead-lettered (see `buried`), and is not read again.
+//!    dead-lettered (see `buried`), and is not read again. So does what was settled since the checkpoint in
+//!    a segment that has gone: on a full disk segments are deleted before that is saved.
 //! 6. Make the accounts add up. What the checkpoint calls pending and the log does not hold is lost:
 //!    the disk is damaged, or somebody deleted a segment. What it calls dropped or lost and the log still
 //!    holds is pending again.
 //!
-//! Appends go to a new segment afterwards, so an old end is never written again.
+//! Appends go to a new segment afterwards, behind every position that anything tells of, so an old end
+//! is never written again, and no letter is taken for that of another record.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
@@ -287,15 +289,37 @@ impl Recovery<'_> {
         }
     }
 
-    /// Counts what was settled since the checkpoint and is no longer in the log: on a full disk
-    /// segments are deleted before that is saved.
+    /// Counts what was settled since the checkpoint and is no longer in the log.
     fn count_deleted(&mut self, checkpoint: &Checkpoint) {
-        for (number, settled) in self.settled.iter().enumerate() {
-            let Some(saved) = checkpoint.cursors.get(number) else { continue };
-            let known = settled.range(..checkpoint.head).filter(|it| saved.calls_pending(*it.0));
-            for (_, outcome) in known {
-                self.found[number] += 1;
-                self.state.queues[number].account.end(*outcome);
+        let mut deleted = std::mem::take(&mut self.settled);
+        for (id, position) in self.buried.records() {
+            let is_there = |it: &Segment| (it.base..it.end()).contains(&position);
+            let at = self.state.segment_at(position);
+            if !self.state.segments.get(at).is_some_and(is_there) {
+                let number = self.state.queue(id);
+                deleted.resize_with(deleted.len().max(number + 1), BTreeMap::new);
+                deleted[number].insert(position, Outcome::DeadLettered);
+            }
+            self.state.head = self.state.head.max(position + 1);
+        }
+        // Without a checkpoint nobody can say what came before it.
+        if checkpoint.cursors.is_empty() {
+            return;
+        }
+        for (number, settled) in deleted.into_iter().enumerate() {
+            let saved = checkpoint.cursors.get(number);
+            let account = &mut self.state.queues[number].account;
+            for (position, outcome) in settled {
+                if position >= checkpoint.head {
+                    account.accepted += 1;
+                } else if saved.is_some_and(|it| it.calls_pending(position))
+                    && self.found[number] < self.expected[number]
+                {
+                    self.found[number] += 1;
+                } else {
+                    continue;
+                }
+                account.end(outcome);
             }
         }
     }

@@ -339,6 +339,41 @@ async fn what_is_settled_leaves_a_full_disk_even_if_all_lies_in_the_last_segment
 }
 
 #[tokio::test]
+async fn a_kill_on_a_full_disk_forgets_no_dead_letter_whose_segment_went_unsaved() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let mut options = Options { faults: faults.clone(), ..options() };
+    let mut log = Log::open(&folder, &options);
+    for event in 0..20 {
+        if event == 10 {
+            log.disk.checkpoint_here();
+        }
+        assert!(log.append(event, &["a"]).await);
+    }
+    let read = log.read("a", 20).await;
+    for it in &read[..18] {
+        options.buried.insert(id("a"), it.position, &it.record.event_id);
+    }
+    let buried: Vec<_> = read[..18].iter().map(|it| (it.position, Outcome::DeadLettered)).collect();
+    log.disk.settle(&id("a"), &buried);
+    let before = segments(&folder);
+    // The last checkpoint fails too, as if it had never been tried.
+    faults.set(Fault::Full);
+    log.disk.checkpoint_here();
+    assert!(segments(&folder) < before);
+    drop(log);
+    faults.set(Fault::None);
+    let mut log = Log::open(&folder, &options);
+    let account = log.account("a");
+    assert_eq!((account.accepted, account.dead_lettered, account.lost), (20, 18, 0));
+    assert_eq!(ids(&log.read("a", 99).await), [18, 19]);
+    drop(log);
+    let log = Log::open(&folder, &options);
+    assert_eq!(log.account("a").dead_lettered, 18, "counted once");
+    assert!(settled_until(folder.path()).unwrap() > read[0].position);
+}
+
+#[tokio::test]
 async fn damage_is_skipped_counted_and_costs_only_what_it_hit() {
     let folder = folder();
     let log = Log::open(&folder, &options());

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::faults::Faults;
 use super::segment::sync_directory;
 
 /// The text of a file.
@@ -28,10 +29,16 @@ pub(in crate::journal) fn parse<'t>(title: &str, text: &'t str) -> Option<(u64, 
 ///
 /// # Errors
 /// When the system refuses; the old file is there still, unless only the folder could not be synced.
-pub(in crate::journal) fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+pub(in crate::journal) fn replace(
+    directory: &Path,
+    name: &str,
+    text: &str,
+    faults: &Faults,
+) -> io::Result<()> {
     let temporary = directory.join(format!("{name}.new"));
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    faults.before_replacing()?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, directory.join(name))?;

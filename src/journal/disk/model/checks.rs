@@ -43,7 +43,9 @@ impl Model {
             let pending = queue.owed.len() as u64 - queue.unknown_drops;
             prop_assert_eq!(account.pending_records, pending);
             prop_assert_eq!(account.lost, 0);
-            let known = account.delivered + account.dropped + account.pending_records;
+            prop_assert_eq!(account.dead_lettered, queue.dead_lettered);
+            let ended = account.delivered + account.dead_lettered + account.dropped;
+            let known = ended + account.pending_records;
             prop_assert_eq!(account.appended, known);
             prop_assert_eq!(account.accepted, queue.accepted);
             prop_assert_eq!(account.filtered_out, queue.filtered_out);
