@@ -19,6 +19,7 @@ impl From<Refusal> for ErrorAnswer {
     fn from(refusal: Refusal) -> ErrorAnswer {
         let status = match refusal.class {
             Class::Invalid => StatusCode::BAD_REQUEST,
+            Class::Forbidden => StatusCode::FORBIDDEN,
             Class::NotFound => StatusCode::NOT_FOUND,
             Class::Conflict => StatusCode::CONFLICT,
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -43,7 +43,9 @@ async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Ans
     let caller = identify(api, parts).await?;
     take_place(api)?;
     request::check_version(&parts.headers)?;
-    let asked = Asked { caller, base };
+    let address = parts.extensions.get().map(|&ClientAddress(address)| address);
+    let is_restricted = api.settings.enforce_ip_restrictions;
+    let asked = Asked { caller, base, address, is_restricted };
     routes::serve(&api.control, place, (parts, body, &api.budget.hold()), asked).await
 }
 

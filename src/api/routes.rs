@@ -154,24 +154,18 @@ pub(super) async fn serve(
     asked: Asked,
 ) -> Result<Answer, ErrorAnswer> {
     let parameters = request::query(parts, place.parameters(&parts.method))?;
-    match parts.method.as_str() {
-        "GET" | "HEAD" => {
-            request::no_body(parts, body, held).await?;
-            read(control, place, parameters, &asked).await
-        }
-        "DELETE" => {
-            request::no_body(parts, body, held).await?;
-            delete(control, place, asked).await
-        }
-        method => {
-            let on_create = method == "POST";
-            let input = request::object(parts, body, held).await?;
-            if on_create {
-                post(control, place, input, asked).await
-            } else {
-                patch(control, place, input, asked).await
-            }
-        }
+    let method = parts.method.as_str();
+    let input = match method {
+        "GET" | "HEAD" | "DELETE" => request::no_body(parts, body, held).await.map(|()| Map::new()),
+        _ => request::object(parts, body, held).await,
+    }?;
+    // The body may have taken a minute; a change is asked once more when it has its turn.
+    control.still_admits(&asked)?;
+    match method {
+        "GET" | "HEAD" => read(control, place, parameters, &asked).await,
+        "DELETE" => delete(control, place, asked).await,
+        "POST" => post(control, place, input, asked).await,
+        _ => patch(control, place, input, asked).await,
     }
 }
 

@@ -106,15 +106,18 @@ impl Access {
         access
     }
 
+    fn restriction(&self, scope: Scope) -> Option<&Restriction> {
+        match scope {
+            Scope::Api => self.api.as_ref(),
+            Scope::Endpoints => self.endpoints.as_ref(),
+        }
+    }
+
     /// Whether an address may come in. Where a restriction is not enforced everyone may, and who
     /// would not is counted and logged.
     #[must_use]
     pub fn admits(&self, scope: Scope, address: IpAddr) -> bool {
-        let restriction = match scope {
-            Scope::Api => &self.api,
-            Scope::Endpoints => &self.endpoints,
-        };
-        let Some(restriction) = restriction else { return true };
+        let Some(restriction) = self.restriction(scope) else { return true };
         if restriction.allows(address.to_canonical()) {
             return true;
         }
@@ -126,6 +129,12 @@ impl Access {
             warn!(%address, scope, enforced, count, "an IP restriction does not allow this address");
         }
         !restriction.enforced
+    }
+
+    /// The same of an address that was let in once: only a restriction that is enforced counts it again.
+    #[must_use]
+    pub fn still_admits(&self, scope: Scope, address: IpAddr) -> bool {
+        self.restriction(scope).is_none_or(|it| !it.enforced) || self.admits(scope, address)
     }
 
     /// Requests that were refused, and those that would have been were the restriction enforced,

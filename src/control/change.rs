@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
+use super::admission;
 use super::audit::{self, Caller, Verb};
 use super::keys;
 use super::kind::{Kind, Shape};
@@ -320,6 +321,8 @@ impl Control {
         plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
     ) -> Result<Map<String, Value>, Refusal> {
         let mut turn = self.changing.lock().await;
+        // Others had their turn meanwhile.
+        admission::still_admitted(&self.world(), &asked)?;
         // A copy, whose parts are shared: readers go on with the old world until this one is in force.
         let mut world = (*self.world()).clone();
         world.ready_with(ready);

@@ -7,9 +7,10 @@
 //!
 //! `kind` is the table of kinds and fields; `request` reads bodies by it and `object` writes
 //! answers by it; `rules` holds what one resource asks of others; `world` is everything at one
-//! moment; `access` and `keys` decide who may come in.
+//! moment; `admission` decides who may come in and who still may, by `access` and `keys`.
 
 mod access;
+mod admission;
 mod audit;
 mod change;
 mod keys;
@@ -34,15 +35,15 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use crate::event::{Acl, Catalog};
+use crate::event::Catalog;
 use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
 use crate::store::{Change, Identity, MasterKey, Store, StoreError};
 
 pub use access::{Access, AccessCounts, Scope};
+pub use admission::{Asked, Credential};
 pub use audit::Caller;
-pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
 pub use refusal::{Class, Refusal};
@@ -51,14 +52,6 @@ use world::World;
 
 /// The address that the one user is known by in audit events.
 const USER: &str = "operator";
-
-/// A request's circumstances: who asks, and the address that the API is reached at.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub caller: Caller,
-    /// The base of all addresses in the answer, such as `http://127.0.0.1:4181`.
-    pub base: String,
-}
 
 /// What was saved by an earlier run, checked against the settings file.
 pub struct Saved {
@@ -198,57 +191,6 @@ impl Control {
     #[must_use]
     pub fn has_keys(&self) -> bool {
         self.world().all(Kind::ApiKey).next().is_some()
-    }
-
-    /// Who owns an API key.
-    ///
-    /// # Errors
-    /// When it opens nothing.
-    pub async fn authenticate(&self, token: &str) -> Result<Caller, BadKey> {
-        if token.starts_with("ak_") {
-            return Err(BadKey::Id);
-        }
-        let ksuid = keys::ksuid_of(token).ok_or(BadKey::Malformed)?;
-        let mut world = self.world();
-        let mut key = world.get(Kind::ApiKey, &format!("ak_{ksuid}")).cloned();
-        if key.is_none() {
-            // It may have been made on the command line, beside the running daemon.
-            world = self.refreshed().await.map_err(|_| BadKey::Wrong)?;
-            key = world.get(Kind::ApiKey, &format!("ak_{ksuid}")).cloned();
-        }
-        match key {
-            Some(key) if keys::opens(token, &key) => {
-                let owner_id = key.text("owner_id").to_owned();
-                let bot = world.get(Kind::ServiceUser, &owner_id);
-                if bot.is_some_and(|bot| !bot.flag("active")) {
-                    return Err(BadKey::Wrong);
-                }
-                let subject =
-                    bot.map_or_else(|| USER.to_owned(), |bot| bot.text("name").to_owned());
-                Ok(Caller { owner_id, subject, key_id: Some(key.id.clone()) })
-            }
-            None if world.get(Kind::Credential, &format!("cr_{ksuid}")).is_some() => {
-                Err(BadKey::Credential)
-            }
-            _ => Err(BadKey::Wrong),
-        }
-    }
-
-    /// What the credential with this token may send. `Ok(None)` if the text has not the form of a
-    /// credential's token.
-    ///
-    /// # Errors
-    /// When it has, and opens nothing.
-    pub fn credential(&self, token: &str) -> Result<Option<Acl>, BadKey> {
-        let Some(ksuid) = keys::ksuid_of(token) else { return Ok(None) };
-        let world = self.world();
-        let credential =
-            world.get(Kind::Credential, &format!("cr_{ksuid}")).ok_or(BadKey::Wrong)?;
-        let bot = world.get(Kind::ServiceUser, credential.text("owner_id"));
-        if !keys::opens(token, credential) || bot.is_some_and(|bot| !bot.flag("active")) {
-            return Err(BadKey::Wrong);
-        }
-        Ok(Some(Acl::new(&credential.texts("acl").collect::<Vec<_>>())))
     }
 
     /// One resource.

@@ -12,6 +12,8 @@ use crate::store::StoreError;
 pub enum Class {
     /// The request cannot be done as it stands.
     Invalid,
+    /// Whoever asks may not.
+    Forbidden,
     /// There is no such resource.
     NotFound,
     /// Another resource or the settings file stands against it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::keys::BadKey;
 use super::*;
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::sinks::LogOutput;
@@ -30,7 +31,7 @@ async fn control(folder: &Path) -> Arc<Control> {
 fn asked() -> Asked {
     let owner_id = "usr_1".to_owned();
     let caller = Caller { owner_id, subject: USER.to_owned(), key_id: None };
-    Asked { caller, base: "http://h".to_owned() }
+    Asked { caller, base: "http://h".to_owned(), address: None, is_restricted: true }
 }
 
 fn object(value: Value) -> Map<String, Value> {

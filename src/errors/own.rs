@@ -104,7 +104,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     ),
     entry(
         "ERR_SLUICEGATE_1113",
-        "the subscriptions are being changed all the time; nothing of the body was kept",
+        "the subscriptions, or what let the sender in, are being changed all the time; nothing of the body was kept",
         "Send the body again after `Retry-After`. If it goes on, look for a program that changes them \
          without end.",
     ),

@@ -18,8 +18,8 @@ use serde_json::json;
 use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
 use crate::budget::{Budget, Held};
-use crate::control::{Control, Scope};
-use crate::event::{Acl, Framing, MAX_EVENTS, TooMany};
+use crate::control::{Control, Credential, Scope};
+use crate::event::{Framing, MAX_EVENTS, TooMany};
 use crate::http::{
     ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
 };
@@ -38,6 +38,16 @@ const NOTHING: &str = "the body holds no event";
 
 /// Up to this size, before and after, a body is decompressed at once: a fraction of a millisecond's work.
 const SHORT_BODY: usize = 64 << 10;
+
+/// How often a body is examined anew because what let its sender in has changed meanwhile.
+const MAX_ADMISSIONS: usize = 3;
+
+/// Whether a request is let in, or asked for again once it is about to take effect.
+#[derive(Clone, Copy)]
+enum Asking {
+    First,
+    Again,
+}
 
 struct Ingest {
     settings: HttpSettings,
@@ -82,12 +92,12 @@ async fn take_body(
 }
 
 impl Ingest {
-    async fn take(&self, request: Request) -> Result<Response, ErrorAnswer> {
+    async fn take(self: &Arc<Self>, request: Request) -> Result<Response, ErrorAnswer> {
         let (head, body) = request.into_parts();
         if !self.accepting.load(Ordering::Acquire) {
             return Err(stopping());
         }
-        let acl = self.admit(&head)?;
+        self.admit(&head, Asking::First)?;
         let framing = framing(&head.headers)?;
         let encoding = Encoding::of(&head.headers).map_err(|name| {
             ErrorAnswer::new(
@@ -99,14 +109,19 @@ impl Ingest {
         let held = Arc::new(self.budget.hold());
         let body = read_body(&head.headers, body, self.settings.max_body, &held).await?;
         let body = self.decode(body, encoding, &held).await?;
-        self.keep(body, framing, acl, held).await
+        self.keep(&Arc::new(head), body, framing, held).await
     }
 
-    /// Lets a request in by its address and its token, and tells what its token may send; whatever
-    /// it likes if it is one of the settings, or none where none is asked for.
-    fn admit(&self, head: &Parts) -> Result<Option<Acl>, ErrorAnswer> {
+    /// Lets a request in by its address and its token, and gives the credential that says what it may
+    /// send: whatever it likes if its token is one of the settings, or none where none is asked for.
+    fn admit(&self, head: &Parts, asking: Asking) -> Result<Option<Credential>, ErrorAnswer> {
+        let access = self.control.access();
+        let admits = |address| match asking {
+            Asking::First => access.admits(Scope::Endpoints, address),
+            Asking::Again => access.still_admits(Scope::Endpoints, address),
+        };
         if let Some(&ClientAddress(address)) = head.extensions.get()
-            && !self.control.access().admits(Scope::Endpoints, address)
+            && !admits(address)
         {
             let message = format!("an IP restriction does not allow the address {address}");
             return Err(ErrorAnswer::new(StatusCode::FORBIDDEN, "ERR_SLUICEGATE_1112", message));
@@ -120,7 +135,7 @@ impl Ingest {
             _ => Ok(None),
         };
         match (credential, of_settings) {
-            (Ok(Some(acl)), _) => Ok(Some(acl)),
+            (Ok(Some(credential)), _) => Ok(Some(credential)),
             (Ok(None), Ok(())) => Ok(None),
             (Ok(None), Err(refused)) => Err(unauthorized(refused)),
             (Err(_), _) => Err(unauthorized(Unauthorized::Wrong)),
@@ -151,12 +166,13 @@ impl Ingest {
         decoded.map(Bytes::from).map_err(|error| not_decoded(error, max))
     }
 
-    /// Takes the events of a body in, and makes the answer.
+    /// Takes the events of a body in, and makes the answer. Its sender is let in once more, since the
+    /// body took its time, and asked for again just before anything is kept.
     async fn keep(
-        &self,
+        self: &Arc<Self>,
+        head: &Arc<Parts>,
         body: Bytes,
         framing: Framing,
-        acl: Option<Acl>,
         held: Arc<Held>,
     ) -> Result<Response, ErrorAnswer> {
         held.shrink_to(body.len());
@@ -168,9 +184,23 @@ impl Ingest {
             )
         })?;
         let is_empty = framed.is_empty();
-        let sender = Sender::new(Entrance::Http, self.settings.max_event, acl).within(held);
-        let taken = self.pipeline.take(&Arc::new(framed), &Arc::new(sender)).await;
-        taken.map(|taken| answer(&taken, is_empty, &self.budget)).map_err(not_taken)
+        let framed = Arc::new(framed);
+        for _ in 0..MAX_ADMISSIONS {
+            let admitted = self.admit(head, Asking::Again)?;
+            let acl = admitted.as_ref().map(Credential::acl);
+            let (ingest, head) = (Arc::clone(self), Arc::clone(head));
+            let still = move || ingest.admit(&head, Asking::Again).is_ok_and(|it| it == admitted);
+            let sender = Sender::new(Entrance::Http, self.settings.max_event, acl);
+            let sender = sender.within(Arc::clone(&held)).provided(still);
+            match self.pipeline.take(&framed, &Arc::new(sender)).await {
+                Err(NotTaken::Withdrawn) => {}
+                taken => {
+                    let taken = taken.map_err(not_taken)?;
+                    return Ok(answer(&taken, is_empty, &self.budget));
+                }
+            }
+        }
+        Err(not_taken(NotTaken::Withdrawn))
     }
 }
 
@@ -183,7 +213,7 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
         NotTaken::Closed => return stopping(),
         NotTaken::Full(full) => full.retry_after.as_secs().max(1),
         NotTaken::OverBudget(cause) => return over_budget(*cause),
-        NotTaken::Changing => 1,
+        NotTaken::Changing | NotTaken::Withdrawn => 1,
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
     ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, cause.code(), message).retry_after(retry_after)

@@ -4,6 +4,7 @@
 //! another thread. It waits for nothing and keeps nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::dispatch::{Dispatched, Dispatcher, Dispatching};
@@ -32,6 +33,8 @@ pub struct Sender {
     max_event: usize,
     /// What may be sent; anything if there are no rules.
     acl: Option<Acl>,
+    /// Whether the sender is still let in as it was; nobody asks where there is no such question.
+    still: Option<Still>,
     /// Where the events count as taken in. Those of the daemon's own making do nowhere.
     pub(super) entrance: Option<Entrance>,
     /// What the body and all that is made of it hold.
@@ -43,7 +46,7 @@ impl Sender {
     #[must_use]
     pub fn new(entrance: Entrance, max_event: usize, acl: Option<Acl>) -> Sender {
         let held = Arc::new(Budget::unbounded().hold());
-        Sender { max_event, acl, entrance: Some(entrance), held }
+        Sender { max_event, acl, still: None, entrance: Some(entrance), held }
     }
 
     /// The same, where what is made of its body counts as held, besides what does already.
@@ -52,9 +55,29 @@ impl Sender {
         Sender { held, ..self }
     }
 
+    /// The same, provided that `still` holds: it is asked just before anything is kept.
+    #[must_use]
+    pub fn provided(self, still: impl Fn() -> bool + Send + Sync + 'static) -> Sender {
+        Sender { still: Some(Still(Box::new(still))), ..self }
+    }
+
+    /// Whether it is let in now as it was when its body was taken up.
+    pub(super) fn is_still_admitted(&self) -> bool {
+        self.still.as_ref().is_none_or(|still| (still.0)())
+    }
+
     /// The daemon itself.
     pub(super) fn own() -> Sender {
         Sender { entrance: None, ..Sender::new(Entrance::Http, usize::MAX, None) }
+    }
+}
+
+/// Asks whether a sender is still let in.
+struct Still(Box<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Still {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Still")
     }
 }
 

@@ -56,6 +56,9 @@ pub enum NotTaken {
     /// The subscriptions changed again and again while it was dispatched.
     #[error("the subscriptions are being changed all the time")]
     Changing,
+    /// What let the sender in has changed meanwhile.
+    #[error("what let the sender in is being changed")]
+    Withdrawn,
     /// What is made of the body takes more memory than there is for it.
     #[error(transparent)]
     OverBudget(OverBudget),
@@ -71,7 +74,7 @@ impl NotTaken {
         match self {
             NotTaken::Full(Full { cause: Refusal::NoRoomFor(_), .. }) => "ERR_SLUICEGATE_1115",
             NotTaken::Full(_) => "ERR_SLUICEGATE_1106",
-            NotTaken::Changing => "ERR_SLUICEGATE_1113",
+            NotTaken::Changing | NotTaken::Withdrawn => "ERR_SLUICEGATE_1113",
             NotTaken::OverBudget(OverBudget::Busy) => "ERR_SLUICEGATE_1120",
             NotTaken::OverBudget(OverBudget::Never(_)) => "ERR_SLUICEGATE_1121",
             NotTaken::Closed => "ERR_SLUICEGATE_1107",
@@ -107,6 +110,9 @@ impl Pipeline {
             let examined = self.examine(framed, sender, dispatcher).await;
             let examined = examined.map_err(NotTaken::OverBudget)?;
             let Examined { accepted, refused, mut dispatched, sample } = examined;
+            if !sender.is_still_admitted() {
+                return Err(NotTaken::Withdrawn);
+            }
             let (entries, offers) = dispatched.take_records();
             match self.journal.append(generation, entries, offers).await {
                 Ok(settlement) => {

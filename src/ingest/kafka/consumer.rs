@@ -204,7 +204,9 @@ impl Consumer {
             match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
                 // Its sender has no budget, so it is never over it.
-                NotTaken::Changing | NotTaken::OverBudget(_) => Refusal::Full(POLL),
+                NotTaken::Changing | NotTaken::Withdrawn | NotTaken::OverBudget(_) => {
+                    Refusal::Full(POLL)
+                }
                 NotTaken::Closed => Refusal::Closed,
             }
         })?;

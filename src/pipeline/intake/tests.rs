@@ -147,6 +147,16 @@ async fn a_body_that_was_matched_by_earlier_subscriptions_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_sender_that_is_put_out_while_its_body_is_examined_keeps_nothing() {
+    let (pipeline, ..) = pipeline("true").await;
+    let body = lines(&[event(NAMES[0], "1")]);
+    let put_out = Sender::new(Entrance::Http, 1_000, None).provided(|| false);
+    let taken = pipeline.take(&body, &Arc::new(put_out)).await;
+    assert_eq!(taken.err(), Some(NotTaken::Withdrawn));
+    assert_eq!((seen(&pipeline), pipeline.status().accepted), ((0, 0), 0));
+}
+
+#[tokio::test]
 async fn bodies_are_matched_by_the_subscriptions_in_force_until_the_pipeline_closes() {
     let (pipeline, ..) = pipeline("false").await;
     let (body, sender) = (lines(&[event(NAMES[0], "1")]), sender(1_000, None));

@@ -2,4 +2,5 @@
 //! reads as a sentence. What is asserted is what is counted, held and free, not how long it took.
 
 mod places;
+mod who;
 mod work;

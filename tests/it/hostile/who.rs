@@ -1,0 +1,149 @@
+//! Who may do what: requests that outlive what let them in, and senders that claim what is not theirs.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::control::Client;
+use crate::support::daemon::{Daemon, patiently};
+
+const HTTP: &str = "http_request_complete.v0";
+
+const SETTINGS: &str = "
+api: { listen: 127.0.0.1:0, rate_limit: { requests: 1000000 } }
+destinations: [{ id: kept, target: { file: { path: DIR/out.ndjson } } }]
+subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destinations: [kept] }]
+";
+
+/// A request of which the last byte has not been sent yet.
+struct Slow {
+    stream: TcpStream,
+    last: u8,
+}
+
+impl Slow {
+    /// Begins a request with this token, and waits until the daemon has let it in.
+    fn begin(address: SocketAddr, line: &str, token: &str, body: &str) -> Slow {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+             ngrok-version: 2\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // It asks for the body once it begins to read it, which is behind the first look at the token.
+        let mut said = [0; 25];
+        stream.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"HTTP/1.1 100 Continue\r\n\r\n");
+        let (last, first) = body.as_bytes().split_last().unwrap();
+        stream.write_all(first).unwrap();
+        Slow { stream, last: *last }
+    }
+
+    /// Ends it, and gives status and code of the answer.
+    fn end(mut self) -> (u16, String) {
+        self.stream.write_all(&[self.last]).unwrap();
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).unwrap();
+        let status = answer[9..12].parse().unwrap();
+        let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        (status, body["error_code"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+fn text(resource: &Value, name: &str) -> String {
+    resource[name].as_str().unwrap().to_owned()
+}
+
+/// Makes a service user with a key.
+fn service_user(operator: &Client<'_>) -> (String, Value) {
+    let bot = operator.must("POST /bot_users", &json!({"name": "deploys"}));
+    let key = operator.must("POST /api_keys", &json!({"owner_id": bot["id"]}));
+    (text(&bot, "id"), key)
+}
+
+/// Restricts listeners of a type to addresses that nobody here has.
+fn shut_out(operator: &Client<'_>, restricted: &str) {
+    let policy = operator.must("POST /ip_policies", &Value::Null);
+    let rule = json!({"ip_policy_id": policy["id"], "cidr": "192.0.2.0/24", "action": "allow"});
+    operator.must("POST /ip_policy_rules", &rule);
+    let asked = json!({"type": restricted, "enforced": true, "ip_policy_ids": [policy["id"]]});
+    operator.must("POST /ip_restrictions", &asked);
+}
+
+fn event() -> String {
+    json!({"event_type": HTTP, "object": {}}).to_string()
+}
+
+#[test]
+fn a_key_that_is_deleted_while_its_body_comes_makes_no_other_key() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let key = operator.must("POST /api_keys", &Value::Null);
+    let slow = Slow::begin(daemon.api, "POST /api_keys", &text(&key, "token"), "{}");
+    operator.must(&format!("DELETE /api_keys/{}", text(&key, "id")), &Value::Null);
+    assert_eq!(slow.end(), (403, "ERR_NGROK_203".to_owned()));
+    let left = operator.must("GET /api_keys", &Value::Null);
+    assert_eq!(left["keys"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn nobody_acts_for_a_service_user_who_is_put_out_of_action_or_deleted_meanwhile() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let (bot, key) = service_user(&operator);
+    let token = text(&key, "token");
+    let begin = || Slow::begin(daemon.api, "PATCH /bot_users/x", &token, r#"{"active": true}"#);
+    let slow = begin();
+    operator.must(&format!("PATCH /bot_users/{bot}"), &json!({"active": false}));
+    assert_eq!(slow.end(), (403, "ERR_NGROK_203".to_owned()));
+    operator.must(&format!("PATCH /bot_users/{bot}"), &json!({"active": true}));
+    let slow = begin();
+    operator.must(&format!("DELETE /bot_users/{bot}"), &Value::Null);
+    assert_eq!(slow.end(), (403, "ERR_NGROK_203".to_owned()));
+}
+
+#[test]
+fn an_address_that_is_shut_out_while_its_body_comes_changes_nothing() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let slow = Slow::begin(daemon.api, "POST /ip_policies", &operator.key, "{}");
+    shut_out(&operator, "api");
+    assert_eq!(slow.end(), (403, "ERR_NGROK_220".to_owned()));
+}
+
+#[test]
+fn a_credential_that_is_deleted_or_narrowed_while_its_body_comes_sends_nothing() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let made = operator.must("POST /credentials", &Value::Null);
+    let (id, token) = (text(&made, "id"), text(&made, "token"));
+    let begin = || Slow::begin(daemon.ingest, "POST /v1/events", &token, &event());
+    assert_eq!(begin().end().0, 200);
+    let slow = begin();
+    operator.must(&format!("PATCH /credentials/{id}"), &json!({"acl": ["bind:tcp_*"]}));
+    assert_eq!(slow.end().0, 400);
+    let slow = begin();
+    operator.must(&format!("DELETE /credentials/{id}"), &Value::Null);
+    assert_eq!(slow.end(), (401, "ERR_NGROK_203".to_owned()));
+    assert_eq!(daemon.status()["ingest"]["accepted"], 1);
+    assert_eq!(daemon.status()["ingest"]["refused"]["ERR_NGROK_619"], 1);
+}
+
+#[test]
+fn a_sender_that_is_shut_out_while_its_body_comes_sends_nothing() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let made = operator.must("POST /credentials", &Value::Null);
+    let slow = Slow::begin(daemon.ingest, "POST /v1/events", &text(&made, "token"), &event());
+    shut_out(&operator, "endpoints");
+    assert_eq!(slow.end(), (403, "ERR_SLUICEGATE_1112".to_owned()));
+    patiently("the refusal is counted", || {
+        daemon.status()["ip_restrictions"]["endpoints"]["refused"] == 1
+    });
+    assert_eq!(daemon.status()["ingest"]["accepted"], 0);
+}
