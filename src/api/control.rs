@@ -1,5 +1,6 @@
 //! The control API as a whole: who may ask, how often, and how every answer looks.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use axum::response::Response;
 
 use super::Api;
 use super::answer::{self, Answer};
+use super::rate::Asker;
 use super::routes::{self, Place};
 use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
@@ -38,29 +40,46 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
 async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Answer, ErrorAnswer> {
     let base = base(api, parts);
     if place == Place::OpenApi {
+        take_place(api, Asker::Stranger(address(parts)))?;
         return Ok(Answer::ok(openapi::describe(&base)));
     }
     let caller = identify(api, parts).await?;
-    take_place(api)?;
+    take_place(api, Asker::Owner(&caller.owner_id))?;
     request::check_version(&parts.headers)?;
-    let address = parts.extensions.get().map(|&ClientAddress(address)| address);
+    let address = address(parts);
     let is_restricted = api.settings.enforce_ip_restrictions;
     let asked = Asked { caller, base, address, is_restricted };
     routes::serve(&api.control, place, (parts, body, &api.budget.hold()), asked).await
 }
 
-/// Who asks, if the address may and the key opens.
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get().map(|&ClientAddress(address)| address)
+}
+
+/// Who asks, if the address may and the key opens. Else the request takes a place of its address's.
 pub(super) async fn identify(api: &Api, parts: &Parts) -> Result<Caller, ErrorAnswer> {
+    let identified = try_identify(api, parts).await;
+    if identified.is_err() {
+        take_place(api, Asker::Stranger(address(parts)))?;
+    }
+    identified
+}
+
+async fn try_identify(api: &Api, parts: &Parts) -> Result<Caller, ErrorAnswer> {
     check_address(api, parts)?;
     let key = request::key(&parts.headers)?;
     let caller = api.control.authenticate(key).await;
     caller.map_err(|bad| ErrorAnswer::new(StatusCode::FORBIDDEN, bad.code(), bad.to_string()))
 }
 
-/// Takes one of the requests that the rate limit allows.
-fn take_place(api: &Api) -> Result<(), ErrorAnswer> {
-    api.window.take(Instant::now()).map_err(|wait| {
-        let message = format!("this API takes {}: try again later", api.window.words());
+/// Takes one of the requests that the rate limit allows whoever asks.
+fn take_place(api: &Api, asker: Asker<'_>) -> Result<(), ErrorAnswer> {
+    api.windows.take(asker, Instant::now()).map_err(|wait| {
+        let of = match asker {
+            Asker::Owner(_) => "the keys of one owner",
+            Asker::Stranger(_) => "one address without a valid key",
+        };
+        let message = format!("this API takes {} of {of}: try again later", api.windows.words());
         ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, "ERR_NGROK_226", message)
             .retry_after(wait.as_secs() + 1)
     })

@@ -56,7 +56,7 @@ pub struct ApiSettings {
     pub bearer_tokens: BearerTokens,
     /// How many connections there may be, and how long they may take.
     pub connections: ConnectionLimits,
-    /// How many requests the control API takes.
+    /// How many requests the control API takes of each owner of keys, and of each address without one.
     pub rate_limit: RateLimit,
     /// The base of addresses in answers, without a slash at its end; if there is none, the host
     /// that each request names.
@@ -97,7 +97,7 @@ struct Api {
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
     kafka: Option<Arc<KafkaBoard>>,
-    window: rate::Window,
+    windows: rate::Windows,
     budget: Arc<Budget>,
     started_at: Timestamp,
     snapshots: Snapshots,
@@ -130,7 +130,7 @@ pub fn router(
     metrics: PrometheusHandle,
     kafka: Option<Arc<KafkaBoard>>,
 ) -> Router {
-    let window = rate::Window::new(settings.rate_limit);
+    let windows = rate::Windows::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());
     let started_at = Timestamp::now();
     let budget = Budget::new(MAX_MEMORY);
@@ -142,7 +142,7 @@ pub fn router(
         accepting,
         metrics,
         kafka,
-        window,
+        windows,
         budget,
         started_at,
         snapshots,

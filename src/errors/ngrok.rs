@@ -75,7 +75,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     ),
     entry(
         "ERR_NGROK_226",
-        "there were more requests than `api.rate_limit` allows",
+        "the keys of one owner, or one address without a valid key, made more requests than `api.rate_limit` allows",
         "Ask again after `Retry-After`.",
     ),
     entry(

@@ -17,7 +17,7 @@ const UNLIMITED: &str = "api: { listen: 127.0.0.1:0, rate_limit: { requests: 100
 
 /// A client with a key of its own.
 pub(crate) struct Client<'d> {
-    daemon: &'d Daemon,
+    pub(crate) daemon: &'d Daemon,
     pub(crate) key: String,
 }
 

@@ -147,3 +147,24 @@ fn a_sender_that_is_shut_out_while_its_body_comes_sends_nothing() {
     });
     assert_eq!(daemon.status()["ingest"]["accepted"], 0);
 }
+
+/// Asks until the rate limit refuses, and tells how often something else was answered.
+fn until_limited(client: &Client<'_>) -> usize {
+    let is_answered = |_: &usize| client.ask("GET /self", &Value::Null).status != 429;
+    (0..1_000).take_while(is_answered).count()
+}
+
+#[test]
+fn whoever_uses_up_their_requests_locks_out_nobody_else() {
+    let daemon =
+        Daemon::start("api: { listen: 127.0.0.1:0, rate_limit: { requests: 5, per: 10m } }\n");
+    let operator = Client::new(&daemon);
+    let (_, key) = service_user(&operator);
+    let bot = Client { daemon: &daemon, key: text(&key, "token") };
+    assert_eq!(until_limited(&bot), 5);
+    let wrong = Client { daemon: &daemon, key: "wrong".to_owned() };
+    assert_eq!(until_limited(&wrong), 5);
+    let nobody = crate::support::http::get(daemon.api, "/openapi.json");
+    assert_eq!(nobody.status, 429, "without a key it is the same address");
+    assert_eq!(until_limited(&operator), 3, "all that making the key has left");
+}
