@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::MAX_LIMIT;
 use super::routes::{ResourceRoute, resource_routes};
-use crate::control::{Field, KINDS, Presence, Shape, Spec};
+use crate::control::{KINDS, Presence, Shape, Spec};
 
 /// The whole description, for an API that is reached at `base`.
 pub(super) fn describe(base: &str) -> Value {
@@ -22,6 +22,7 @@ pub(super) fn describe(base: &str) -> Value {
         schemas.insert(format!("{}_update", spec.path), request_schema(spec, false));
     }
     schemas.extend(fixed_schemas());
+    schemas.extend(source_schemas());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -169,7 +170,7 @@ fn fixed_paths() -> Map<String, Value> {
             "get": get("list_sources", "The sources of a subscription", Some(sources)),
             "post": with_body(
                 operation("create_source", "Add a source", ("201", source())),
-                &reference("source_create"), true),
+                &reference("source_of_create"), true),
         },
         "/event_subscriptions/{id}/sources/{type}": {
             "parameters": [id(), path_parameter("type")],
@@ -195,6 +196,10 @@ fn fixed_paths() -> Map<String, Value> {
             "parameters": [id()],
             "delete": operation("delete_certificate_management_policy", "Take a domain's policy away", ("204", None)),
         },
+        "/agent_ingresses/{id}/certificate_management_policy": {
+            "parameters": [id()],
+            "delete": operation("delete_ingress_certificate_management_policy", "Take an agent ingress' policy away", ("204", None)),
+        },
         "/filters/try": {
             "post": with_body(
                 operation("try_filter", "Try a filter on events given, or on the last that came in", ("200", any())),
@@ -214,7 +219,6 @@ fn fixed_paths() -> Map<String, Value> {
 
 fn fixed_schemas() -> Map<String, Value> {
     let text = json!({"type": "string"});
-    let texts = json!({"type": "array", "items": text});
     let schemas = json!({
         "error": {
             "type": "object",
@@ -230,22 +234,6 @@ fn fixed_schemas() -> Map<String, Value> {
             "type": "object",
             "required": ["id", "uri"],
             "properties": {"id": text, "uri": text},
-        },
-        "source": {
-            "type": "object",
-            "required": ["type", "uri", "filter", "fields"],
-            "properties": {"type": text, "uri": text, "filter": text, "fields": texts},
-        },
-        "source_create": {
-            "type": "object",
-            "required": ["type"],
-            "additionalProperties": false,
-            "properties": {"type": text, "filter": text, "fields": texts},
-        },
-        "source_update": {
-            "type": "object",
-            "additionalProperties": false,
-            "properties": {"filter": text, "fields": texts},
         },
         "filter_try": {
             "type": "object",
@@ -274,6 +262,45 @@ fn fixed_schemas() -> Map<String, Value> {
                 "destination_id": text,
                 "event_id": text,
                 "buried": {"type": "integer", "minimum": 1},
+            },
+        },
+    });
+    match schemas {
+        Value::Object(schemas) => schemas,
+        _ => Map::new(),
+    }
+}
+
+/// A source in answers and in requests; by its own route it may name its subscription, and itself.
+fn source_schemas() -> Map<String, Value> {
+    let text = json!({"type": "string"});
+    let texts = json!({"type": "array", "items": text});
+    let as_in_path = repeated("As in the path, if it is given.");
+    let schemas = json!({
+        "source": {
+            "type": "object",
+            "required": ["type", "uri", "filter", "fields"],
+            "properties": {"type": text, "uri": text, "filter": text, "fields": texts},
+        },
+        "source_create": {
+            "type": "object",
+            "required": ["type"],
+            "additionalProperties": false,
+            "properties": {"type": text, "filter": text, "fields": texts, "uri": text},
+        },
+        "source_of_create": {
+            "type": "object",
+            "required": ["type"],
+            "additionalProperties": false,
+            "properties": {
+                "type": text, "filter": text, "fields": texts, "uri": text, "subscription_id": as_in_path,
+            },
+        },
+        "source_update": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "filter": text, "fields": texts, "subscription_id": as_in_path, "type": as_in_path,
             },
         },
     });
@@ -319,11 +346,21 @@ fn shown(shape: Shape) -> Value {
     }
 }
 
+/// What a request may only repeat.
+fn repeated(about: &str) -> Value {
+    json!({"type": ["string", "null"], "description": about})
+}
+
 fn request_schema(spec: &Spec, on_create: bool) -> Value {
-    let given = |field: &&Field| field.presence.given(on_create);
     let mut properties = Map::new();
-    for field in spec.fields.iter().filter(given) {
-        let mut schema = taken(field.shape);
+    if !on_create {
+        properties.insert("id".to_owned(), repeated("As in the path, if it is given."));
+    }
+    for field in spec.fields.iter().filter(|field| field.presence != Presence::ReadOnly) {
+        let mut schema = match field.presence.given(on_create) {
+            true => taken(field.shape),
+            false => repeated(field.about),
+        };
         schema["description"] = json!(field.about);
         properties.insert(field.name.to_owned(), schema);
     }
@@ -396,7 +433,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 10);
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 11);
         check(&whole, &whole);
     }
 }

@@ -135,6 +135,19 @@ pub(super) async fn object(
     }
 }
 
+/// Leaves out of an update the lists that ngrok's Python client sends empty when nobody gave them. That
+/// client alone does so; from all others an empty list empties.
+pub(super) fn leave_out_unset_lists(headers: &HeaderMap, input: &mut Map<String, Value>) {
+    let agent = headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if agent.starts_with(b"ngrok-api-python/") {
+        let is_unset = |name: &str, value: &Value| {
+            ["sources", "ip_policy_ids", "resolves_to"].contains(&name)
+                && *value == Value::Array(vec![])
+        };
+        input.retain(|name, value| !is_unset(name, value));
+    }
+}
+
 /// Refuses a body where the method has none.
 pub(super) async fn no_body(parts: &Parts, body: Body, held: &Held) -> Result<(), ErrorAnswer> {
     match read_body(&parts.headers, body, MAX_BODY, held).await {
@@ -197,6 +210,19 @@ mod tests {
         let text = "obj.a == \"é\" && 1 + 1 ~ *";
         assert_eq!(decode(&encode(text)).as_deref(), Some(text));
         assert_eq!(decode_path(&encode(text)).as_deref(), Some(text));
+    }
+
+    #[test]
+    fn only_ngroks_python_client_sends_empty_lists_for_what_was_not_given() {
+        let left = |agent: &'static str| {
+            let body = serde_json::json!({"sources": [], "acl": [], "ip_policy_ids": ["ipp_1"]});
+            let Value::Object(mut input) = body else { panic!("an object") };
+            let agent = (header::USER_AGENT, HeaderValue::from_static(agent));
+            leave_out_unset_lists(&HeaderMap::from_iter([agent]), &mut input);
+            input.keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(left("ngrok-api-python/0.0.0/3.11.7"), ["acl", "ip_policy_ids"]);
+        assert_eq!(left("ngrok-api-go/8.0.0/go1.26"), ["acl", "ip_policy_ids", "sources"]);
     }
 
     #[test]

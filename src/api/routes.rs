@@ -74,6 +74,9 @@ fn with_prefix(id: &str, prefix: &str, other: &str) -> String {
     rest.map_or_else(|| id.to_owned(), |rest| format!("{other}{rest}"))
 }
 
+/// The field that says how certificates are managed.
+const POLICY: &str = "certificate_management_policy";
+
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -84,8 +87,8 @@ pub(super) enum Place {
     Item(ResourceRoute, String),
     Sources(String),
     Source(String, String),
-    /// What a reserved domain has, and may be without: the field's name.
-    OfDomain(String, &'static str),
+    /// What a resource has, and may be without: the field's name.
+    Part(Kind, String, &'static str),
     TestEvent(String),
     DestinationStatus(String),
     TryFilter,
@@ -114,10 +117,10 @@ impl Place {
             }
             ["event_destinations", id, "send_test_event"] => Place::TestEvent(id.to_owned()),
             ["reserved_domains", id, "certificate"] => {
-                Place::OfDomain(id.to_owned(), "certificate_id")
+                Place::Part(Kind::ReservedDomain, id.to_owned(), "certificate_id")
             }
-            ["reserved_domains", id, "certificate_management_policy"] => {
-                Place::OfDomain(id.to_owned(), "certificate_management_policy")
+            [path @ ("reserved_domains" | "agent_ingresses"), id, POLICY] => {
+                Place::Part(Kind::of_path(path)?, id.to_owned(), POLICY)
             }
             ["event_destinations", id, "status"] => Place::DestinationStatus(id.to_owned()),
             _ => return None,
@@ -132,7 +135,7 @@ impl Place {
             }
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
-            Place::OfDomain(..) => &["DELETE"],
+            Place::Part(..) => &["DELETE"],
             Place::TestEvent(_) | Place::TryFilter | Place::Bury => &["POST"],
         }
     }
@@ -155,7 +158,7 @@ pub(super) async fn serve(
 ) -> Result<Answer, ErrorAnswer> {
     let parameters = request::query(parts, place.parameters(&parts.method))?;
     let method = parts.method.as_str();
-    let input = match method {
+    let mut input = match method {
         "GET" | "HEAD" | "DELETE" => request::no_body(parts, body, held).await.map(|()| Map::new()),
         _ => request::object(parts, body, held).await,
     }?;
@@ -165,7 +168,10 @@ pub(super) async fn serve(
         "GET" | "HEAD" => read(control, place, parameters, &asked).await,
         "DELETE" => delete(control, place, asked).await,
         "POST" => post(control, place, input, asked).await,
-        _ => patch(control, place, input, asked).await,
+        _ => {
+            request::leave_out_unset_lists(&parts.headers, &mut input);
+            patch(control, place, input, asked).await
+        }
     }
 }
 
@@ -203,11 +209,9 @@ async fn read(
             found.map(status::destination).ok_or_else(crate::control::Refusal::not_found)?
         }
         // Served to everyone, or without this method: neither comes here.
-        Place::OpenApi
-        | Place::OfDomain(..)
-        | Place::TestEvent(_)
-        | Place::TryFilter
-        | Place::Bury => json!({}),
+        Place::OpenApi | Place::Part(..) | Place::TestEvent(_) | Place::TryFilter | Place::Bury => {
+            json!({})
+        }
     }))
 }
 
@@ -264,7 +268,7 @@ async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<An
     match place {
         Place::Item(route, id) => control.delete(route.kind, route.id_within(&id), asked).await?,
         Place::Source(id, event_type) => control.delete_source(&id, event_type, asked).await?,
-        Place::OfDomain(id, field) => control.clear(Kind::ReservedDomain, id, field, asked).await?,
+        Place::Part(kind, id, field) => control.clear(kind, id, field, asked).await?,
         other => return Ok(unreached(&other)),
     }
     Ok(Answer::no_content())
@@ -370,8 +374,13 @@ mod tests {
             ),
             (
                 "/reserved_domains/rd_1/certificate",
-                Some(Place::OfDomain("rd_1".to_owned(), "certificate_id")),
+                Some(Place::Part(Kind::ReservedDomain, "rd_1".to_owned(), "certificate_id")),
             ),
+            (
+                "/agent_ingresses/agin_1/certificate_management_policy",
+                Some(Place::Part(Kind::AgentIngress, "agin_1".to_owned(), POLICY)),
+            ),
+            ("/agent_ingresses/agin_1/certificate", None),
             ("/dead_letters/bury", Some(Place::Bury)),
             ("/ip_policies/a+b", Some(Place::Item(policies, "a+b".to_owned()))),
             ("/event_destinations/ed_1/send_test_event", Some(Place::TestEvent("ed_1".to_owned()))),

@@ -31,6 +31,9 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
 /// Audit events published in one go.
 const PUBLISH_BATCH: usize = 256;
 
+/// The member in which ngrok's clients say of which subscription a source is, beside the path.
+const OF_SOURCE: &str = "subscription_id";
+
 /// A change as it was planned against a world.
 struct Plan {
     verb: Verb,
@@ -173,9 +176,10 @@ impl Control {
     pub async fn create_source(
         self: &Arc<Self>,
         subscription: &str,
-        input: Map<String, Value>,
+        mut input: Map<String, Value>,
         asked: Asked,
     ) -> Result<Value, Refusal> {
+        request::agrees(OF_SOURCE, input.remove(OF_SOURCE).as_ref(), subscription)?;
         let source = request::source(&Value::Object(input))?;
         let event_type = source["type"].as_str().unwrap_or_default().to_owned();
         let base = asked.base.clone();
@@ -196,19 +200,22 @@ impl Control {
         self: &Arc<Self>,
         subscription: &str,
         event_type: String,
-        input: Map<String, Value>,
+        mut input: Map<String, Value>,
         asked: Asked,
     ) -> Result<Value, Refusal> {
+        request::agrees(OF_SOURCE, input.remove(OF_SOURCE).as_ref(), subscription)?;
+        request::agrees("type", input.remove("type").as_ref(), &event_type)?;
+        if let Some(name) = input.keys().find(|it| *it != "filter" && *it != "fields") {
+            return Err(Refusal::unknown(name, &["filter", "fields"]));
+        }
+        input.retain(|_, value| !value.is_null());
         let (base, wanted) = (asked.base.clone(), event_type.clone());
         let ready = self.compile(self.sources_after(subscription, &event_type, &input)).await;
         self.change_sources(subscription.to_owned(), asked, ready, move |sources| {
             let source = sources.iter_mut().find(|source| source["type"] == *wanted);
             let source = source.ok_or_else(|| no_source(&wanted))?;
             let mut merged = source.as_object().cloned().unwrap_or_default();
-            if let Some(name) = input.keys().find(|it| *it != "filter" && *it != "fields") {
-                return Err(Refusal::unknown(name, &["filter", "fields"]));
-            }
-            merged.extend(input.into_iter().filter(|(_, value)| !value.is_null()));
+            merged.extend(input);
             *source = request::source(&Value::Object(merged))?;
             Ok(())
         })

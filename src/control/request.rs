@@ -40,7 +40,7 @@ pub(super) fn create(
     Ok(body)
 }
 
-/// Reads the body of an update over the resource as it is.
+/// Reads the body of an update over the resource as it is. Null means "not given".
 pub(super) fn update(
     before: &Object,
     input: &Map<String, Value>,
@@ -48,20 +48,20 @@ pub(super) fn update(
 ) -> Result<Map<String, Value>, Refusal> {
     let spec = before.kind.spec();
     refuse_unknown(spec, input, false)?;
+    let by_either_name = |id: &Value| id.as_str().map_or_else(|| id.clone(), |id| json!(owner(id)));
+    agrees("id", input.get("id").map(by_either_name).as_ref(), &before.id)?;
     let mut body = before.body.clone();
     let mut any = false;
     for field in spec.fields {
-        let Some(value) = input.get(field.name) else { continue };
-        if value.is_null() && !clears(field.shape) || means_unchanged(field.shape, value) {
+        let Some(value) = input.get(field.name).filter(|value| !value.is_null()) else { continue };
+        if !field.presence.given(false) {
+            fixed(field, value, before, plain)?;
             continue;
         }
         any = true;
-        let value = match value {
-            Value::Null => Value::Null,
-            value => read(field, value, (Some(before), plain))?,
-        };
+        let value = read(field, value, (Some(before), plain))?;
         if let Presence::Required(code) = field.presence
-            && value == json!("")
+            && (value == json!("") || value == json!([]))
         {
             return Err(missing(field, code));
         }
@@ -78,15 +78,35 @@ pub(super) fn update(
     }
 }
 
-/// Whether null takes the value away; elsewhere it means "not given".
-fn clears(shape: Shape) -> bool {
-    matches!(shape, Shape::Certificate(_) | Shape::CertificateRef)
+/// Takes what a body repeats of what an update cannot change, such as the id in its path: ngrok's clients
+/// send it along. Null and an empty text are not given.
+///
+/// # Errors
+/// When it is another value.
+pub(super) fn agrees(name: &str, given: Option<&Value>, own: &str) -> Result<(), Refusal> {
+    match given {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(text)) if text.is_empty() || text == own => Ok(()),
+        Some(Value::String(text)) => {
+            let message = format!("`{name}` is `{own}` and cannot become `{text}`: leave it out");
+            Err(Refusal::invalid("ERR_SLUICEGATE_1350", message))
+        }
+        Some(_) => Err(Refusal::wrong_type(name, "a string")),
+    }
 }
 
-/// ngrok's Python client sends these lists empty with every update, whatever it is about.
-fn means_unchanged(shape: Shape, value: &Value) -> bool {
-    matches!(shape, Shape::Sources | Shape::Hosts | Shape::Refs(Kind::IpPolicy, _))
-        && *value == json!([])
+/// The same for a field that is set when the resource is made.
+fn fixed(
+    field: &Field,
+    value: &Value,
+    before: &Object,
+    plain: &PlainHttpHosts,
+) -> Result<(), Refusal> {
+    if *value == json!("") {
+        return Ok(());
+    }
+    let value = read(field, value, (None, plain))?;
+    agrees(field.name, Some(&value), before.text(field.name))
 }
 
 fn refuse_unknown(
@@ -94,7 +114,10 @@ fn refuse_unknown(
     input: &Map<String, Value>,
     on_create: bool,
 ) -> Result<(), Refusal> {
-    let known = |name: &str| spec.field(name).is_some_and(|field| field.presence.given(on_create));
+    let known = |name: &str| match spec.field(name) {
+        Some(field) => field.presence != Presence::ReadOnly,
+        None => name == "id" && !on_create,
+    };
     let Some(name) = input.keys().find(|name| !known(name)) else { return Ok(()) };
     if spec.path == "ip_policies" && name == "action" {
         let message = "`action` belongs on the rules of an IP policy, not on the policy";

@@ -221,4 +221,9 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Make room on the disk of `data_dir`. The daemon tries each second and takes changes again by itself; \
          nothing has changed meanwhile.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1350",
+        "an update names another value for what cannot be changed, such as the id in its path",
+        "Leave it out, or send it as it is. To have another, make a new resource.",
+    ),
 ];

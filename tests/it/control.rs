@@ -13,7 +13,8 @@ use crate::support::{generate, output_of, venv_program};
 const HTTP: &str = "http_request_complete.v0";
 
 /// Settings under which tests may ask as often as they like.
-const UNLIMITED: &str = "api: { listen: 127.0.0.1:0, rate_limit: { requests: 1000000 } }\n";
+pub(crate) const UNLIMITED: &str =
+    "api: { listen: 127.0.0.1:0, rate_limit: { requests: 1000000 } }\n";
 
 /// A client with a key of its own.
 pub(crate) struct Client<'d> {
@@ -57,14 +58,14 @@ impl<'d> Client<'d> {
     }
 
     /// Asks for what must be refused, and gives status and code.
-    fn refused(&self, line: &str, body: &Value) -> (u16, String) {
+    pub(crate) fn refused(&self, line: &str, body: &Value) -> (u16, String) {
         let answer = self.ask(line, body);
         assert!(answer.status >= 400, "{line} {body}: {answer:?}");
         (answer.status, answer.json()["error_code"].as_str().unwrap_or_default().to_owned())
     }
 }
 
-fn id(resource: &Value) -> String {
+pub(crate) fn id(resource: &Value) -> String {
     resource["id"].as_str().unwrap().to_owned()
 }
 
