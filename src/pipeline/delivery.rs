@@ -32,7 +32,8 @@ use crate::resources::{BatchSettings, Destination};
 use crate::sinks::{Ack, Batch, Fault, FaultKind};
 use crate::telemetry;
 
-/// How soon a destination that pauses for want of room for dead letters looks for it again.
+/// How soon a destination whose dead letters find no room, or a disk that fails, tries to write them
+/// again.
 const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
@@ -77,6 +78,8 @@ pub(super) struct Delivery {
     letters: Vec<Refused>,
     /// Dead letters are not written before this instant.
     write_at: Instant,
+    /// Why they could not be written the last time, which is logged once.
+    unwritten: Option<String>,
     /// There is no room for dead letters: nothing is sent until there is.
     letters_are_full: bool,
     /// Requests to give a record up that is just being sent again.
@@ -112,6 +115,7 @@ impl Delivery {
             failed_last: None,
             letters: Vec::new(),
             write_at: now,
+            unwritten: None,
             letters_are_full: false,
             waiting_burials: Vec::new(),
             delivered: 0,
@@ -469,6 +473,7 @@ impl Delivery {
     fn note_written(&mut self, written: usize) {
         let id = &self.current.destination.id;
         let written = written.min(self.letters.len());
+        self.unwritten = None;
         for Refused { attempt, reason } in self.letters.drain(..written) {
             warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
         }
@@ -481,11 +486,12 @@ impl Delivery {
         let id = &self.current.destination.id;
         self.health.set_last_error(&cause.to_string());
         let is_full = matches!(cause, NotBuried::NoRoom { .. });
-        let wait = if is_full { LOOK_FOR_ROOM } else { backoff::CONFIGURATION.most };
-        self.write_at = Instant::now() + wait;
-        if !is_full {
+        self.write_at = Instant::now() + LOOK_FOR_ROOM;
+        let text = cause.to_string();
+        if !is_full && self.unwritten.as_ref() != Some(&text) {
             error!(destination = %id, %cause, "dead letters cannot be written; the records are kept");
         }
+        self.unwritten = Some(text);
         if std::mem::replace(&mut self.letters_are_full, is_full) != is_full {
             self.tell();
         }

@@ -140,10 +140,10 @@ impl DeadLetters {
             if bytes < AT_ONCE {
                 return Ok(());
             }
-            self.move_some(std::mem::take(letters))
+            self.move_some(&std::mem::take(letters))
         })?;
         for letters in waiting.into_values() {
-            self.move_some(letters)?;
+            self.move_some(&letters)?;
         }
         let mut book = lock(&self.book).clone();
         for (name, letters) in leavings.gone {
@@ -168,11 +168,10 @@ impl DeadLetters {
         Ok(())
     }
 
-    fn move_some(&self, letters: Vec<StoredLetter>) -> io::Result<()> {
-        let Some(owner) = letters.first().map(|letter| letter.destination.clone()) else {
-            return Ok(());
-        };
-        self.write(&owner, letters, |_| {})
+    fn move_some(&self, letters: &[StoredLetter]) -> io::Result<()> {
+        let Some(first) = letters.first() else { return Ok(()) };
+        let _writing = lock(&self.writing);
+        self.write_locked(&first.destination, letters)
     }
 
     /// Counts a destination that may bury, or one fewer.
@@ -234,8 +233,7 @@ impl DeadLetters {
         if taken.is_empty() {
             return Err(NotBuried::NoRoom { bytes, share });
         }
-        let count = taken.len();
-        self.write_locked(owner, taken, settle)?;
+        let count = self.write_first(owner, &taken, settle)?;
         drop(writing);
         Ok(count)
     }
@@ -257,19 +255,19 @@ impl DeadLetters {
             let letter = stored(entrance, None, &record, &DeadLetter { reason, attempts: 0 });
             let bytes = letter::most_bytes(&letter);
             if needed + bytes > share / 2 && !waiting.is_empty() {
-                self.reject_some(entrance, std::mem::take(&mut waiting), needed)?;
+                self.reject_some(entrance, &std::mem::take(&mut waiting), needed)?;
                 needed = 0;
             }
             needed += bytes;
             waiting.push(letter);
         }
-        self.reject_some(entrance, waiting, needed)
+        self.reject_some(entrance, &waiting, needed)
     }
 
     fn reject_some(
         &self,
         entrance: &'static str,
-        letters: Vec<StoredLetter>,
+        letters: &[StoredLetter],
         needed: u64,
     ) -> io::Result<()> {
         if letters.is_empty() {
@@ -289,61 +287,77 @@ impl DeadLetters {
                 "the oldest rejected events gave way to newer ones"
             );
         }
-        self.write_locked(entrance, letters, |_| {})
-    }
-
-    fn write(
-        &self,
-        owner: &str,
-        letters: Vec<StoredLetter>,
-        settle: impl FnOnce(usize),
-    ) -> io::Result<()> {
-        let _writing = lock(&self.writing);
-        self.write_locked(owner, letters, settle)
+        self.write_locked(entrance, letters)
     }
 
     /// Puts letters safely on disk, all or none, while `writing` is held.
-    fn write_locked(
+    fn write_locked(&self, owner: &str, letters: &[StoredLetter]) -> io::Result<()> {
+        let mut rest = letters;
+        while !rest.is_empty() {
+            let written = self.write_first(owner, rest, |_| {})?;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+
+    /// Puts the first letters safely on disk, while `writing` is held, and tells how many: all that a
+    /// file may hold where it may not grow (`ulimit -f`).
+    fn write_first(
         &self,
         owner: &str,
-        letters: Vec<StoredLetter>,
+        letters: &[StoredLetter],
         settle: impl FnOnce(usize),
-    ) -> io::Result<()> {
-        let count = letters.len();
+    ) -> io::Result<usize> {
+        let mut count = letters.len();
+        let (number, len) = loop {
+            match self.write_to_some_file(owner, &letters[..count]) {
+                Err(cause) if cause.kind() == io::ErrorKind::FileTooLarge && count > 1 => {
+                    count = count.div_ceil(2);
+                }
+                written => break written?,
+            }
+        };
+        let mut book = lock(&self.book);
+        book.bury(owner, number, len, count as u64);
+        settle(count);
+        Ok(count)
+    }
+
+    /// Writes letters to their owner's last file, and where that is not to be written any more to a new
+    /// one at once. Tells which it is and its length.
+    fn write_to_some_file(&self, owner: &str, letters: &[StoredLetter]) -> io::Result<(u64, u64)> {
         let (last, active, fresh) = {
             let mut book = lock(&self.book);
             let last = book.owner(owner).last;
             (last, book.active(owner, self.file_bytes()), book.next_file)
         };
         let mut frames = Vec::new();
-        if active.is_none() {
-            let opening =
-                Opening { owner: owner.to_owned(), from: last + 1, last, gone: Gone::default() };
-            letter::encode_opening(&opening, &mut frames);
+        for (letter, number) in letters.iter().zip(last + 1..) {
+            letter::encode_letter(&StoredLetter { number, ..letter.clone() }, &mut frames);
         }
-        for (letter, number) in letters.into_iter().zip(last + 1..) {
-            letter::encode_letter(&StoredLetter { number, ..letter }, &mut frames);
-        }
-        let number = active.map_or(fresh, |(number, _)| number);
-        let opened = match active {
-            Some((number, len)) => Framed::resume(&self.folder, number, len, &self.faults),
-            None => make_folder(&self.folder)
-                .and_then(|()| Framed::begin(&self.folder, number, &self.faults)),
-        };
-        let mut file = opened.inspect_err(|_| self.seal(number))?;
-        if let Err(error) = file.append(&frames) {
-            match active {
-                Some(_) if error.usable => {}
-                Some(_) => self.seal(number),
-                // Whatever of it is on disk, nothing of it is counted.
-                None => drop(fs::remove_file(framed::path(&self.folder, number))),
+        if let Some((number, len)) = active {
+            let resumed = Framed::resume(&self.folder, number, len, &self.faults);
+            let appended = resumed.map(|mut file| file.append(&frames).map(|()| file.len()));
+            match appended {
+                Ok(Ok(len)) => return Ok((number, len)),
+                Ok(Err(error)) if error.usable => return Err(error.cause),
+                Ok(Err(_)) | Err(_) => {}
             }
-            return Err(error.cause);
+            self.seal(number);
         }
-        let mut book = lock(&self.book);
-        book.bury(owner, number, file.len(), count as u64);
-        settle(count);
-        Ok(())
+        let opening =
+            Opening { owner: owner.to_owned(), from: last + 1, last, gone: Gone::default() };
+        let mut beginning = Vec::new();
+        letter::encode_opening(&opening, &mut beginning);
+        beginning.extend(frames);
+        make_folder(&self.folder)?;
+        let mut file = Framed::begin(&self.folder, fresh, &self.faults)?;
+        file.append(&beginning).map_err(|error| {
+            // Whatever of it is on disk, nothing of it is counted.
+            let _absent = fs::remove_file(framed::path(&self.folder, fresh));
+            error.cause
+        })?;
+        Ok((fresh, file.len()))
     }
 
     fn seal(&self, number: u64) {

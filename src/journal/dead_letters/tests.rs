@@ -121,6 +121,30 @@ fn a_file_that_may_not_grow_is_left_for_a_new_one_and_nothing_is_lost() {
 }
 
 #[test]
+fn letters_go_to_as_many_files_as_it_takes_where_files_may_not_grow() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let daemon = open(folder.path(), 1 << 20, &faults);
+    faults.set(Fault::NoFileAbove(3_000));
+    let many: Vec<_> = (0..40).map(|at| refused(&at.to_string(), 500)).collect();
+    let mut buried = 0;
+    while buried < many.len() {
+        buried += daemon.bury(&id("logs"), &many[buried..], true, |_| {}).unwrap();
+    }
+    daemon.bury(&id("logs"), &[refused("40", 5_000)], true, |_| {}).unwrap_err();
+    let rejected = (0..10).map(|at| (record(&at.to_string(), 500), "no".to_owned()));
+    daemon.reject(AT_STDIN, rejected.collect()).unwrap();
+    drop(daemon);
+    faults.set(Fault::None);
+    let daemon = open(folder.path(), 1 << 20, &faults);
+    assert_eq!(listed(folder.path()).len(), 50);
+    for (owner, letters) in [("logs", 40), (AT_STDIN, 10)] {
+        let counts = daemon.counts_with(owner, || ()).0;
+        assert_eq!((counts.buried, counts.listed, counts.lost), (letters, letters, 0), "{owner}");
+    }
+}
+
+#[test]
 fn at_its_share_a_destination_buries_no_more_until_there_is_room() {
     let folder = folder();
     let daemon = open(folder.path(), 64 << 10, &Faults::default());

@@ -198,8 +198,9 @@ impl Plan {
                 if size > run.most {
                     return Ok(None);
                 }
-                if faults.write_limit().is_some_and(|limit| size > limit as u64) {
-                    return Err(io::ErrorKind::StorageFull.into());
+                let written = usize::try_from(size).unwrap_or(usize::MAX);
+                if let Some((_, kind)) = faults.write_limit(0, written) {
+                    return Err(kind.into());
                 }
             }
         }

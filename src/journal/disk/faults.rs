@@ -14,6 +14,9 @@ pub(crate) enum Fault {
     /// Writes take this many bytes and then find the disk full.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     FullAfter(usize),
+    /// Files may not grow past so many bytes (`ulimit -f`).
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+    NoFileAbove(u64),
     /// Nothing is written, not even the small files that are replaced as a whole.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     Full,
@@ -44,19 +47,25 @@ impl Faults {
         shared.map_or(Fault::None, |it| *lock(it))
     }
 
-    /// How many of the next write's bytes the disk takes before it fails; `None` for all.
-    pub(super) fn write_limit(&self) -> Option<usize> {
-        match self.now() {
-            Fault::FullAfter(bytes) => Some(bytes),
-            Fault::Full => Some(0),
-            Fault::None | Fault::NoSync => None,
-        }
+    /// How many of the bytes that are to be written behind others the disk takes before it fails, and
+    /// how it fails; `None` if it takes all.
+    pub(super) fn write_limit(&self, behind: u64, bytes: usize) -> Option<(usize, io::ErrorKind)> {
+        let (limit, kind) = match self.now() {
+            Fault::FullAfter(limit) => (limit, io::ErrorKind::StorageFull),
+            Fault::Full => (0, io::ErrorKind::StorageFull),
+            Fault::NoFileAbove(limit) => {
+                let limit = usize::try_from(limit.saturating_sub(behind)).unwrap_or(usize::MAX);
+                (limit, io::ErrorKind::FileTooLarge)
+            }
+            Fault::None | Fault::NoSync => return None,
+        };
+        (limit < bytes).then_some((limit, kind))
     }
 
     pub(super) fn before_sync(&self) -> io::Result<()> {
         match self.now() {
             Fault::NoSync => Err(io::Error::other("injected: sync failed")),
-            Fault::None | Fault::FullAfter(_) | Fault::Full => Ok(()),
+            Fault::None | Fault::FullAfter(_) | Fault::NoFileAbove(_) | Fault::Full => Ok(()),
         }
     }
 
@@ -64,7 +73,7 @@ impl Faults {
     pub(super) fn before_replacing(&self) -> io::Result<()> {
         match self.now() {
             Fault::Full => Err(io::ErrorKind::StorageFull.into()),
-            Fault::None | Fault::FullAfter(_) | Fault::NoSync => Ok(()),
+            Fault::None | Fault::FullAfter(_) | Fault::NoFileAbove(_) | Fault::NoSync => Ok(()),
         }
     }
 }

@@ -112,6 +112,10 @@ impl Shared {
             match plan.copy(&self.directory, run, now_ms(), &self.faults) {
                 Ok(Some(copied)) => self.put_in_place(run, &copied)?,
                 Ok(None) => run.note_vain(&mut self.state()),
+                // One that may not become so large (`ulimit -f`) never will.
+                Err(cause) if cause.kind() == io::ErrorKind::FileTooLarge => {
+                    run.note_vain(&mut self.state());
+                }
                 // Whoever appends says that the disk is full; to say it twice helps nobody.
                 Err(cause) if cause.kind() == io::ErrorKind::StorageFull => return Ok(()),
                 Err(cause) => return Err(cause),

@@ -328,9 +328,9 @@ impl Open {
         if len > MOST_WRITTEN {
             return Err(io::Error::other("too much was settled since the cursors were saved"));
         }
-        if let Some(limit) = faults.write_limit().filter(|limit| *limit < frames.len()) {
+        if let Some((limit, kind)) = faults.write_limit(self.len, frames.len()) {
             self.file.write_all(&frames[..limit])?;
-            return Err(io::ErrorKind::StorageFull.into());
+            return Err(kind.into());
         }
         self.file.write_all(frames)?;
         self.len = len;

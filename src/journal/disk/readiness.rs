@@ -77,8 +77,8 @@ fn probe(directory: &Path, faults: &Faults) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let written = options.write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(
         |mut file| {
-            if faults.write_limit().is_some() {
-                return Err(io::ErrorKind::StorageFull.into());
+            if let Some((_, kind)) = faults.write_limit(0, bytes.len()) {
+                return Err(kind.into());
             }
             file.write_all(&bytes)?;
             faults.before_sync()?;

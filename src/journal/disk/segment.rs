@@ -374,12 +374,10 @@ impl Active {
     }
 
     fn write(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
-        if let Some(limit) = self.faults.write_limit() {
-            let all = pieces.concat();
-            if all.len() > limit {
-                self.file.write_all(&all[..limit])?;
-                return Err(io::ErrorKind::StorageFull.into());
-            }
+        let bytes = pieces.iter().map(|piece| piece.len()).sum();
+        if let Some((limit, kind)) = self.faults.write_limit(self.synced, bytes) {
+            self.file.write_all(&pieces.concat()[..limit])?;
+            return Err(kind.into());
         }
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let mut slices = slices.as_mut_slice();

@@ -319,6 +319,19 @@ async fn a_disk_that_fails_refuses_and_says_so_and_works_again_by_itself() {
 }
 
 #[tokio::test]
+async fn where_files_may_not_grow_appends_go_to_another_at_once_and_no_sender_notices() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let mut log = Log::open(&folder, &Options { faults: faults.clone(), ..options() });
+    faults.set(Fault::NoFileAbove(2_500));
+    let appends = (0..20).map(|event| log.append(event, &["a"]));
+    assert_eq!(futures_util::future::join_all(appends).await, [true; 20]);
+    assert!(append(&log.disk, vec![entry(20, 5_000, &["a"])]).await.is_err());
+    assert_eq!(log.read("a", 99).await.len(), 20);
+    assert!(segments(&folder) >= 10);
+}
+
+#[tokio::test]
 async fn what_is_settled_leaves_a_full_disk_even_if_all_lies_in_the_last_segment() {
     let folder = folder();
     let faults = Faults::switchable();

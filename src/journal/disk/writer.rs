@@ -148,6 +148,12 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Job>) {
         let written = self.append(&group);
+        let too_large = |it: &io::Error| it.kind() == io::ErrorKind::FileTooLarge;
+        if group.len() > 1 && written.as_ref().is_err_and(too_large) {
+            // No file may hold all of it; perhaps each of them.
+            group.into_iter().for_each(|job| self.commit(vec![job]));
+            return;
+        }
         let mut answers = Vec::with_capacity(group.len());
         {
             let mut state = self.shared.state();
@@ -195,8 +201,19 @@ impl Writer {
         }
     }
 
-    /// Puts a group safely on disk; tells the position of its first frame.
+    /// Puts a group safely on disk; tells the position of its first frame. A file that may not grow
+    /// (`ulimit -f`) is left for a new one at once.
     fn append(&mut self, group: &[Job]) -> io::Result<u64> {
+        let goes_on = self.active.is_some();
+        match self.append_once(group) {
+            Err(cause) if goes_on && cause.kind() == io::ErrorKind::FileTooLarge => {
+                self.append_once(group)
+            }
+            written => written,
+        }
+    }
+
+    fn append_once(&mut self, group: &[Job]) -> io::Result<u64> {
         let seal = std::mem::take(&mut self.shared.state().seal);
         if let Some(active) = self.active.take_if(|it| seal || it.len() >= self.segment_bytes) {
             self.position = self.position.max(active.end());
@@ -215,7 +232,6 @@ impl Writer {
         let start = active.end();
         let pieces: Vec<&[u8]> = group.iter().map(|job| &*job.bytes).collect();
         if let Err(error) = active.append(&pieces) {
-            // A file that may not grow (`ulimit -f`) is left for a new one.
             if !error.usable || error.cause.kind() == io::ErrorKind::FileTooLarge {
                 // Positions that may be on disk with other contents are not used again.
                 let bytes: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();

@@ -458,7 +458,7 @@ async fn a_fault_of_the_configuration_pauses_and_one_success_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dead_letters_that_cannot_be_written_are_kept_and_not_sent_again() {
+async fn dead_letters_that_cannot_be_written_are_kept_until_they_can_and_not_sent_again() {
     let service = Service::each(|id| match id {
         "3" => Ack::Rejected("too strange".to_owned()),
         _ => Ack::Delivered,
@@ -475,5 +475,9 @@ async fn dead_letters_that_cannot_be_written_are_kept_and_not_sent_again() {
     assert!(said.contains("dead letters cannot be written"), "{said}");
     let account = rig.account();
     assert_eq!((account.pending_records, account.delivered, account.dead_lettered), (1, 9, 0));
+    std::fs::remove_file(&letters).unwrap();
+    tokio::time::sleep(LOOK_FOR_ROOM).await;
+    rig.until_pending(0).await;
+    assert_eq!((rig.account().dead_lettered, rig.letters().len()), (1, 1));
     assert_eq!(service.copies()["3"], 1);
 }
