@@ -135,7 +135,7 @@ impl Daemon {
     /// # Errors
     /// When any of them cannot be opened.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         metrics: PrometheusHandle,
         log_output: LogOutput,
         recovery: impl Fn(u64, u64) + Send + 'static,
@@ -152,6 +152,8 @@ impl Daemon {
         let api_listener = Listener::bind(config.api.listen, config.api.tls.as_ref())
             .await
             .map_err(cannot("api.listen"))?;
+        let own = ingest_listener.iter().map(Listener::address).chain([api_listener.address()]);
+        config.resources.api_targets.outbound.set_own(own.collect());
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let starting = Served::apart(api_listener.clone(), api::starting(), limits, proxies);
         let starting = starting.map_err(cannot("api.listen"))?;
@@ -225,7 +227,9 @@ impl Daemon {
     /// # Errors
     /// When a destination cannot be opened, or what was made through the API does not go with the
     /// file; then nothing has changed.
-    pub async fn reload(&mut self, config: Config) -> Result<(), Refusal> {
+    pub async fn reload(&mut self, mut config: Config) -> Result<(), Refusal> {
+        let own = self.ingest_address().into_iter().chain([self.api_address()]);
+        config.resources.api_targets.outbound.set_own(own.collect());
         self.control.reload(&config.resources).await?;
         let kept = [
             ("ingest", self.config.ingest != config.ingest),

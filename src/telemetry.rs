@@ -86,6 +86,9 @@ pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total
 /// `head`, `idle`, `body`, `write` (the client took too long), `place` (another needed it), `address`
 /// (its address has its share of the places).
 const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
+/// Requests of targets made through the API that were not sent, since they may not go there or not as
+/// that; label `code`.
+const OUTBOUND_BARRED: &str = "sluicegate_outbound_barred_total";
 /// 1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected.
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// 1 while the disk has no room for what is made through the API, which can only be read then.
@@ -182,6 +185,10 @@ fn describe_of_process() {
         CONNECTIONS_CUT,
         "connections ended by this side, by reason, since the start"
     );
+    describe_counter!(
+        OUTBOUND_BARRED,
+        "requests of targets made through the API that were not sent, by code, since the start"
+    );
     describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept since the start");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
@@ -255,4 +262,9 @@ pub fn request_finished(destination: &str, took: Duration) {
 /// Counts a connection that was ended for this reason (see [`CONNECTIONS_CUT`]).
 pub fn connection_cut(reason: &'static str) {
     counter!(CONNECTIONS_CUT, "reason" => reason).increment(1);
+}
+
+/// Counts a request that a target made through the API may not make (see [`OUTBOUND_BARRED`]).
+pub fn outbound_barred(code: &'static str) {
+    counter!(OUTBOUND_BARRED, "code" => code).increment(1);
 }

@@ -10,6 +10,8 @@ Usage: setup.sh --target ARN --principal ARN [options]
   --principal ARN     the role or user that Sluicegate itself runs as
   --role NAME         the role to make or extend (default: sluicegate-delivery)
   --external-id ID    what Sluicegate must present (default: a fresh random one for a new role)
+  --api URL           take the external id of the Sluicegate whose API is there, which it presents for
+                      every role that is named through the API; the key is in SLUICEGATE_API_KEY
   --kms-key ARN       the key of a Kinesis stream encrypted with a customer managed key
   --check             also allow what `sluicegate check --online` asks
   --dry-run           print the policies and commands; call nothing
@@ -30,11 +32,11 @@ bad_arguments() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-target='' principal='' role=sluicegate-delivery external_id='' kms_key='' check=false dry_run=false
+target='' principal='' role=sluicegate-delivery external_id='' api='' kms_key='' check=false dry_run=false
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --target | --principal | --role | --external-id | --kms-key)
+    --target | --principal | --role | --external-id | --api | --kms-key)
         [ $# -ge 2 ] || bad_arguments "$1 needs a value"
         ;;
     esac
@@ -43,6 +45,7 @@ while [ $# -gt 0 ]; do
     --principal) principal=$2 && shift 2 ;;
     --role) role=$2 && shift 2 ;;
     --external-id) external_id=$2 && shift 2 ;;
+    --api) api=$2 && shift 2 ;;
     --kms-key) kms_key=$2 && shift 2 ;;
     --check) check=true && shift ;;
     --dry-run) dry_run=true && shift ;;
@@ -58,6 +61,8 @@ matches() {
     [[ $2 =~ ^$3$ ]] || bad_arguments "$1 does not look right: $2"
 }
 matches --principal "$principal" 'arn:aws[a-z-]*:(iam|sts)::[0-9]{12}:[A-Za-z0-9_+=,.@/-]+'
+[ -z "$api" ] || [ -z "$external_id" ] || bad_arguments "--api and --external-id exclude each other"
+[ -z "$api" ] || [ -n "${SLUICEGATE_API_KEY-}" ] || bad_arguments "--api needs a key in SLUICEGATE_API_KEY"
 matches --role "$role" '[A-Za-z0-9_+=,.@-]{1,64}'
 [ -z "$external_id" ] || matches --external-id "$external_id" '[A-Za-z0-9_+=,.@:/-]{2,1224}'
 [ -z "$kms_key" ] || matches --kms-key "$kms_key" 'arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+'
@@ -127,12 +132,24 @@ new_external_id() {
     od -An -N16 -tx1 /dev/urandom | tr -d ' \n'
 }
 
+# The key goes in by standard input, where no list of processes shows it.
+own_external_id() {
+    local headers answer
+    headers="header = \"authorization: Bearer $SLUICEGATE_API_KEY\""$'\n'"header = \"ngrok-version: 2\""
+    answer=$(curl -fsS --config - "${api%/}/self" <<<"$headers") || fail "the API at $api does not answer"
+    sed -n 's/.*"external_id": *"\([^"]*\)".*/\1/p' <<<"$answer"
+}
+
 export AWS_PAGER=
 existing=false
 if ! $dry_run; then
     command -v aws >/dev/null || fail "the aws CLI is not installed"
     check_account
     if role_exists; then existing=true; fi
+fi
+if [ -n "$api" ]; then
+    external_id=$(own_external_id)
+    matches --api "$external_id" '[A-Za-z0-9_+=,.@:/-]{2,1224}'
 fi
 if [ -z "$external_id" ]; then
     ! $existing || fail "the role $role exists; say its --external-id, or choose another --role"
@@ -164,7 +181,7 @@ if $check; then put_policy check "$kind-check-policy.json"; fi
 if [ -n "$kms_key" ]; then put_policy encrypt kinesis-kms-policy.json; fi
 
 cat <<EOF
-For the settings file:
+For the settings file (through the API, with --api, \`role_arn\` is enough):
 
     auth:
       role:

@@ -311,6 +311,7 @@ async fn oneself(control: &Arc<Control>, asked: &Asked) -> Result<Value, ErrorAn
         "account": {
             "id": identity.account_id,
             "name": "sluicegate",
+            "external_id": identity.external_id,
             "created_at": created_at,
             "suspended": false,
             "enforce_sso": false,

@@ -14,7 +14,7 @@ use crate::resources::{
     BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, ResourceError,
     ResourceId, Resources, Source, Subscription,
 };
-use crate::sinks::{DEFAULT_TIMEOUT, PlainHttpHosts, Target};
+use crate::sinks::{ApiTargets, DEFAULT_TIMEOUT, Outbound, Target};
 
 /// The types that a field can have, for messages.
 const FIELD_TYPES: &str =
@@ -24,7 +24,7 @@ const FIELD_TYPES: &str =
 pub(super) fn read_resources(
     root: &mut Section<'_>,
     mut catalog: Catalog,
-    plain: PlainHttpHosts,
+    api_targets: ApiTargets,
 ) -> Resources {
     let types = root.optional("event_types").list(|section| {
         let event_type = read_event_type(section)?;
@@ -38,7 +38,7 @@ pub(super) fn read_resources(
     // Ids of mistaken destinations too: a subscription that names one is not mistaken as well.
     let mut ids = Vec::new();
     root.optional("destinations").list(|section| {
-        let destination = read_destination(section, &mut ids, &plain)?;
+        let destination = read_destination(section, &mut ids, &api_targets.outbound)?;
         if let Err(error) = resources.add_destination(destination) {
             refuse(section, "id", &error);
         }
@@ -55,7 +55,7 @@ pub(super) fn read_resources(
         }
         Some(())
     });
-    resources.plain_http = plain;
+    resources.api_targets = api_targets;
     resources
 }
 
@@ -115,12 +115,12 @@ fn read_event_type(section: &mut Section<'_>) -> Option<EventType> {
 fn read_destination(
     section: &mut Section<'_>,
     ids: &mut Vec<ResourceId>,
-    plain: &PlainHttpHosts,
+    outbound: &Outbound,
 ) -> Option<Destination> {
     let id = read_id(section);
     ids.extend(id.clone());
     let description = description(section);
-    let target = section.required("target").section(|target| read_target(target, plain));
+    let target = section.required("target").section(|target| read_target(target, outbound));
     let batch =
         section.optional("batch").section_or_empty(|batch| read_batch(batch, target.as_ref()));
     let timeout = section.optional("timeout").duration(MIN_TIMEOUT..=MAX_TIMEOUT);
@@ -136,6 +136,7 @@ fn read_destination(
         timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         overflow: overflow.unwrap_or_default(),
         max_pending_bytes,
+        bounds: None,
     })
 }
 

@@ -12,7 +12,7 @@ use super::listeners::{read_connections, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_input_file, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
-use super::targets::read_callbacks;
+use super::targets::read_api_targets;
 use crate::api::{ApiSettings, RateLimit};
 use crate::event::Catalog;
 use crate::http::BearerTokens;
@@ -134,15 +134,15 @@ impl Config {
                 let drain_limit = stop.optional("drain_limit").duration(limit);
                 Some(drain_limit.unwrap_or(DEFAULT_DRAIN_LIMIT))
             });
-            let callbacks = root.optional("callbacks").section_or_empty(read_callbacks);
-            let callbacks = callbacks.unwrap_or_default();
-            let resources = read_resources(root, Catalog::builtin(), callbacks);
+            let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
+            let api_targets = read_api_targets(root, local).unwrap_or_default();
+            let resources = read_resources(root, Catalog::builtin(), api_targets);
             let ((ingest, kafka, stdin), api) = (ingest?, api?);
             if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
                 let message = "`ingest.http.listen` and `api.listen` are the same address";
                 root.push(Mistake::of_file(format!("{message}, {}", http.listen)));
             }
-            Some(Config {
+            let mut config = Config {
                 resources,
                 ingest,
                 kafka,
@@ -151,7 +151,10 @@ impl Config {
                 journal: journal?,
                 drain_limit: drain_limit?,
                 data_dir: PathBuf::from(data_dir),
-            })
+            };
+            let listeners = config.ingest.iter().map(|http| http.listen).chain([config.api.listen]);
+            config.resources.api_targets.outbound.set_own(listeners.collect());
+            Some(config)
         })
     }
 }

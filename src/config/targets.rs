@@ -1,22 +1,38 @@
-//! Targets as the settings file writes them: one reader a kind.
+//! Targets as the settings file writes them: one reader a kind; and what those of the API may do.
 
 use super::decode::{Section, Text};
 use super::machine::check_output_file;
 use super::mistakes::Mistake;
 use crate::report::nearest;
 use crate::sinks::{
-    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
-    PlainHttpHosts, Secret, Target, TargetError,
+    ApiTargets, Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
+    Outbound, Secret, Target, TargetError,
 };
 
-pub(super) fn read_target(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Target> {
+pub(super) fn read_target(section: &mut Section<'_>, outbound: &Outbound) -> Option<Target> {
     section.one_of(&[
-        ("kinesis", &read_kinesis),
-        ("firehose", &read_firehose),
-        ("cloudwatch_logs", &read_cloudwatch_logs),
-        ("debug", &|debug| read_debug(debug, plain)),
+        ("kinesis", &|section| encrypted(section, outbound, read_kinesis)),
+        ("firehose", &|section| encrypted(section, outbound, read_firehose)),
+        ("cloudwatch_logs", &|section| encrypted(section, outbound, read_cloudwatch_logs)),
+        ("debug", &|section| encrypted(section, outbound, read_debug)),
         ("file", &read_file),
     ])
+}
+
+/// Reads a target, and refuses one that would send events without TLS to where nobody allowed it.
+fn encrypted(
+    section: &mut Section<'_>,
+    outbound: &Outbound,
+    read: impl Fn(&mut Section<'_>) -> Option<Target>,
+) -> Option<Target> {
+    let target = read(section)?;
+    if let Some((name, url)) = target.given_url()
+        && let Err(barred) = outbound.check_plain_http(&url)
+    {
+        let message = format!("`{name}` {barred} ({})", barred.code());
+        section.push(Mistake::at(section.place_of(name), message));
+    }
+    Some(target)
 }
 
 /// What all AWS targets share: the resource's ARN, who we are, and where the service is.
@@ -189,10 +205,10 @@ fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
     placed(section, Some(&arn), target).map(Target::CloudwatchLogs)
 }
 
-fn read_debug(section: &mut Section<'_>, plain: &PlainHttpHosts) -> Option<Target> {
+fn read_debug(section: &mut Section<'_>) -> Option<Target> {
     let log = section.optional("log").bool();
     let callback_url = section.optional("callback_url").string().map(|text| text.value);
-    let target = DebugTarget::new(log, callback_url, plain);
+    let target = DebugTarget::new(log, callback_url);
     placed(section, None, target).map(Target::Debug)
 }
 
@@ -202,22 +218,46 @@ fn read_file(section: &mut Section<'_>) -> Option<Target> {
     placed(section, None, FileTarget::new(path.value)).map(Target::File)
 }
 
-/// Reads `callbacks`: to which hosts callbacks may go without TLS.
-pub(super) fn read_callbacks(section: &mut Section<'_>) -> Option<PlainHttpHosts> {
-    let texts = section.optional("allow_http").strings().unwrap_or_default();
-    if texts.len() > PlainHttpHosts::MAX {
-        let message = format!("`callbacks.allow_http` has more than {} hosts", PlainHttpHosts::MAX);
-        section.push(Mistake::at(section.place_of("allow_http"), message));
+/// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`.
+/// `local` says whether only this machine can ask for such targets.
+pub(super) fn read_api_targets(root: &mut Section<'_>, local: bool) -> Option<ApiTargets> {
+    let mut outbound = if local { Outbound::loopback() } else { Outbound::default() };
+    root.optional("outbound").section(|section| {
+        if section.has("allow") {
+            outbound = Outbound::default();
+        }
+        let message = "must be a network such as `10.1.0.0/16`, an address, or the name of a host";
+        read_hosts(section, "allow", message, &mut |text| outbound.allow(text))
+    });
+    root.optional("callbacks").section(|section| {
+        let message = "must be the name of a host, without scheme or port";
+        read_hosts(section, "allow_http", message, &mut |text| outbound.allow_plain_http(text))
+    });
+    let leave = root.optional("control").section_or_empty(|control| {
+        control.optional("api_targets").section_or_empty(|section| {
+            let mut flag = |name| section.optional(name).bool().unwrap_or(false);
+            Some((flag("endpoint_url"), flag("default_credentials")))
+        })
+    });
+    let (endpoint_url, default_credentials) = leave?;
+    Some(ApiTargets { outbound, endpoint_url, default_credentials, external_id: None })
+}
+
+fn read_hosts(
+    section: &mut Section<'_>,
+    key: &'static str,
+    expected: &str,
+    allow: &mut dyn FnMut(&str) -> bool,
+) -> Option<()> {
+    let texts = section.optional(key).strings().unwrap_or_default();
+    if texts.len() > Outbound::MAX {
+        let message = format!("`{}.{key}` has more than {} hosts", section.path(), Outbound::MAX);
+        section.push(Mistake::at(section.place_of(key), message));
     }
-    let mut hosts = Vec::new();
     for text in &texts {
-        match PlainHttpHosts::host(text.value) {
-            Some(host) => hosts.push(host),
-            None => {
-                let message = "must be the name of a host, without scheme or port";
-                section.push(text.wrong(format!("`{}` {message}", text.shown())));
-            }
+        if !allow(text.value) {
+            section.push(text.wrong(format!("`{}` {expected}", text.shown())));
         }
     }
-    Some(PlainHttpHosts::new(hosts))
+    Some(())
 }

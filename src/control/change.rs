@@ -17,7 +17,7 @@ use super::request;
 use super::rules;
 use super::targets;
 use super::world::{World, row_of};
-use super::{Asked, Control, Outbox};
+use super::{Asked, Control, Outbox, with_external_id};
 use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
 use crate::pipeline::{CannotOpen, NotTaken, PublishError, send_test_event};
@@ -53,7 +53,7 @@ pub(super) fn new_object(
     caller: &Caller,
 ) -> Result<(Object, Option<Secret>), Refusal> {
     let spec = kind.spec();
-    let body = request::create(spec, input, world.plain_http())?;
+    let body = request::create(spec, input, world.bounds().rules())?;
     let now = Timestamp::now().whole_seconds();
     let latest = world.latest(kind).unwrap_or_default();
     let id = ksuid_after(latest, spec.prefix, now, rand::random());
@@ -122,7 +122,7 @@ impl Control {
         }
         let ready = self.compile(sources_of(&input)).await;
         self.change_body((kind, id), asked, ready, move |world, before| {
-            request::update(before, &input, world.plain_http())
+            request::update(before, &input, world.bounds().rules())
         })
         .await
     }
@@ -417,7 +417,7 @@ impl Control {
 
     async fn put_file_in_force(&self, file: &Resources) -> Result<(), Refusal> {
         let _turn = self.changing.lock().await;
-        let world = self.world().under_file(file)?;
+        let world = self.world().under_file(&with_external_id(file, &self.identity))?;
         let prepared = self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?;
         self.pipeline.put_in_force(prepared).await;
         self.set_world(world);
@@ -449,23 +449,23 @@ impl Control {
             return Ok(());
         }
         let world = self.world();
-        let plain = world.plain_http();
+        let rules = world.bounds().rules();
         let before = match id {
             Some(id) => {
                 let object =
                     world.get(Kind::EventDestination, id).ok_or_else(Refusal::not_found)?;
                 rules::by_api(object)?;
                 let kept = object.body.get("target").unwrap_or(&Value::Null);
-                Some(targets::read(kept, None, plain)?)
+                Some(targets::read_kept(kept)?)
             }
             None => None,
         };
         let target = match (input.get("target").filter(|it| !it.is_null()), before) {
-            (Some(asked), before) => targets::read(asked, before.as_ref(), plain)?,
-            (None, Some(before)) => before,
+            (Some(asked), before) => targets::read(asked, before.as_ref(), rules)?,
+            (None, Some(before)) => rules.with_own_external_id(before),
             (None, None) => return Ok(()), // reported as missing by the creation
         };
-        let sink = self.pipeline.open(&target).await.map_err(|error| {
+        let sink = self.pipeline.open(&target, world.bounds()).await.map_err(|error| {
             Refusal::invalid("ERR_SLUICEGATE_1305", format!("the target cannot be opened: {error}"))
         })?;
         let reason = match send_test_event(&sink).await.ack {

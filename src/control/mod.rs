@@ -74,7 +74,8 @@ impl Saved {
                 cause, "the disk has no room for the store: the API changes nothing until it has"
             );
         }
-        let world = World::of_file(file).with_rows(store.load(None)?)?;
+        let file = with_external_id(file, &store.identity()?);
+        let world = World::of_file(&file).with_rows(store.load(None)?)?;
         Ok(Saved { store: Arc::new(store), world })
     }
 
@@ -309,16 +310,26 @@ impl Control {
 }
 
 /// What the settings file and the store of a data folder say together, also beside a running daemon.
-/// Nothing is made or changed; where there is no store, it is what the file says.
+/// Nothing is made or changed, but for the external id of a store of an earlier version; where there is no store, it is what the file says.
 ///
 /// # Errors
 /// When the store cannot be read, or something in it does not fit the settings file.
 pub fn saved_resources(data_dir: &Path, file: &Resources) -> Result<Resources, Refusal> {
     let key = MasterKey::of_environment().map_err(StoreError::Key)?;
     match Store::open_existing(data_dir, key)? {
-        Some(store) => World::of_file(file).with_rows(store.load(None)?)?.resources(),
+        Some(store) => {
+            let file = with_external_id(file, &store.identity()?);
+            World::of_file(&file).with_rows(store.load(None)?)?.resources()
+        }
         None => Ok(file.clone()),
     }
+}
+
+/// What the settings file says, for this installation.
+fn with_external_id(file: &Resources, identity: &Identity) -> Resources {
+    let mut file = file.clone();
+    file.api_targets.external_id = Some(identity.external_id.as_str().into());
+    file
 }
 
 /// Makes an API key in the store of a data folder, also beside a running daemon; gives the key.

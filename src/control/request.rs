@@ -9,13 +9,13 @@ use super::kind::{Field, Kind, MAX_ITEMS, Presence, Shape, Spec};
 use super::object::Object;
 use super::refusal::Refusal;
 use super::targets;
-use crate::sinks::PlainHttpHosts;
+use crate::sinks::ApiTargets;
 
 /// Reads the body of a creation into the fields to keep.
 pub(super) fn create(
     spec: &'static Spec,
     input: &Map<String, Value>,
-    plain: &PlainHttpHosts,
+    rules: &ApiTargets,
 ) -> Result<Map<String, Value>, Refusal> {
     refuse_unknown(spec, input, true)?;
     let mut body = Map::new();
@@ -26,7 +26,7 @@ pub(super) fn create(
                 return Err(missing(field, code));
             }
             (None, _) => default(field.shape),
-            (Some(value), _) => read(field, value, (None, plain))?,
+            (Some(value), _) => read(field, value, (None, rules))?,
         };
         if let Presence::Required(code) | Presence::FixedRequired(code) = field.presence
             && (value == json!("") || value == json!([]))
@@ -44,7 +44,7 @@ pub(super) fn create(
 pub(super) fn update(
     before: &Object,
     input: &Map<String, Value>,
-    plain: &PlainHttpHosts,
+    rules: &ApiTargets,
 ) -> Result<Map<String, Value>, Refusal> {
     let spec = before.kind.spec();
     refuse_unknown(spec, input, false)?;
@@ -55,11 +55,11 @@ pub(super) fn update(
     for field in spec.fields {
         let Some(value) = input.get(field.name).filter(|value| !value.is_null()) else { continue };
         if !field.presence.given(false) {
-            fixed(field, value, before, plain)?;
+            fixed(field, value, before, rules)?;
             continue;
         }
         any = true;
-        let value = read(field, value, (Some(before), plain))?;
+        let value = read(field, value, (Some(before), rules))?;
         if let Presence::Required(code) = field.presence
             && (value == json!("") || value == json!([]))
         {
@@ -96,16 +96,11 @@ pub(super) fn agrees(name: &str, given: Option<&Value>, own: &str) -> Result<(),
 }
 
 /// The same for a field that is set when the resource is made.
-fn fixed(
-    field: &Field,
-    value: &Value,
-    before: &Object,
-    plain: &PlainHttpHosts,
-) -> Result<(), Refusal> {
+fn fixed(field: &Field, value: &Value, before: &Object, rules: &ApiTargets) -> Result<(), Refusal> {
     if *value == json!("") {
         return Ok(());
     }
-    let value = read(field, value, (None, plain))?;
+    let value = read(field, value, (None, rules))?;
     agrees(field.name, Some(&value), before.text(field.name))
 }
 
@@ -155,7 +150,7 @@ fn default(shape: Shape) -> Value {
 fn read(
     field: &Field,
     value: &Value,
-    (before, plain): (Option<&Object>, &PlainHttpHosts),
+    (before, of_targets): (Option<&Object>, &ApiTargets),
 ) -> Result<Value, Refusal> {
     let name = field.name;
     let text = || value.as_str().ok_or_else(|| Refusal::wrong_type(name, "a string"));
@@ -179,8 +174,8 @@ fn read(
         Shape::Certificate(kind) => certificate(name, value, kind),
         Shape::Target => {
             let before = before.and_then(|it| it.body.get(name));
-            let before = before.map(|kept| targets::read(kept, None, plain)).transpose()?;
-            Ok(targets::write(&targets::read(value, before.as_ref(), plain)?))
+            let before = before.map(targets::read_kept).transpose()?;
+            Ok(targets::write(&targets::read(value, before.as_ref(), of_targets)?))
         }
         Shape::List(_) | Shape::Token | Shape::Nothing => Ok(Value::Null),
     }

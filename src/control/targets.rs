@@ -3,13 +3,12 @@
 //! Every kind stands in an answer, all null but one, and no secret is shown. In requests a secret
 //! that is left out or null stays what it was, so that an answer can be sent back.
 
-use hyper::Uri;
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
 use crate::sinks::{
-    Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
-    PlainHttpHosts, Secret, Target,
+    ApiTargets, Auth, Barred, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget,
+    KinesisTarget, Secret, Target,
 };
 
 /// The kinds that a request may name, in the order of ngrok's answers.
@@ -62,13 +61,25 @@ impl<'v> Members<'v> {
     }
 }
 
-/// Reads a target. `before` is the one it takes the place of, whose kind it must have; `plain` is
-/// where callbacks may go without TLS.
+/// Reads a target that is to be saved. `before` is the one it takes the place of, whose kind it must have;
+/// `rules` says what it may do.
 pub(super) fn read(
     value: &Value,
     before: Option<&Target>,
-    plain: &PlainHttpHosts,
+    rules: &ApiTargets,
 ) -> Result<Target, Refusal> {
+    let target = read_any(value, before)?;
+    if let Err(barred) = rules.check(&target) {
+        let message = match (&barred, target.given_url()) {
+            (Barred::PlainHttp, Some((name, _))) => format!("`{name}` {barred}"),
+            _ => barred.to_string(),
+        };
+        return Err(Refusal::invalid(barred.code(), message));
+    }
+    Ok(rules.with_own_external_id(target))
+}
+
+fn read_any(value: &Value, before: Option<&Target>) -> Result<Target, Refusal> {
     let known: Vec<&str> = KINDS.into_iter().chain(NOT_HERE).chain(["file"]).collect();
     let target = Members::new("target", value, &known)?;
     let given: Vec<&str> =
@@ -95,7 +106,7 @@ pub(super) fn read(
         "kinesis" => kinesis(value, before),
         "firehose" => firehose(value, before),
         "cloudwatch_logs" => cloudwatch_logs(value, before),
-        "debug" => debug(value, before, plain),
+        "debug" => debug(value, before),
         "file" => Err(Refusal::invalid(
             "ERR_SLUICEGATE_1302",
             "a target `file` writes on the daemon's own machine: only the settings file may name it",
@@ -131,11 +142,7 @@ fn cloudwatch_logs(value: &Value, before: Option<&Target>) -> Result<Target, Ref
     Ok(Target::CloudwatchLogs(CloudwatchLogsTarget::new(arn, stream, auth, endpoint)?))
 }
 
-fn debug(
-    value: &Value,
-    before: Option<&Target>,
-    plain: &PlainHttpHosts,
-) -> Result<Target, Refusal> {
+fn debug(value: &Value, before: Option<&Target>) -> Result<Target, Refusal> {
     let target = Members::new("target.debug", value, &["log", "callback_url"])?;
     let log = match target.get("log") {
         None => None,
@@ -149,7 +156,7 @@ fn debug(
     let given = target.text("callback_url")?;
     let unchanged = kept.filter(|kept| given == Some(&*without_query(kept)));
     let callback_url = unchanged.or(given);
-    Ok(Target::Debug(DebugTarget::new(log, callback_url, plain)?))
+    Ok(Target::Debug(DebugTarget::new(log, callback_url)?))
 }
 
 fn auth(target: &Members<'_>, before: Option<&Target>) -> Result<Auth, Refusal> {
@@ -177,7 +184,7 @@ fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refu
     let creds = Members::new(path, creds, &["aws_access_key_id", "aws_secret_access_key"])?;
     let id = creds.required("aws_access_key_id")?;
     let given = creds.text("aws_secret_access_key")?.map(Secret::new);
-    let kept = || match before.and_then(auth_of) {
+    let kept = || match before.and_then(Target::auth) {
         Some(Auth::Keys { aws_access_key_id, aws_secret_access_key })
             if aws_access_key_id == id =>
         {
@@ -193,15 +200,6 @@ fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refu
             "ERR_NGROK_240",
             format!("`{}` is missing", creds.path_of("aws_secret_access_key")),
         )),
-    }
-}
-
-fn auth_of(target: &Target) -> Option<&Auth> {
-    match target {
-        Target::Kinesis(it) => Some(it.auth()),
-        Target::Firehose(it) => Some(it.auth()),
-        Target::CloudwatchLogs(it) => Some(it.auth()),
-        Target::Debug(_) | Target::File(_) => None,
     }
 }
 
@@ -239,14 +237,12 @@ pub(super) fn shown(kept: &Value) -> Value {
     }
 }
 
-/// Reads a target that was accepted before, be it from the settings file.
-fn read_kept(kept: &Value) -> Result<Target, Refusal> {
+/// Reads a target that was accepted before, be it from the settings file. What it may do is not asked.
+pub(super) fn read_kept(kept: &Value) -> Result<Target, Refusal> {
     if let Some(path) = kept["file"]["path"].as_str() {
         return Ok(Target::File(FileTarget::new(path)?));
     }
-    let url = kept["debug"]["callback_url"].as_str().and_then(|url| url.parse::<Uri>().ok());
-    let host = url.as_ref().and_then(Uri::host).and_then(PlainHttpHosts::host);
-    read(kept, None, &PlainHttpHosts::new(host.into_iter().collect()))
+    read_any(kept, None)
 }
 
 /// Every kind, and none of them.
@@ -326,25 +322,25 @@ mod tests {
 
     #[test]
     fn an_answer_can_be_sent_back_and_keeps_the_secret() {
-        let plain = PlainHttpHosts::default();
-        let target = read(&with_keys(json!("wJalrXUtnFEMI")), None, &plain).unwrap();
+        let rules = ApiTargets::default();
+        let target = read(&with_keys(json!("wJalrXUtnFEMI")), None, &rules).unwrap();
         let answer = shown(&write(&target));
         assert!(!answer.to_string().contains("wJalr"));
         assert_eq!(answer["firehose"], Value::Null);
-        assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
-        assert_eq!(read(&write(&target), None, &plain).unwrap(), target);
+        assert_eq!(read(&answer, Some(&target), &rules).unwrap(), target);
+        assert_eq!(read(&write(&target), None, &rules).unwrap(), target);
     }
 
     #[test]
     fn a_callbacks_query_is_not_shown_and_kept_when_sent_back() {
-        let plain = PlainHttpHosts::default();
+        let rules = ApiTargets::default();
         let asked = json!({"debug": {"callback_url": "https://example.net/in?token=abc"}});
-        let target = read(&asked, None, &plain).unwrap();
+        let target = read(&asked, None, &rules).unwrap();
         let answer = shown(&write(&target));
         assert_eq!(answer["debug"]["callback_url"], "https://example.net/in?***");
-        assert_eq!(read(&answer, Some(&target), &plain).unwrap(), target);
+        assert_eq!(read(&answer, Some(&target), &rules).unwrap(), target);
         let other = json!({"debug": {"callback_url": "https://example.net/in"}});
-        assert_ne!(read(&other, Some(&target), &plain).unwrap(), target);
+        assert_ne!(read(&other, Some(&target), &rules).unwrap(), target);
     }
 
     #[test]
@@ -355,17 +351,15 @@ mod tests {
         assert_eq!(shown(&broken), Value::Object(nothing()));
         let file = write(&Target::File(FileTarget::new("/var/log/events").unwrap()));
         assert_eq!(shown(&file), file);
-        let plain = PlainHttpHosts::new(vec!["hooks.example".into()]);
         let allowed = json!({"debug": {"callback_url": "http://hooks.example:8080/in?t=1"}});
-        let answer = shown(&write(&read(&allowed, None, &plain).unwrap()));
+        let answer = shown(&write(&read_any(&allowed, None).unwrap()));
         assert_eq!(answer["debug"]["callback_url"], "http://hooks.example:8080/in?***");
     }
 
     #[test]
     fn a_debug_target_logs_unless_it_has_a_callback_or_is_told_not_to() {
         let log = |asked: Value| {
-            let plain = PlainHttpHosts::default();
-            let target = read(&json!({"debug": asked}), None, &plain).unwrap();
+            let target = read_any(&json!({"debug": asked}), None).unwrap();
             write(&target)["debug"]["log"].clone()
         };
         assert_eq!(log(json!({})), true);
@@ -377,8 +371,8 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_refused_with_its_code() {
-        let plain = PlainHttpHosts::default();
-        let debug = read(&json!({"debug": {"log": true}}), None, &plain).unwrap();
+        let rules = ApiTargets::default();
+        let debug = read(&json!({"debug": {"log": true}}), None, &rules).unwrap();
         for (value, before, code) in [
             (json!({}), None, "ERR_NGROK_5100"),
             (json!({"debug": null}), None, "ERR_NGROK_5100"),
@@ -399,7 +393,7 @@ mod tests {
             (with_keys(Value::Null), None, "ERR_NGROK_240"),
             (with_keys(json!("secret")), Some(&debug), "ERR_NGROK_5108"),
         ] {
-            let refused = read(&value, before, &plain).unwrap_err();
+            let refused = read(&value, before, &rules).unwrap_err();
             assert_eq!(refused.code, Some(code), "{value}: {refused}");
         }
     }

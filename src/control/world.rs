@@ -20,7 +20,7 @@ use crate::resources::{
     BatchSettings, Destination, MAX_COMPILED_BY_API, Overflow, ResourceError, ResourceId,
     Resources, Source, Subscription,
 };
-use crate::sinks::{DEFAULT_TIMEOUT, PlainHttpHosts};
+use crate::sinks::{Bounds, DEFAULT_TIMEOUT};
 use crate::store::Row;
 
 /// The resources of one kind, by id.
@@ -32,6 +32,8 @@ pub(super) struct World {
     shelves: BTreeMap<Kind, Arc<Shelf>>,
     /// What the settings file says.
     file: Arc<Resources>,
+    /// What it lets targets do that were made through the API.
+    bounds: Arc<Bounds>,
     destinations: Arc<BTreeMap<String, Arc<Destination>>>,
     /// Those that have both sources and destinations.
     subscriptions: Arc<BTreeMap<String, Arc<Subscription>>>,
@@ -51,6 +53,7 @@ impl World {
         let mut world = World {
             shelves: KINDS.iter().map(|spec| (spec.kind, Arc::default())).collect(),
             file: Arc::new(file.clone()),
+            bounds: Arc::new(Bounds::new(file.api_targets.clone())),
             destinations: Arc::default(),
             subscriptions: Arc::default(),
             ready: Vec::new(),
@@ -94,16 +97,21 @@ impl World {
         let rows = self.shelves.values().flat_map(|shelf| shelf.values());
         let rows =
             rows.filter(|object| object.managed == Managed::ByApi).map(|it| row_of(it)).collect();
-        World::of_file(file).with_rows(rows)
+        let mut world = World::of_file(file);
+        if world.bounds == self.bounds {
+            // With the connections that there are.
+            world.bounds = Arc::clone(&self.bounds);
+        }
+        world.with_rows(rows)
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
         &self.file.catalog
     }
 
-    /// Where callbacks may go without TLS.
-    pub(super) fn plain_http(&self) -> &PlainHttpHosts {
-        &self.file.plain_http
+    /// What targets made through the API may do.
+    pub(super) fn bounds(&self) -> &Arc<Bounds> {
+        &self.bounds
     }
 
     pub(super) fn access(&self) -> &Arc<Access> {
@@ -199,7 +207,7 @@ impl World {
         }
         match object.kind {
             Kind::EventDestination => {
-                let destination = destination(&object, self.plain_http())?;
+                let destination = destination(&object, &self.bounds)?;
                 Arc::make_mut(&mut self.destinations)
                     .insert(object.id.clone(), Arc::new(destination));
             }
@@ -301,9 +309,11 @@ fn object_of_row(row: Row) -> Result<Object, Refusal> {
     Ok(Object { kind, id: row.id, created_at, body, managed: Managed::ByApi })
 }
 
-fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, Refusal> {
+/// A destination of the API. What its target may not do it finds out when it is used, so that nothing that
+/// was taken once keeps the daemon from starting.
+fn destination(object: &Object, bounds: &Arc<Bounds>) -> Result<Destination, Refusal> {
     let target = object.body.get("target").unwrap_or(&Value::Null);
-    let target = targets::read(target, None, plain)?;
+    let target = bounds.rules().with_own_external_id(targets::read_kept(target)?);
     Ok(Destination {
         id: ResourceId::new(&object.id)?,
         description: object.text("description").to_owned(),
@@ -312,6 +322,7 @@ fn destination(object: &Object, plain: &PlainHttpHosts) -> Result<Destination, R
         timeout: DEFAULT_TIMEOUT,
         overflow: Overflow::default(),
         max_pending_bytes: None,
+        bounds: Some(Arc::clone(bounds)),
     })
 }
 

@@ -226,4 +226,32 @@ pub(super) const CODES: &[ErrorCode] = &[
         "an update names another value for what cannot be changed, such as the id in its path",
         "Leave it out, or send it as it is. To have another, make a new resource.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1320",
+        "a target made through the API has an address that is not public, or its host's name is one",
+        "Give a public address, or have the operator name the host or its network in `outbound.allow` of \
+         the settings file.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1321",
+        "a target made through the API leads to a listener of this daemon",
+        "Give the address of a receiver: events that come back would come back for ever.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1322",
+        "a target made through the API names an endpoint in place of AWS's own",
+        "Leave `endpoint_url` out, or have the operator set `control.api_targets.endpoint_url: true` in the \
+         settings file.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1323",
+        "a target of AWS that was made through the API has neither a role nor keys",
+        "Give `auth`, or have the operator set `control.api_targets.default_credentials: true` in the \
+         settings file.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1324",
+        "a role was named through the API with an external id that is not this installation's",
+        "Leave `external_id` out, and have the role's trust policy ask for the one that `GET /self` shows.",
+    ),
 ];

@@ -40,7 +40,7 @@ use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::lock;
 use crate::resources::{ResourceId, Resources};
-use crate::sinks::{DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
+use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
@@ -228,12 +228,12 @@ impl Pipeline {
         tokio::task::spawn_blocking(move || drop(before));
     }
 
-    /// Opens a target as a destination of this pipeline would.
+    /// Opens a target as a destination of this pipeline would that was made through the API.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(&self, target: &Target) -> Result<Sink, OpenError> {
-        target.open(self.log_output.clone(), DEFAULT_TIMEOUT).await
+    pub async fn open(&self, target: &Target, bounds: &Bounds) -> Result<Sink, OpenError> {
+        target.open(self.log_output.clone(), DEFAULT_TIMEOUT, Some(bounds)).await
     }
 
     /// The open sink of a destination in force.

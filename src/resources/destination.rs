@@ -1,9 +1,10 @@
 //! A destination: a target, and how records are batched and held back for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
-use crate::sinks::{LogOutput, OpenError, Sink, Target};
+use crate::sinks::{Bounds, LogOutput, OpenError, Sink, Target};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
@@ -93,6 +94,8 @@ pub struct Destination {
     /// Its share of the journal: most bytes held for it. Left out, all of `journal.max_bytes` for a
     /// single destination, and half of it where there are several.
     pub max_pending_bytes: Option<u64>,
+    /// What its target may do if it was made through the API; none for those of the settings.
+    pub bounds: Option<Arc<Bounds>>,
 }
 
 impl Destination {
@@ -101,12 +104,12 @@ impl Destination {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(&self, log: LogOutput) -> Result<Sink, OpenError> {
-        self.target.open(log, self.timeout).await
+        self.target.open(log, self.timeout, self.bounds.as_deref()).await
     }
 
     /// Whether a sink that was opened for the other one serves this one too.
     #[must_use]
     pub fn opens_like(&self, other: &Destination) -> bool {
-        self.target == other.target && self.timeout == other.timeout
+        self.target == other.target && self.timeout == other.timeout && self.bounds == other.bounds
     }
 }

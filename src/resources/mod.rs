@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::event::Catalog;
 use crate::filter::FilterError;
-use crate::sinks::PlainHttpHosts;
+use crate::sinks::ApiTargets;
 
 pub use destination::{BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow};
 pub use subscription::{MAX_FIELDS, Source, Subscription};
@@ -67,8 +67,8 @@ impl fmt::Display for ResourceId {
 pub struct Resources {
     /// The event types, the user's own included.
     pub catalog: Catalog,
-    /// Where callbacks may go without TLS.
-    pub plain_http: PlainHttpHosts,
+    /// What targets made through the API may do.
+    pub api_targets: ApiTargets,
     destinations: Vec<Arc<Destination>>,
     subscriptions: Vec<Arc<Subscription>>,
     /// Where each destination stands in the list.

@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use self::credentials::{Origin, Watched};
 use super::answer::{CallError, call_error};
 use super::auth::Auth;
+use super::transport::Sending;
 use crate::https::CONNECT_TIMEOUT;
 use crate::lock::lock;
 
@@ -48,8 +49,7 @@ pub(super) struct Settings {
     pub(super) auth: Auth,
     /// In place of the service's own, and of what the environment says for it.
     pub(super) endpoint_url: Option<String>,
-    /// From connecting to the whole answer of one request.
-    pub(super) timeout: Duration,
+    pub(super) sending: Sending,
 }
 
 /// A target's client. When its credentials are refused, or there are none, the next call asks for
@@ -156,7 +156,8 @@ async fn connect<C>(
     build: fn(&SdkConfig, Option<&str>) -> C,
     base: &Base,
 ) -> (Current<C>, Origin) {
-    let mut config = base.config.clone().into_builder().http_client(http::client(settings.timeout));
+    let mut config =
+        base.config.clone().into_builder().http_client(http::client(settings.sending.clone()));
     let provider = match &settings.auth {
         Auth::DefaultChain => None,
         Auth::Keys { aws_access_key_id, aws_secret_access_key } => {
@@ -224,7 +225,7 @@ async fn load(region: &str, origin: &Origin) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .region(Region::new(region.to_owned()))
-        .http_client(http::client(super::DEFAULT_TIMEOUT))
+        .http_client(http::client(Sending::default()))
         .timeout_config(timeouts)
         // The delivery task paces and retries; retries in here would hide the service's throttling.
         .retry_config(RetryConfig::disabled());

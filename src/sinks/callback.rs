@@ -22,7 +22,7 @@ use super::file::lines;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
-use super::transport::{Routes, connector};
+use super::transport::{Lines, Routes, Sending, connector};
 use crate::event::Record;
 use crate::https::{CONNECT_TIMEOUT, has_possible_port};
 
@@ -38,45 +38,14 @@ const MAX_URL: usize = 2_048;
 
 const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
 
-/// Shared by all callbacks, so that they share connections and the parsed root certificates. Trusts
+/// Shared by all callbacks of the settings, so that they share connections and the parsed root certificates. Trusts
 /// whom this machine trusts.
-static HTTP: LazyLock<Routes<SharedHttpConnector>> = LazyLock::new(|| {
+static SHARED: LazyLock<Lines> = LazyLock::new(|| {
     let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
-    Routes::new(|proxy| SharedHttpConnector::new(connector(proxy, settings.clone())))
+    let shared =
+        |proxy: Option<&_>| SharedHttpConnector::new(connector(proxy, None, settings.clone()));
+    Lines::Shared(Routes::new(shared))
 });
-
-/// Hosts, other than this machine, that callbacks may reach without TLS; none by default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlainHttpHosts(Vec<Box<str>>);
-
-impl PlainHttpHosts {
-    /// Most hosts: far more than anybody runs such receivers.
-    pub const MAX: usize = 256;
-
-    /// Allows these hosts, each as [`PlainHttpHosts::host`] gives it.
-    #[must_use]
-    pub fn new(hosts: Vec<Box<str>>) -> PlainHttpHosts {
-        PlainHttpHosts(hosts)
-    }
-
-    /// The name or address of a host, without scheme or port, in lower case. None for anything else.
-    #[must_use]
-    pub fn host(text: &str) -> Option<Box<str>> {
-        let authority: Authority = text.parse().ok()?;
-        (authority.host() == text).then(|| text.to_ascii_lowercase().into())
-    }
-
-    fn allow(&self, host: &str) -> bool {
-        self.0.iter().any(|it| it.eq_ignore_ascii_case(host)) || is_loopback(host)
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
-    let address = bare.parse::<std::net::IpAddr>();
-    host.eq_ignore_ascii_case("localhost")
-        || address.is_ok_and(|it| it.to_canonical().is_loopback())
-}
 
 /// The URL that batches are posted to, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -86,7 +55,7 @@ pub(super) struct Callback {
 }
 
 impl Callback {
-    pub(super) fn new(url: &str, plain: &PlainHttpHosts) -> Result<Callback, TargetError> {
+    pub(super) fn new(url: &str) -> Result<Callback, TargetError> {
         let no = |problem: &str| {
             Err(TargetError::Setting { name: "callback_url", problem: problem.to_owned() })
         };
@@ -106,12 +75,7 @@ impl Callback {
         }
         match uri.scheme_str() {
             _ if authority.host().is_empty() => no("must name a host"),
-            Some("https") => Ok(Callback { text: url.into(), uri }),
-            Some("http") if plain.allow(authority.host()) => Ok(Callback { text: url.into(), uri }),
-            Some("http") => {
-                no("must be https: plain http is only for this machine, and for hosts \
-                 that `callbacks.allow_http` in the settings file lists")
-            }
+            Some("https" | "http") => Ok(Callback { text: url.into(), uri }),
             _ => no("must begin with `https://` or `http://`"),
         }
     }
@@ -128,7 +92,7 @@ impl Callback {
         &self,
         method: Method,
         body: Bytes,
-        timeout: Duration,
+        sending: &Sending,
     ) -> Result<Answer, Fault> {
         let unusable = |error: &dyn fmt::Display| {
             Fault::configuration(format!("no request to {self}: {error}"))
@@ -141,7 +105,8 @@ impl Callback {
             .body(SdkBody::from(body))
             .map_err(|error| unusable(&error))?;
         let request = HttpRequest::try_from(request).map_err(|error| unusable(&error))?;
-        let sent = HTTP.send(request, timeout, |answer| ready(Ok(answer)));
+        let lines = sending.lines.as_ref().unwrap_or(&SHARED);
+        let sent = lines.send(request, sending.timeout, |answer| ready(Ok(answer)));
         let answer = sent.await.map_err(|error| error.fault())?;
         let asked = answer.headers().get("retry-after");
         Ok(Answer {
@@ -152,12 +117,12 @@ impl Callback {
         })
     }
 
-    pub(super) async fn deliver(&self, records: &[Arc<Record>], timeout: Duration) -> Vec<Ack> {
+    pub(super) async fn deliver(&self, records: &[Arc<Record>], sending: &Sending) -> Vec<Ack> {
         let mut parts = Parts::new(records.len());
         while let Some(part) = parts.next() {
             let count = part.len();
             let body = Bytes::from(lines(&records[part.clone()]));
-            let outcome = match self.request(Method::POST, body, timeout).await {
+            let outcome = match self.request(Method::POST, body, sending).await {
                 Ok(answer) => self.outcome(&answer, count),
                 Err(fault) => Outcome::Failed(fault),
             };
@@ -194,8 +159,8 @@ impl Callback {
     }
 
     /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do.
-    pub(super) async fn probe(&self, timeout: Duration) -> Result<String, Fault> {
-        let answer = self.request(Method::OPTIONS, Bytes::new(), timeout).await?;
+    pub(super) async fn probe(&self, sending: &Sending) -> Result<String, Fault> {
+        let answer = self.request(Method::OPTIONS, Bytes::new(), sending).await?;
         Ok(format!(
             "{self} was reached, with {} for OPTIONS; whether it takes events shows with the first",
             answer.status

@@ -28,6 +28,7 @@ use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
+use super::transport::Sending;
 use crate::event::Record;
 
 /// Most log events of one PutLogEvents (CloudWatch Logs API model, `InputLogEvents`).
@@ -111,6 +112,10 @@ impl CloudwatchLogsTarget {
         &self.auth
     }
 
+    pub(super) fn auth_mut(&mut self) -> &mut Auth {
+        &mut self.auth
+    }
+
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
@@ -147,12 +152,12 @@ struct Event<'a> {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &CloudwatchLogsTarget, timeout: Duration) -> Sink {
+    pub(super) async fn open(settings: &CloudwatchLogsTarget, sending: Sending) -> Sink {
         let connection = aws::Settings {
             region: settings.group.region().to_owned(),
             auth: settings.auth.clone(),
             endpoint_url: settings.endpoint_url.clone(),
-            timeout,
+            sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {
             let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(config);

@@ -5,16 +5,16 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use hyper::Uri;
 use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
-use super::callback::{Callback, PlainHttpHosts};
+use super::callback::Callback;
 use super::error::TargetError;
 use super::file::lines;
+use super::transport::Sending;
 use crate::event::Record;
 use crate::lock::lock;
 
@@ -44,14 +44,8 @@ impl DebugTarget {
     /// With `log` a line an event is written; with `callback_url` each batch is posted there, and
     /// only what is taken is written. Where nothing is said of `log`, it holds unless there is a
     /// callback; where it is refused without one, events are taken and thrown away.
-    ///
-    /// Callbacks use https, or http to this machine and to the hosts that `plain` lists.
-    pub fn new(
-        log: Option<bool>,
-        callback_url: Option<&str>,
-        plain: &PlainHttpHosts,
-    ) -> Result<DebugTarget, TargetError> {
-        let callback = callback_url.map(|url| Callback::new(url, plain)).transpose()?;
+    pub fn new(log: Option<bool>, callback_url: Option<&str>) -> Result<DebugTarget, TargetError> {
+        let callback = callback_url.map(Callback::new).transpose()?;
         Ok(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
     }
 
@@ -117,22 +111,22 @@ pub(super) struct Sink {
     /// None if nothing is written.
     output: Option<LogOutput>,
     callback: Option<Callback>,
-    /// Time for one request of the callback.
-    timeout: Duration,
+    /// How the callback's requests are sent.
+    sending: Sending,
 }
 
 impl Sink {
-    pub(super) fn open(settings: &DebugTarget, output: LogOutput, timeout: Duration) -> Sink {
+    pub(super) fn open(settings: &DebugTarget, output: LogOutput, sending: Sending) -> Sink {
         Sink {
             output: settings.log.then_some(output),
             callback: settings.callback.clone(),
-            timeout,
+            sending,
         }
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
         let acks = match &self.callback {
-            Some(callback) => callback.deliver(records, self.timeout).await,
+            Some(callback) => callback.deliver(records, &self.sending).await,
             None => vec![Ack::Delivered; records.len()],
         };
         let Some(output) = &self.output else { return acks };
@@ -149,7 +143,7 @@ impl Sink {
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         Ok(match (&self.callback, &self.output) {
-            (Some(callback), _) => callback.probe(self.timeout).await?,
+            (Some(callback), _) => callback.probe(&self.sending).await?,
             (None, Some(_)) => "events are written to standard output".to_owned(),
             (None, None) => "events are thrown away, since `log` is false".to_owned(),
         })
@@ -183,10 +177,10 @@ mod tests {
 
     use super::*;
     use crate::event::Timestamp;
-    use crate::sinks::{DEFAULT_TIMEOUT, FaultKind};
+    use crate::sinks::FaultKind;
 
     fn settings(log: bool) -> DebugTarget {
-        DebugTarget::new(Some(log), None, &PlainHttpHosts::default()).unwrap()
+        DebugTarget::new(Some(log), None).unwrap()
     }
 
     fn records(count: usize) -> Vec<Arc<Record>> {
@@ -203,7 +197,7 @@ mod tests {
         for (log, text) in [(true, "{}\n{}\n"), (false, "")] {
             let written = Arc::new(Mutex::new(Vec::new()));
             let output = LogOutput::Writer(written.clone());
-            let sink = Sink::open(&settings(log), output, DEFAULT_TIMEOUT);
+            let sink = Sink::open(&settings(log), output, Sending::default());
             assert_eq!(sink.deliver(&records(2)).await, vec![Ack::Delivered; 2]);
             assert_eq!(*written.lock().unwrap(), text.as_bytes(), "{log}");
         }
@@ -237,7 +231,7 @@ mod tests {
             ),
         ] {
             let output = LogOutput::Writer(Arc::new(Mutex::new(Broken(kind))));
-            let sink = Sink::open(&settings(true), output, DEFAULT_TIMEOUT);
+            let sink = Sink::open(&settings(true), output, Sending::default());
             let fault = Fault::new(expected, message.to_owned());
             assert_eq!(sink.deliver(&records(1)).await, [Ack::Retry(fault)]);
         }

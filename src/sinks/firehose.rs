@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::describe_delivery_stream::builders::DescribeDeliveryStreamFluentBuilder;
@@ -28,6 +27,7 @@ use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
+use super::transport::Sending;
 use crate::event::Record;
 
 /// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
@@ -89,6 +89,10 @@ impl FirehoseTarget {
         &self.auth
     }
 
+    pub(super) fn auth_mut(&mut self) -> &mut Auth {
+        &mut self.auth
+    }
+
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
@@ -112,12 +116,12 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &FirehoseTarget, timeout: Duration) -> Sink {
+    pub(super) async fn open(settings: &FirehoseTarget, sending: Sending) -> Sink {
         let connection = aws::Settings {
             region: settings.stream.region().to_owned(),
             auth: settings.auth.clone(),
             endpoint_url: settings.endpoint_url.clone(),
-            timeout,
+            sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {
             let mut builder = aws_sdk_firehose::config::Builder::from(config);

@@ -8,7 +8,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::describe_stream_summary::builders::DescribeStreamSummaryFluentBuilder;
@@ -26,6 +25,7 @@ use super::batch::{Count, Limits};
 use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
+use super::transport::Sending;
 use crate::event::Record;
 
 /// Most records of one PutRecords (Kinesis API model, `PutRecordsRequestEntryList`).
@@ -85,6 +85,10 @@ impl KinesisTarget {
         &self.auth
     }
 
+    pub(super) fn auth_mut(&mut self) -> &mut Auth {
+        &mut self.auth
+    }
+
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
@@ -108,12 +112,12 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) async fn open(settings: &KinesisTarget, timeout: Duration) -> Sink {
+    pub(super) async fn open(settings: &KinesisTarget, sending: Sending) -> Sink {
         let connection = aws::Settings {
             region: settings.stream.region().to_owned(),
             auth: settings.auth.clone(),
             endpoint_url: settings.endpoint_url.clone(),
-            timeout,
+            sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {
             let mut builder = aws_sdk_kinesis::config::Builder::from(config);

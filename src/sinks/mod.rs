@@ -5,11 +5,13 @@
 //! remember: the delivery task does.
 
 mod ack;
+mod address;
 mod answer;
 mod arn;
 mod auth;
 mod aws;
 mod batch;
+mod bounds;
 mod callback;
 mod causes;
 mod cloudwatch_logs;
@@ -19,6 +21,7 @@ mod file;
 mod firehose;
 mod genuine;
 mod kinesis;
+mod outbound;
 mod parts;
 mod proxy;
 mod refusal;
@@ -31,18 +34,20 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use self::transport::{Sending, barred_fault};
 use crate::event::Record;
 
 pub use ack::{Ack, Fault, FaultKind};
 pub use auth::Auth;
 pub use batch::{Batch, Limits};
-pub use callback::PlainHttpHosts;
+pub use bounds::{ApiTargets, Bounds};
 pub use cloudwatch_logs::CloudwatchLogsTarget;
 pub use debug::{DebugTarget, LogOutput};
 pub use error::{OpenError, TargetError};
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kinesis::KinesisTarget;
+pub use outbound::{Barred, Outbound};
 pub use secret::Secret;
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
@@ -94,26 +99,68 @@ impl Target {
         self.limits().record_bytes(record)
     }
 
+    /// How a target of AWS proves who it is; none for the others.
+    #[must_use]
+    pub fn auth(&self) -> Option<&Auth> {
+        match self {
+            Target::Kinesis(settings) => Some(settings.auth()),
+            Target::Firehose(settings) => Some(settings.auth()),
+            Target::CloudwatchLogs(settings) => Some(settings.auth()),
+            Target::Debug(_) | Target::File(_) => None,
+        }
+    }
+
+    fn auth_mut(&mut self) -> Option<&mut Auth> {
+        match self {
+            Target::Kinesis(settings) => Some(settings.auth_mut()),
+            Target::Firehose(settings) => Some(settings.auth_mut()),
+            Target::CloudwatchLogs(settings) => Some(settings.auth_mut()),
+            Target::Debug(_) | Target::File(_) => None,
+        }
+    }
+
+    /// The URL that its settings give, with the name of the setting; none where the service's own is
+    /// used, and for what is not reached over the network.
+    #[must_use]
+    pub fn given_url(&self) -> Option<(&'static str, Uri)> {
+        let endpoint = match self {
+            Target::Kinesis(settings) => settings.endpoint_url(),
+            Target::Firehose(settings) => settings.endpoint_url(),
+            Target::CloudwatchLogs(settings) => settings.endpoint_url(),
+            Target::Debug(settings) => return Some(("callback_url", settings.url()?)),
+            Target::File(_) => None,
+        };
+        Some(("endpoint_url", endpoint?.parse().ok()?))
+    }
+
     /// Makes the target ready without asking its service anything: a wrong key shows with the
     /// first delivery, or by [`Sink::probe`]. `log` is where a debug target writes, `timeout` the
-    /// time for one request, from connecting to the whole answer; files have none.
+    /// time for one request, from connecting to the whole answer; files have none. One that was made
+    /// through the API keeps within `bounds`; where these bar all of it, every delivery fails.
     ///
     /// Fails only if a file's directory is not there.
-    pub async fn open(&self, log: LogOutput, timeout: Duration) -> Result<Sink, OpenError> {
+    pub async fn open(
+        &self,
+        log: LogOutput,
+        timeout: Duration,
+        bounds: Option<&Bounds>,
+    ) -> Result<Sink, OpenError> {
+        let sending = Sending { timeout, lines: bounds.map(|bounds| bounds.lines().clone()) };
         let kind = match self {
             Target::Kinesis(settings) => {
-                Kind::Kinesis(kinesis::Sink::open(settings, timeout).await)
+                Kind::Kinesis(kinesis::Sink::open(settings, sending).await)
             }
             Target::Firehose(settings) => {
-                Kind::Firehose(firehose::Sink::open(settings, timeout).await)
+                Kind::Firehose(firehose::Sink::open(settings, sending).await)
             }
             Target::CloudwatchLogs(settings) => {
-                Kind::CloudwatchLogs(cloudwatch_logs::Sink::open(settings, timeout).await)
+                Kind::CloudwatchLogs(cloudwatch_logs::Sink::open(settings, sending).await)
             }
-            Target::Debug(settings) => Kind::Debug(debug::Sink::open(settings, log, timeout)),
+            Target::Debug(settings) => Kind::Debug(debug::Sink::open(settings, log, sending)),
             Target::File(settings) => Kind::File(file::Sink::open(settings).await?),
         };
-        Ok(Sink { kind })
+        let barred = bounds.and_then(|bounds| bounds.rules().check(self).err());
+        Ok(Sink { kind, barred })
     }
 
     /// Which way requests go, if the environment names a proxy: `directly`, or through which. None
@@ -125,13 +172,13 @@ impl Target {
         // Nothing is written, and time limits mean nothing here.
         let url: Option<Uri> = match self {
             Target::Kinesis(settings) => {
-                kinesis::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+                kinesis::Sink::open(settings, Sending::default()).await.url().await
             }
             Target::Firehose(settings) => {
-                firehose::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+                firehose::Sink::open(settings, Sending::default()).await.url().await
             }
             Target::CloudwatchLogs(settings) => {
-                cloudwatch_logs::Sink::open(settings, DEFAULT_TIMEOUT).await.url().await
+                cloudwatch_logs::Sink::open(settings, Sending::default()).await.url().await
             }
             Target::Debug(settings) => settings.url(),
             Target::File(_) => None,
@@ -157,6 +204,8 @@ impl fmt::Display for Target {
 /// The open connection to one destination. May be used by several tasks at once.
 pub struct Sink {
     kind: Kind,
+    /// Why it may not be used at all.
+    barred: Option<Barred>,
 }
 
 /// The kind alone: connections and credentials are no reading matter.
@@ -191,6 +240,9 @@ impl Sink {
         if records.is_empty() {
             return Vec::new();
         }
+        if let Some(barred) = &self.barred {
+            return vec![Ack::Retry(barred_fault(barred)); records.len()];
+        }
         match &self.kind {
             Kind::Kinesis(sink) => sink.deliver(records).await,
             Kind::Firehose(sink) => sink.deliver(records).await,
@@ -215,6 +267,9 @@ impl Sink {
     /// Asks whether deliveries would find their target. Writes no event; the text is one line for
     /// a person.
     pub async fn probe(&self) -> Result<String, Fault> {
+        if let Some(barred) = &self.barred {
+            return Err(barred_fault(barred));
+        }
         match &self.kind {
             Kind::Kinesis(sink) => sink.probe().await,
             Kind::Firehose(sink) => sink.probe().await,

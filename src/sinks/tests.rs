@@ -24,7 +24,7 @@ fn targets() -> [Target; 5] {
             CloudwatchLogsTarget::new(&arn("logs:us-east-1:1:log-group:a"), None, own(), None)
                 .unwrap(),
         ),
-        Target::Debug(DebugTarget::new(Some(true), None, &PlainHttpHosts::default()).unwrap()),
+        Target::Debug(DebugTarget::new(Some(true), None).unwrap()),
         Target::File(FileTarget::new("events").unwrap()),
     ]
 }
@@ -49,7 +49,7 @@ fn the_longest_record_of_each_kind_fits_an_empty_batch() {
 #[tokio::test]
 async fn opening_asks_no_service_and_an_empty_batch_has_no_verdicts() {
     for target in targets() {
-        let sink = target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap();
+        let sink = target.open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await.unwrap();
         assert_eq!(sink.deliver(&Batch { records: vec![] }).await, [], "{}", target.kind());
     }
 }
@@ -139,13 +139,13 @@ fn batch(ids: &[&str]) -> Batch {
 async fn kinesis(endpoint: String) -> Sink {
     let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
     let target = Target::Kinesis(KinesisTarget::new(arn, keys(), Some(endpoint)).unwrap());
-    target.open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap()
+    target.open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await.unwrap()
 }
 
 async fn logs(endpoint: String) -> Sink {
     let arn = "arn:aws:logs:us-east-1:123456789012:log-group:events";
     let settings = CloudwatchLogsTarget::new(arn, None, keys(), Some(endpoint)).unwrap();
-    Target::CloudwatchLogs(settings).open(LogOutput::Stdout, DEFAULT_TIMEOUT).await.unwrap()
+    Target::CloudwatchLogs(settings).open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,18 +1,23 @@
 //! The way out over HTTP for every kind of target: shared connections, proxies, the time limit, and
-//! what it means when no answer comes.
+//! what it means when no answer comes. Targets that were made through the API have connections of their
+//! own, each to an address that was looked at.
 //!
 //! Reads no answer: what one means, its sender's file says.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector as _, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -20,9 +25,14 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use hyper::Uri;
 
+use super::DEFAULT_TIMEOUT;
 use super::ack::Fault;
-use super::causes::causes;
+use super::causes::{causes, chain};
+use super::outbound::{Barred, Outbound};
 use super::proxy::{Proxy, RULES, Way};
+use crate::https::CONNECT_TIMEOUT;
+use crate::lock::lock;
+use crate::telemetry;
 
 /// One of something for each way that the environment's proxies allow.
 #[derive(Clone, Debug)]
@@ -56,17 +66,144 @@ impl<T> Routes<T> {
 /// its requests, within reason.
 const MAX_IDLE: usize = 32;
 
-/// A connector for one way. It trusts whom this machine trusts.
-pub(super) fn connector(proxy: Option<&Proxy>, settings: HttpConnectorSettings) -> Connector {
+/// A connector for one way; with a gate, straight to addresses that it lets through. It trusts whom
+/// this machine trusts.
+pub(super) fn connector(
+    proxy: Option<&Proxy>,
+    gate: Option<Gate>,
+    settings: HttpConnectorSettings,
+) -> Connector {
     let mut builder = Connector::builder()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .connector_settings(settings)
         .pool_max_idle_per_host(MAX_IDLE);
     builder.set_proxy_config(proxy.and_then(|it| ProxyConfig::all(it.url.as_str()).ok()));
-    builder.build()
+    match gate {
+        Some(gate) => builder.build_with_resolver(gate),
+        None => builder.build(),
+    }
 }
 
-impl Routes<SharedHttpConnector> {
+/// Looks names up for a connection, and gives only addresses that it may be made to. Addresses in
+/// place of names do not come here.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    outbound: Arc<Outbound>,
+    /// The port of the connection where it is one of our own listeners', and 0 for all others.
+    port: u16,
+}
+
+impl ResolveDns for Gate {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
+            let mut barred = None;
+            let mut allowed: Vec<IpAddr> = Vec::new();
+            for address in found.map(|it| it.ip()) {
+                match self.outbound.check_address(name, address, self.port) {
+                    Ok(()) => allowed.push(address),
+                    Err(why) => barred = Some(why),
+                }
+            }
+            match barred {
+                Some(why) if allowed.is_empty() => Err(ResolveDnsError::new(why)),
+                _ => Ok(allowed),
+            }
+        })
+    }
+}
+
+/// The connections of targets that were made through the API: theirs alone, so that none is used that
+/// was made for somebody else.
+#[derive(Debug)]
+pub(super) struct Gated {
+    outbound: Arc<Outbound>,
+    /// By the proxy and the gate's port, made when they are first needed: one for most hosts, one for
+    /// each port of a listener, and one for each proxy.
+    connectors: Mutex<BTreeMap<(Option<String>, u16), SharedHttpConnector>>,
+}
+
+impl Gated {
+    pub(super) fn new(outbound: Outbound) -> Gated {
+        Gated { outbound: Arc::new(outbound), connectors: Mutex::default() }
+    }
+
+    /// The way to a URL. A proxy, which would connect to whatever it is asked for, is used only for
+    /// hosts that the operator names.
+    fn way(&self, url: &Uri) -> Way {
+        match url.host() {
+            Some(host) if self.outbound.names(host) => RULES.way(url),
+            _ => Way::Direct,
+        }
+    }
+
+    fn connector(&self, way: &Way, url: &Uri) -> SharedHttpConnector {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
+        let mut connectors = lock(&self.connectors);
+        if let Way::Through(proxy) = way {
+            let made = connectors.entry((Some(proxy.url.clone()), 0));
+            return made
+                .or_insert_with(|| SharedHttpConnector::new(connector(Some(proxy), None, settings)))
+                .clone();
+        }
+        let https = url.scheme_str() == Some("https");
+        let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
+        let port = self.outbound.own_ports().find(|own| *own == port).unwrap_or(0);
+        let made = connectors.entry((None, port));
+        let gate = || Gate { outbound: Arc::clone(&self.outbound), port };
+        made.or_insert_with(|| SharedHttpConnector::new(connector(None, Some(gate()), settings)))
+            .clone()
+    }
+}
+
+/// How a target's requests are sent.
+#[derive(Clone, Debug)]
+pub(super) struct Sending {
+    /// Time for one request, from connecting to the whole answer.
+    pub(super) timeout: Duration,
+    /// The connections of targets that were made through the API; none for those of the settings.
+    pub(super) lines: Option<Lines>,
+}
+
+impl Default for Sending {
+    /// As the targets of the settings do, if they say nothing of time.
+    fn default() -> Sending {
+        Sending { timeout: DEFAULT_TIMEOUT, lines: None }
+    }
+}
+
+/// The connections that a target's requests go over.
+#[derive(Clone, Debug)]
+pub(super) enum Lines {
+    /// Those that all targets of the settings share.
+    Shared(Routes<SharedHttpConnector>),
+    /// Those of targets that were made through the API.
+    Gated(Arc<Gated>),
+}
+
+impl Lines {
+    /// The way to a URL, and a connection that goes it.
+    fn way(&self, url: &Uri) -> (Way, Result<SharedHttpConnector, Why>) {
+        let way = match self {
+            Lines::Shared(_) => RULES.way(url),
+            Lines::Gated(gated) => gated.way(url),
+        };
+        let connector = match (self, &way) {
+            (_, Way::Blocked(_)) => Err(Why::Blocked),
+            (Lines::Shared(routes), way) => {
+                let https = url.scheme_str() == Some("https");
+                let through = if https { &routes.https } else { &routes.http };
+                let through = through.as_ref().filter(|_| matches!(way, Way::Through(_)));
+                Ok(through.unwrap_or(&routes.direct).clone())
+            }
+            (Lines::Gated(gated), way) => match gated.outbound.check(url) {
+                Ok(()) => Ok(gated.connector(way, url)),
+                Err(barred) => Err(Why::Barred(barred)),
+            },
+        };
+        (way, connector)
+    }
+
     /// Sends a request the way that its URL goes; `read` takes what it wants of the answer. The limit
     /// holds for all of it, from connecting to the end of reading.
     pub(super) fn send<T, R, F>(
@@ -80,19 +217,14 @@ impl Routes<SharedHttpConnector> {
         R: Future<Output = Result<T, ConnectorError>>,
     {
         let uri: Uri = request.uri().parse().unwrap_or_default();
-        let way = RULES.way(&uri);
-        let connector = match &way {
-            Way::Through(_) if uri.scheme_str() == Some("https") => self.https.as_ref(),
-            Way::Through(_) => self.http.as_ref(),
-            Way::Direct | Way::Blocked(_) => None,
-        };
-        let call = match &way {
-            Way::Blocked(_) => None,
-            _ => Some(connector.unwrap_or(&self.direct).call(request)),
-        };
+        let (way, connector) = self.way(&uri);
+        let call = connector.map(|connector| connector.call(request));
         async move {
             let no = |why| NoAnswer { address: address(&uri), way, why };
-            let Some(call) = call else { return Err(no(Why::Blocked)) };
+            let call = match call {
+                Ok(call) => call,
+                Err(why) => return Err(no(why)),
+            };
             let exchange = async { read(call.await?).await };
             match tokio::time::timeout(limit, exchange).await {
                 Ok(Ok(answer)) => Ok(answer),
@@ -122,6 +254,8 @@ pub(super) struct NoAnswer {
 enum Why {
     /// The way is blocked, so nothing was sent.
     Blocked,
+    /// The target may not go there, so nothing was sent.
+    Barred(Barred),
     /// The time limit passed.
     TooSlow(Duration),
     /// No connection came about, or it broke.
@@ -131,6 +265,9 @@ enum Why {
 impl NoAnswer {
     /// What the delivery task is to make of it.
     pub(super) fn fault(&self) -> Fault {
+        if let Some(barred) = chain(self).find_map(<dyn Error>::downcast_ref::<Barred>) {
+            return barred_fault(barred);
+        }
         match (&self.why, tls_error(self)) {
             (Why::Blocked, _) => Fault::configuration(self.to_string()),
             (_, Some(error @ rustls::Error::InvalidCertificate(_))) => {
@@ -148,7 +285,7 @@ impl NoAnswer {
     pub(super) fn into_connector_error(self) -> ConnectorError {
         match &self.why {
             Why::TooSlow(_) => ConnectorError::timeout(self.into()),
-            Why::Blocked => ConnectorError::user(self.into()),
+            Why::Blocked | Why::Barred(_) => ConnectorError::user(self.into()),
             Why::Broken(_) => ConnectorError::io(self.into()),
         }
     }
@@ -170,6 +307,7 @@ impl fmt::Display for NoAnswer {
                     Way::Direct | Way::Through(_) => "",
                 }
             ),
+            Why::Barred(_) => write!(f, "`{address}` was not asked"),
             Why::TooSlow(limit) => write!(
                 f,
                 "no answer from `{address}`{through} within {limit:?}; what was sent may have \
@@ -186,9 +324,16 @@ impl Error for NoAnswer {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.why {
             Why::Broken(error) => Some(error),
+            Why::Barred(barred) => Some(barred),
             Why::Blocked | Why::TooSlow(_) => None,
         }
     }
+}
+
+/// A fault for what a target may not do. Counted by its code.
+pub(super) fn barred_fault(barred: &Barred) -> Fault {
+    telemetry::outbound_barred(barred.code());
+    Fault::configuration(format!("{barred} ({})", barred.code()))
 }
 
 /// What rustls found wrong, however deep it lies. `source` of an [`io::Error`] passes over what it

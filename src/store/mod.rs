@@ -118,6 +118,8 @@ pub struct Identity {
     pub account_id: String,
     /// The id of the account's one user, `usr_…`.
     pub user_id: String,
+    /// What roles named through the API are assumed with: 128 random bits, and no secret.
+    pub external_id: String,
     /// When they were made.
     pub created_at: Timestamp,
 }
@@ -129,6 +131,10 @@ pub struct Store {
     directory: PathBuf,
     /// Why it is held in memory, if it is.
     held: Option<String>,
+}
+
+fn external_id() -> String {
+    format!("sluicegate-{:032x}", rand::random::<u128>())
 }
 
 impl fmt::Debug for Store {
@@ -227,6 +233,7 @@ impl Store {
         Ok(Identity {
             account_id: text(self.meta("account_id", || id("ac"))?),
             user_id: text(self.meta("user_id", || id("usr"))?),
+            external_id: text(self.meta("external_id", || external_id().into_bytes())?),
             created_at: Timestamp::parse(&born).unwrap_or(now),
         })
     }

@@ -12,6 +12,9 @@ use crate::support::{generate, output_of, venv_program};
 
 const HTTP: &str = "http_request_complete.v0";
 
+/// What targets of AWS need that name an endpoint.
+const ENDPOINTS: &str = "control: { api_targets: { endpoint_url: true } }\n";
+
 /// Settings under which tests may ask as often as they like.
 pub(crate) const UNLIMITED: &str =
     "api: { listen: 127.0.0.1:0, rate_limit: { requests: 1000000 } }\n";
@@ -72,7 +75,7 @@ pub(crate) fn id(resource: &Value) -> String {
 #[test]
 fn ngroks_python_client_works_unchanged() {
     let Some(python) = venv_program("python") else { return };
-    let daemon = Daemon::start(UNLIMITED);
+    let daemon = Daemon::start(&format!("{UNLIMITED}{ENDPOINTS}"));
     let client = Client::new(&daemon);
     let output = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ngrok/client.py"))
@@ -242,7 +245,7 @@ fn the_rate_limit_refuses_and_tells_when_to_come_again() {
 #[test]
 fn secrets_are_in_no_answer_no_log_and_no_file() {
     const SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCY";
-    let daemon = Daemon::start(UNLIMITED);
+    let daemon = Daemon::start(&format!("{UNLIMITED}{ENDPOINTS}"));
     let client = Client::new(&daemon);
     let target = json!({"kinesis": {
         "stream_arn": "arn:aws:kinesis:us-east-1:123456789012:stream/s",

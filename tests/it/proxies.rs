@@ -13,6 +13,7 @@ fn settings(target: &str) -> String {
     format!(
         r#"
 callbacks: {{ allow_http: [collector.example] }}
+outbound: {{ allow: [kinesis.example] }}
 destinations:
   - id: far
     target: {target}

@@ -27,7 +27,7 @@ use crate::resources::{
 };
 use crate::sinks::{
     Auth, Batch, CloudwatchLogsTarget, DEFAULT_TIMEOUT, DebugTarget, FileTarget, FirehoseTarget,
-    KinesisTarget, LogOutput, PlainHttpHosts, Sink, Target,
+    KinesisTarget, LogOutput, Sink, Target,
 };
 use crate::telemetry::Entrance;
 
@@ -101,7 +101,7 @@ fn target(kind: &str, folder: &Path) -> Target {
         ),
         "callback" => {
             let url = Some("http://127.0.0.1:9/");
-            Target::Debug(DebugTarget::new(Some(false), url, &PlainHttpHosts::default()).unwrap())
+            Target::Debug(DebugTarget::new(Some(false), url).unwrap())
         }
         _ => Target::File(FileTarget::new(folder.join("events.ndjson")).unwrap()),
     }
@@ -179,7 +179,7 @@ impl World {
             let none = Resources::new(Catalog::builtin());
             let pipeline =
                 Pipeline::start_from(&none, journal.clone(), LogOutput::Stdout, from).await;
-            let sink = target("file", &path).open(LogOutput::Stdout, DEFAULT_TIMEOUT).await;
+            let sink = target("file", &path).open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await;
             (Arc::new(pipeline.unwrap()), journal, Arc::new(sink.unwrap()))
         });
         self.life = Some(Life { pipeline, journal, sink, runtime });
@@ -204,6 +204,7 @@ impl World {
                 overflow: Overflow::Block,
                 max_pending_bytes: None,
                 timeout: DEFAULT_TIMEOUT,
+                bounds: None,
             };
             resources.add_destination(destination).unwrap();
             let destination = Arc::clone(resources.destination(&id).unwrap());

@@ -16,7 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use crate::sinks::genuine::{Expected, Strange};
-use crate::sinks::transport::{NoAnswer, Routes, address, connector};
+use crate::sinks::transport::{Lines, NoAnswer, Routes, Sending, address, connector};
 
 /// Most of an answer that is read: the longest one, of a PutRecords with 500 records that were all
 /// refused at length, stays far below.
@@ -28,19 +28,19 @@ static CLIENTS: LazyLock<Routes<SharedHttpClient>> = LazyLock::new(|| {
         let proxy = proxy.cloned();
         Builder::new().build_with_connector_fn(move |settings, _| {
             let none = || HttpConnectorSettings::builder().build();
-            connector(proxy.as_ref(), settings.cloned().unwrap_or_else(none))
+            connector(proxy.as_ref(), None, settings.cloned().unwrap_or_else(none))
         })
     })
 });
 
-/// A client whose requests may take so long, from connecting to the whole answer.
-pub(super) fn client(limit: Duration) -> SharedHttpClient {
-    SharedHttpClient::new(Client { limit })
+/// A client that sends its requests so.
+pub(super) fn client(sending: Sending) -> SharedHttpClient {
+    SharedHttpClient::new(Client { sending })
 }
 
 #[derive(Debug)]
 struct Client {
-    limit: Duration,
+    sending: Sending,
 }
 
 impl HttpClient for Client {
@@ -49,14 +49,16 @@ impl HttpClient for Client {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let routes = CLIENTS.map(|client| client.http_connector(settings, components));
-        SharedHttpConnector::new(Connection { routes, limit: self.limit })
+        let shared =
+            || Lines::Shared(CLIENTS.map(|client| client.http_connector(settings, components)));
+        let lines = self.sending.lines.clone().unwrap_or_else(shared);
+        SharedHttpConnector::new(Connection { lines, limit: self.sending.timeout })
     }
 }
 
 #[derive(Debug)]
 struct Connection {
-    routes: Routes<SharedHttpConnector>,
+    lines: Lines,
     limit: Duration,
 }
 
@@ -64,7 +66,7 @@ impl HttpConnector for Connection {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let expected = Expected::of(&request);
         let address = request.uri().parse().map_or_else(|_| String::new(), |uri| address(&uri));
-        let exchange = self.routes.send(request, self.limit, read);
+        let exchange = self.lines.send(request, self.limit, read);
         HttpConnectorFuture::new(async move {
             let read = exchange.await.map_err(NoAnswer::into_connector_error)?;
             let checked = read.and_then(|answer| expected.check(answer));

@@ -76,7 +76,7 @@ async fn sinks(endpoint: &str, timeout: Duration) -> [Sink; 3] {
     futures_util::future::join_all(
         targets
             .iter()
-            .map(|target| async { target.open(LogOutput::Stdout, timeout).await.unwrap() }),
+            .map(|target| async { target.open(LogOutput::Stdout, timeout, None).await.unwrap() }),
     )
     .await
     .try_into()

@@ -2,5 +2,6 @@
 //! reads as a sentence. What is asserted is what is counted, held and free, not how long it took.
 
 mod places;
+mod reach;
 mod who;
 mod work;

@@ -21,7 +21,7 @@ use crate::journal::{
 use crate::pipeline::burial::{BurialSender, burials};
 use crate::pipeline::health::{Health, State};
 use crate::resources::{BatchSettings, Destination, Overflow, ResourceId};
-use crate::sinks::{Ack, Batch, DEFAULT_TIMEOUT, DebugTarget, PlainHttpHosts, Target};
+use crate::sinks::{Ack, Batch, DEFAULT_TIMEOUT, DebugTarget, Target};
 
 /// One request as the service saw it.
 #[derive(Clone, Debug)]
@@ -117,8 +117,7 @@ pub(super) fn journal(folder: &Path) -> Journal {
 }
 
 pub(super) fn destination(max_records: usize) -> Arc<Destination> {
-    let target =
-        Target::Debug(DebugTarget::new(Some(true), None, &PlainHttpHosts::default()).unwrap());
+    let target = Target::Debug(DebugTarget::new(Some(true), None).unwrap());
     let linger = Some(Duration::from_millis(10));
     Arc::new(Destination {
         id: id(),
@@ -126,6 +125,7 @@ pub(super) fn destination(max_records: usize) -> Arc<Destination> {
         batch: BatchSettings::new(&target, Some(max_records), None, linger).unwrap(),
         target,
         timeout: DEFAULT_TIMEOUT,
+        bounds: None,
         overflow: Overflow::Block,
         max_pending_bytes: None,
     })
