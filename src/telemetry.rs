@@ -59,6 +59,9 @@ pub const DEAD_LETTER_BYTES: &str = "sluicegate_dead_letter_bytes";
 /// Dead letters that are there no more; labels `destination`, `fate` (`purged`, `redriven`,
 /// `given_way`, `lost`).
 pub const DEAD_LETTERS_GONE: &str = "sluicegate_dead_letters_gone_total";
+/// Dead letters less all that is known of them, 0 if all is right; label `destination`, which may be an
+/// entrance.
+pub const DEAD_LETTERS_IMBALANCE: &str = "sluicegate_dead_letters_imbalance";
 /// Records given up to make room; label `destination`.
 pub const DROPPED: &str = "sluicegate_destination_dropped_records_total";
 /// Records that were on disk and are there no more; label `destination`.
@@ -221,6 +224,7 @@ fn describe_of_journal() {
     describe_counter!(DELIVERED, "records that the service has taken, since its journal began");
     describe_counter!(DEAD_LETTERED, "records put among the dead letters, since its journal began");
     describe_gauge!(DEAD_LETTERS, "dead letters on disk");
+    describe_gauge!(DEAD_LETTERS_IMBALANCE, "dead letters less all that is known of them");
     describe_gauge!(DEAD_LETTER_BYTES, Unit::Bytes, "bytes of the files with dead letters");
     describe_counter!(
         DEAD_LETTERS_GONE,

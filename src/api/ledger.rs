@@ -10,23 +10,21 @@ use crate::resources::ResourceId;
 #[must_use]
 pub fn ledger_to_json(ledger: &Ledger) -> Value {
     let letters = |name: &str| ledger.letters.get(name).copied().unwrap_or_default();
-    let destinations =
-        ledger.accounts.iter().map(|(id, account)| (id, account, letters(id.as_str())));
-    let balanced = destinations
-        .clone()
-        .all(|(_, account, letters)| account.imbalance() == 0 && letters.imbalance(account) == 0);
+    let destinations = ledger.accounts.iter();
     let destinations: Vec<Value> =
-        destinations.map(|(id, account, letters)| entry(id, account, &letters)).collect();
-    let has_account = |name: &str| ledger.accounts.iter().any(|(id, _)| id.as_str() == name);
-    let others = ledger.letters.iter().filter(|(name, _)| !has_account(name));
-    let entrances: Vec<Value> = others
+        destinations.map(|(id, account)| entry(id, account, &letters(id.as_str()))).collect();
+    let entrances: Vec<Value> = ledger
+        .letters_without_account()
         .map(|(name, letters)| {
-            let mut entry = of_letters(letters);
+            let mut entry = of_letters(letters, None);
             entry["id"] = json!(name);
             entry["dead_lettered"] = json!(letters.buried);
             entry
         })
         .collect();
+    let is_zero = |value: &Value| value.as_i64().is_none_or(|it| it == 0);
+    let mut entries = destinations.iter().chain(&entrances);
+    let balanced = entries.all(|it| is_zero(&it["imbalance"]) && is_zero(&it["letters_imbalance"]));
     json!({"balanced": balanced, "destinations": destinations, "entrances": entrances})
 }
 
@@ -41,21 +39,23 @@ fn entry(id: &ResourceId, account: &Account, letters: &LetterCounts) -> Value {
         "lost": account.lost,
         "pending": account.pending_records,
         "imbalance": account.imbalance(),
-        "letters_imbalance": letters.imbalance(account),
     });
-    if let (Some(entry), Value::Object(letters)) = (entry.as_object_mut(), of_letters(letters)) {
+    let letters = of_letters(letters, Some(account));
+    if let (Some(entry), Value::Object(letters)) = (entry.as_object_mut(), letters) {
         entry.extend(letters);
     }
     entry
 }
 
-fn of_letters(letters: &LetterCounts) -> Value {
+fn of_letters(letters: &LetterCounts, account: Option<&Account>) -> Value {
     json!({
+        "buried": letters.buried,
         "listed": letters.listed,
         "purged": letters.purged,
         "redriven": letters.redriven,
         "given_way": letters.given_way,
         "letters_lost": letters.lost,
         "earlier": letters.earlier,
+        "letters_imbalance": letters.imbalance(account),
     })
 }

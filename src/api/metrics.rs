@@ -113,8 +113,13 @@ pub(super) fn set_ledger(ledger: &Ledger) {
         let label = [("destination", id.to_string())];
         counter!(telemetry::ACCEPTED, &label).absolute(account.accepted);
         counter!(telemetry::FILTERED_OUT, &label).absolute(account.filtered_out);
-        gauge!(telemetry::LEDGER_IMBALANCE, &label)
-            .set((account.imbalance() + letters.imbalance(account)) as f64);
+        gauge!(telemetry::LEDGER_IMBALANCE, &label).set(account.imbalance() as f64);
+        gauge!(telemetry::DEAD_LETTERS_IMBALANCE, &label)
+            .set(letters.imbalance(Some(account)) as f64);
+    }
+    for (name, letters) in ledger.letters_without_account() {
+        let label = [("destination", name.clone())];
+        gauge!(telemetry::DEAD_LETTERS_IMBALANCE, &label).set(letters.imbalance(None) as f64);
     }
 }
 

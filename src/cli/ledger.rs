@@ -16,21 +16,37 @@ use crate::api::{ApiSettings, ledger_to_json};
 use crate::journal::{Durability, read_ledger};
 use crate::report::escaped;
 
-/// The columns of the table, by their keys in JSON.
-const COLUMNS: [&str; 8] = [
-    "accepted",
-    "filtered_out",
-    "delivered",
-    "dead_lettered",
-    "dropped",
-    "lost",
-    "pending",
-    "imbalance",
+/// The columns of a table, by their keys in JSON and as they are headed.
+type Columns = [(&'static str, &'static str); 8];
+
+const EVENTS: Columns = [
+    ("accepted", "accepted"),
+    ("filtered_out", "filtered_out"),
+    ("delivered", "delivered"),
+    ("dead_lettered", "dead_lettered"),
+    ("dropped", "dropped"),
+    ("lost", "lost"),
+    ("pending", "pending"),
+    ("imbalance", "imbalance"),
+];
+
+/// What became of dead letters.
+const LETTERS: Columns = [
+    ("buried", "buried"),
+    ("listed", "listed"),
+    ("purged", "purged"),
+    ("redriven", "redriven"),
+    ("given_way", "given_way"),
+    ("letters_lost", "lost"),
+    ("earlier", "earlier"),
+    ("letters_imbalance", "imbalance"),
 ];
 
 /// Tell for each destination how many events were accepted for it and what became of them. An event
 /// is accepted for a destination once for each subscription that takes its type and names the
-/// destination. Exit code 1 if `accepted` is not the sum of the others.
+/// destination. Where there ever were dead letters, also what became of these, for each destination and
+/// entrance: buried = listed + purged + redriven + given way + lost; `earlier` of them were buried before
+/// the destination's other counts began. Exit code 1 if one of the two does not add up.
 ///
 /// Without an address of a daemon the journal of the settings is read, or else the daemon asked that
 /// has it open.
@@ -49,39 +65,34 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn run(self) -> Outcome {
         let ledger = self.read()?;
-        let none = Vec::new();
-        let destinations = ledger["destinations"].as_array().unwrap_or(&none);
+        let list = |key: &str| ledger[key].as_array().cloned().unwrap_or_default();
+        let (destinations, entrances) = (list("destinations"), list("entrances"));
+        let letters: Vec<Value> = destinations.iter().chain(&entrances).cloned().collect();
         let mut out = io::stdout().lock();
         match self.output {
             OutputFormat::Json => writeln!(out, "{ledger}")?,
-            OutputFormat::Table => print(&mut out, destinations)?,
-        }
-        for (id, lost) in destinations
-            .iter()
-            .filter_map(|it| Some((it["id"].as_str()?, it["lost"].as_u64()?)))
-            .filter(|(_, lost)| *lost > 0)
-        {
-            // No fault of the sum, and nothing that anybody can put right: said, and no exit code.
-            writeln!(
-                io::stderr(),
-                "`{}`: {lost} records were lost: the journal's disk is damaged, or somebody deleted its files",
-                escaped(id)
-            )?;
-        }
-        let wrong: Vec<String> = destinations
-            .iter()
-            .filter_map(|it| Some((it["id"].as_str()?, it["imbalance"].as_i64()?)))
-            .filter(|(_, imbalance)| *imbalance != 0)
-            .map(|(id, imbalance)| match imbalance {
-                1.. => {
-                    format!("`{}`: {imbalance} accepted events are unaccounted for", escaped(id))
+            OutputFormat::Table => {
+                print(&mut out, "destination", &EVENTS, &destinations)?;
+                let buried: Vec<Value> =
+                    letters.iter().filter(|it| ever_buried(it)).cloned().collect();
+                if !buried.is_empty() {
+                    writeln!(out)?;
+                    print(&mut out, "dead letters of", &LETTERS, &buried)?;
                 }
-                _ => {
-                    let more = imbalance.unsigned_abs();
-                    format!("`{}`: {more} more than were accepted", escaped(id))
-                }
-            })
-            .collect();
+            }
+        }
+        for (key, what) in [("lost", "records"), ("letters_lost", "dead letters")] {
+            for (id, lost) in counts(&letters, key).filter(|(_, lost)| *lost > 0) {
+                // No fault of the sum, and nothing that anybody can put right: said, and no exit code.
+                let why = "the journal's disk is damaged, or somebody deleted its files";
+                writeln!(io::stderr(), "`{}`: {lost} {what} were lost: {why}", escaped(id))?;
+            }
+        }
+        let wrong: Vec<String> =
+            [("imbalance", "accepted events"), ("letters_imbalance", "dead letters")]
+                .into_iter()
+                .flat_map(|(key, what)| counts(&letters, key).filter_map(move |it| told(it, what)))
+                .collect();
         if wrong.is_empty() {
             return Ok(());
         }
@@ -145,13 +156,38 @@ fn reachable(mut listen: SocketAddr) -> SocketAddr {
     listen
 }
 
-fn print(out: &mut impl io::Write, destinations: &[Value]) -> io::Result<()> {
-    let head = ["destination"].iter().chain(&COLUMNS).map(|&it| it.to_owned()).collect();
+/// A count of each entry that has it, by its id.
+fn counts<'e>(entries: &'e [Value], key: &'static str) -> impl Iterator<Item = (&'e str, i64)> {
+    entries.iter().filter_map(move |it| Some((it["id"].as_str()?, it[key].as_i64()?)))
+}
+
+/// An imbalance in words, if there is one.
+fn told((id, imbalance): (&str, i64), what: &str) -> Option<String> {
+    let id = escaped(id);
+    match imbalance {
+        0 => None,
+        1.. => Some(format!("`{id}`: {imbalance} {what} are unaccounted for")),
+        _ => Some(format!("`{id}`: {} {what} more than there were", imbalance.unsigned_abs())),
+    }
+}
+
+fn ever_buried(entry: &Value) -> bool {
+    LETTERS.iter().any(|(key, _)| entry[*key].as_i64().is_some_and(|count| count != 0))
+}
+
+fn print(
+    out: &mut impl io::Write,
+    title: &str,
+    columns: &Columns,
+    entries: &[Value],
+) -> io::Result<()> {
+    let head = [title].into_iter().chain(columns.iter().map(|(_, head)| *head));
     let row = |it: &Value| {
         let id = it["id"].as_str().unwrap_or_default().to_owned();
-        let count = |column: &&str| it[*column].as_i64().unwrap_or(0).to_string();
-        [id].into_iter().chain(COLUMNS.iter().map(count)).collect()
+        let count = |(key, _): &(&str, &str)| it[*key].as_i64().unwrap_or(0).to_string();
+        [id].into_iter().chain(columns.iter().map(count)).collect()
     };
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(destinations.iter().map(row)).collect();
-    out.write_all(table(&rows, COLUMNS.len()).as_bytes())
+    let head = head.map(str::to_owned).collect();
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(entries.iter().map(row)).collect();
+    out.write_all(table(&rows, columns.len()).as_bytes())
 }

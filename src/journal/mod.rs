@@ -207,6 +207,14 @@ pub struct Ledger {
     pub letters: AllCounts,
 }
 
+impl Ledger {
+    /// The letters of entrances, and of destinations that the log knows nothing of.
+    pub fn letters_without_account(&self) -> impl Iterator<Item = (&String, &LetterCounts)> {
+        let has_account = |name: &str| self.accounts.iter().any(|(id, _)| id.as_str() == name);
+        self.letters.iter().filter(move |(name, _)| !has_account(name))
+    }
+}
+
 /// The log. Cheap to clone; all clones are one journal.
 #[derive(Clone, Debug)]
 pub struct Journal {

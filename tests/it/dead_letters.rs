@@ -87,6 +87,48 @@ fn each_dead_letter_is_listed_or_accounted_for_whoever_opens_the_folder_and_acro
 }
 
 #[test]
+fn the_ledger_command_tells_what_became_of_dead_letters_and_fails_if_it_does_not_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!("data_dir: {}\n{SETTINGS}", folder.path().display());
+    let file = folder.path().join("settings.yaml");
+    std::fs::write(&file, &settings).unwrap();
+    let daemon = Daemon::start(&settings);
+    let commands = Commands(file.to_str().unwrap().to_owned());
+    let ledger = || sluicegate(&["ledger", "-c", &commands.0], "");
+    let told = || String::from_utf8(ledger().stdout).unwrap();
+    let api = format!("http://{}", daemon.api);
+    let beside = || output_of(&["ledger", "--api", &api], "");
+    assert!(!beside().contains("dead letters of"), "{}", beside());
+    bury(&daemon, &["one", "two", "three"]);
+    daemon.wait_until_delivered();
+    commands.run(&["purge", &commands.id_of("two")]);
+    let row = |table: &str| -> Vec<String> {
+        let (_, letters) = table.split_once("dead letters of").unwrap();
+        letters.lines().nth(1).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(row(&beside()), ["stream", "3", "2", "1", "0", "0", "0", "0", "0"]);
+    let metrics = http::get(daemon.api, "/metrics").body;
+    for line in [
+        "sluicegate_dead_letters_imbalance{destination=\"stream\"} 0",
+        "sluicegate_ledger_imbalance{destination=\"stream\"} 0",
+    ] {
+        assert!(metrics.contains(line), "no `{line}` in\n{metrics}");
+    }
+    daemon.stop();
+    assert_eq!(row(&told()), ["stream", "3", "2", "1", "0", "0", "0", "0", "0"]);
+    // Somebody counts letters as sent again that there never were.
+    let body = r#"{"moved":true,"next_file":0,"gone_files":[],"owners":{"stream":{"last":0,"redriven":4}}}"#;
+    let text =
+        format!("sluicegate dead letters 1 {:08x}\n{body}\n", crc32c::crc32c(body.as_bytes()));
+    let totals = folder.path().join("journal/dead-letters/totals");
+    std::fs::write(totals, text).unwrap();
+    let output = ledger();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("`stream`: 4 dead letters more than there were"), "{said}");
+}
+
+#[test]
 fn rejected_lines_of_standard_input_are_exported_mended_and_sent_in_again() {
     let settings = format!(
         "ingest: {{ stdin: {{}}, http: {{ listen: '127.0.0.1:0' }} }}\n{}",

@@ -158,12 +158,16 @@ pub struct LetterCounts {
 }
 
 impl LetterCounts {
-    /// By how much an account's dead-lettered records are more than the letters. Anything but zero is
-    /// a bug.
+    /// By how many the dead-lettered records of an account, or without one the buried letters, are more
+    /// than those that something is known of. Anything but zero is a bug.
     #[must_use]
-    pub fn imbalance(&self, account: &Account) -> i64 {
+    pub fn imbalance(&self, account: Option<&Account>) -> i64 {
         let known = self.listed + self.purged + self.redriven + self.given_way + self.lost;
-        account.dead_lettered.cast_signed() + self.earlier - known.cast_signed()
+        let buried = match account {
+            Some(account) => account.dead_lettered.cast_signed() + self.earlier,
+            None => self.buried.cast_signed(),
+        };
+        buried - known.cast_signed()
     }
 }
 
