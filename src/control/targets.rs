@@ -155,6 +155,10 @@ fn debug(value: &Value, before: Option<&Target>) -> Result<Target, Refusal> {
     };
     let given = target.text("callback_url")?;
     let unchanged = kept.filter(|kept| given == Some(&*without_query(kept)));
+    let moved = kept.is_some_and(|kept| kept.contains('?')) && unchanged.is_none();
+    if moved && given.is_some_and(|it| it.ends_with(HIDDEN_QUERY)) {
+        return Err(secret_again(&target.path_of("callback_url")));
+    }
     let callback_url = unchanged.or(given);
     Ok(Target::Debug(DebugTarget::new(log, callback_url)?))
 }
@@ -168,7 +172,10 @@ fn auth(target: &Members<'_>, before: Option<&Target>) -> Result<Auth, Refusal> 
             let role_arn = role.required("role_arn")?.to_owned();
             Ok(Auth::Role { role_arn, external_id: role.owned("external_id")? })
         }
-        (None, Some(creds)) => keys(&auth.path_of("creds"), creds, before),
+        (None, Some(creds)) => {
+            let moved = before.map(Target::endpoint_url) != Some(target.text("endpoint_url")?);
+            keys(&auth.path_of("creds"), creds, (before, moved))
+        }
         (None, None) => Err(Refusal::invalid(
             "ERR_NGROK_5107",
             format!("`{}` names neither `role` nor `creds`", auth.path),
@@ -180,7 +187,13 @@ fn auth(target: &Members<'_>, before: Option<&Target>) -> Result<Auth, Refusal> 
     }
 }
 
-fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refusal> {
+/// Reads keys. A secret that is left out stays what it was, unless the target has `moved`: it goes nowhere
+/// but where it was sent by somebody who knew it.
+fn keys(
+    path: &str,
+    creds: &Value,
+    (before, moved): (Option<&Target>, bool),
+) -> Result<Auth, Refusal> {
     let creds = Members::new(path, creds, &["aws_access_key_id", "aws_secret_access_key"])?;
     let id = creds.required("aws_access_key_id")?;
     let given = creds.text("aws_secret_access_key")?.map(Secret::new);
@@ -192,7 +205,10 @@ fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refu
         }
         _ => None,
     };
-    match given.or_else(kept) {
+    match given.clone().or_else(kept) {
+        Some(_) if given.is_none() && moved => {
+            Err(secret_again(&creds.path_of("aws_secret_access_key")))
+        }
         Some(secret) => {
             Ok(Auth::Keys { aws_access_key_id: id.to_owned(), aws_secret_access_key: secret })
         }
@@ -201,6 +217,13 @@ fn keys(path: &str, creds: &Value, before: Option<&Target>) -> Result<Auth, Refu
             format!("`{}` is missing", creds.path_of("aws_secret_access_key")),
         )),
     }
+}
+
+fn secret_again(path: &str) -> Refusal {
+    Refusal::invalid(
+        "ERR_SLUICEGATE_1325",
+        format!("`{path}` must be given again, since the target's address changes"),
+    )
 }
 
 /// Whether secrets are written with the rest.
@@ -299,10 +322,13 @@ fn write_auth(auth: &Auth, secrets: Secrets) -> Value {
     }
 }
 
+/// What stands for a callback's query in answers.
+const HIDDEN_QUERY: &str = "?***";
+
 /// A callback as answers show it: its query may be a token.
 fn without_query(url: &str) -> String {
     match url.split_once('?') {
-        Some((place, _)) => format!("{place}?***"),
+        Some((place, _)) => format!("{place}{HIDDEN_QUERY}"),
         None => url.to_owned(),
     }
 }

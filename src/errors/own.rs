@@ -90,7 +90,6 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ingest has nothing at this path",
         "Post events to /v1/events. The API is on the address of `api.listen`.",
     ),
-    entry("ERR_SLUICEGATE_1110", "events are not sent with this method", "Send them with POST."),
     entry(
         "ERR_SLUICEGATE_1111",
         "plain HTTP was spoken to a listener that speaks TLS",
@@ -141,8 +140,6 @@ pub(super) const CODES: &[ErrorCode] = &[
         "the id is taken",
         "Choose another one. What the API made and what the settings file has share their ids.",
     ),
-    entry("ERR_SLUICEGATE_1203", "a list of ids names one of them twice", "Name it once."),
-    entry("ERR_SLUICEGATE_1204", "a field is selected twice", "Select it once."),
     entry(
         "ERR_SLUICEGATE_1205",
         "a subscription has no source or no destination",
@@ -216,17 +213,6 @@ pub(super) const CODES: &[ErrorCode] = &[
          lost meanwhile.",
     ),
     entry(
-        "ERR_SLUICEGATE_1330",
-        "the disk had no room for `control.db` when the daemon started, so what is made through the API can be read and not changed",
-        "Make room on the disk of `data_dir`. The daemon tries each second and takes changes again by itself; \
-         nothing has changed meanwhile.",
-    ),
-    entry(
-        "ERR_SLUICEGATE_1350",
-        "an update names another value for what cannot be changed, such as the id in its path",
-        "Leave it out, or send it as it is. To have another, make a new resource.",
-    ),
-    entry(
         "ERR_SLUICEGATE_1320",
         "a target made through the API has an address that is not public, or its host's name is one",
         "Give a public address, or have the operator name the host or its network in `outbound.allow` of \
@@ -253,5 +239,21 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ERR_SLUICEGATE_1324",
         "a role was named through the API with an external id that is not this installation's",
         "Leave `external_id` out, and have the role's trust policy ask for the one that `GET /self` shows.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1325",
+        "the address of a target changes, and its stored secret would go there",
+        "Give the secret again in the same request: the secret key, or the whole URL with its query.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1330",
+        "the disk had no room for `control.db` when the daemon started, so what is made through the API can be read and not changed",
+        "Make room on the disk of `data_dir`. The daemon tries each second and takes changes again by itself; \
+         nothing has changed meanwhile.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1350",
+        "an update names another value for what cannot be changed, such as the id in its path",
+        "Leave it out, or send it as it is. To have another, make a new resource.",
     ),
 ];

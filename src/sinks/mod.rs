@@ -119,18 +119,25 @@ impl Target {
         }
     }
 
+    /// The endpoint of a target of AWS in place of AWS's own.
+    #[must_use]
+    pub fn endpoint_url(&self) -> Option<&str> {
+        match self {
+            Target::Kinesis(settings) => settings.endpoint_url(),
+            Target::Firehose(settings) => settings.endpoint_url(),
+            Target::CloudwatchLogs(settings) => settings.endpoint_url(),
+            Target::Debug(_) | Target::File(_) => None,
+        }
+    }
+
     /// The URL that its settings give, with the name of the setting; none where the service's own is
     /// used, and for what is not reached over the network.
     #[must_use]
     pub fn given_url(&self) -> Option<(&'static str, Uri)> {
-        let endpoint = match self {
-            Target::Kinesis(settings) => settings.endpoint_url(),
-            Target::Firehose(settings) => settings.endpoint_url(),
-            Target::CloudwatchLogs(settings) => settings.endpoint_url(),
-            Target::Debug(settings) => return Some(("callback_url", settings.url()?)),
-            Target::File(_) => None,
-        };
-        Some(("endpoint_url", endpoint?.parse().ok()?))
+        match self {
+            Target::Debug(settings) => Some(("callback_url", settings.url()?)),
+            _ => Some(("endpoint_url", self.endpoint_url()?.parse().ok()?)),
+        }
     }
 
     /// Makes the target ready without asking its service anything: a wrong key shows with the

@@ -252,3 +252,31 @@ fn roles_are_assumed_with_the_installations_own_external_id() {
         assert!(request.body.contains(&format!("ExternalId={own}")), "{}", request.body);
     }
 }
+
+#[test]
+fn a_stored_secret_goes_nowhere_without_being_given_again() {
+    let (first, other) = (FakeService::start(Request::taken), FakeService::start(Request::taken));
+    let daemon = daemon(&[ENDPOINTS]);
+    let client = Client::new(&daemon);
+    let id = made(&client, &kinesis(Some(&first.url())));
+    let line = format!("/event_destinations/{id}");
+    let mut shown = client.must(&format!("GET {line}"), &Value::Null)["target"].clone();
+    client.must(&format!("PATCH {line}"), &json!({"target": shown}));
+    for place in [json!(other.url()), json!(first.url() + "/x"), Value::Null] {
+        shown["kinesis"]["endpoint_url"] = place;
+        for more in [json!(false), json!(true)] {
+            let change = json!({"target": shown, "verify_with_test_event": more});
+            let refused = client.refused(&format!("PATCH {line}"), &change);
+            assert_eq!(refused, (400, "ERR_SLUICEGATE_1325".to_owned()), "{shown}");
+        }
+    }
+    let moved = kinesis(Some(&other.url()));
+    client.must(&format!("PATCH {line}"), &json!({"target": moved["target"]}));
+    client.must(&format!("POST {line}/send_test_event"), &json!({}));
+    assert_eq!((first.requests().len(), other.requests().len()), (0, 1));
+    let id = made(&client, &callback("https://hooks.example/in?token=s3cret"));
+    let elsewhere = callback("https://elsewhere.example/in?***");
+    let change = json!({"target": elsewhere["target"]});
+    let refused = client.refused(&format!("PATCH /event_destinations/{id}"), &change);
+    assert_eq!(refused.1, "ERR_SLUICEGATE_1325");
+}
