@@ -32,33 +32,49 @@ impl From<Refusal> for ErrorAnswer {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Option<Value>,
+    /// What was done has less effect than one may think: for the header `warning`.
+    pub(super) warning: Option<String>,
 }
 
 impl Answer {
     pub(super) fn ok(body: impl Into<Value>) -> Answer {
-        Answer { status: StatusCode::OK, body: Some(body.into()) }
+        Answer { status: StatusCode::OK, body: Some(body.into()), warning: None }
     }
 
     pub(super) fn created(body: impl Into<Value>) -> Answer {
-        Answer { status: StatusCode::CREATED, body: Some(body.into()) }
+        Answer { status: StatusCode::CREATED, body: Some(body.into()), warning: None }
     }
 
     pub(super) fn no_content() -> Answer {
-        Answer { status: StatusCode::NO_CONTENT, body: None }
+        Answer { status: StatusCode::NO_CONTENT, body: None, warning: None }
+    }
+
+    /// The same with the advice that the control plane has on a resource, if any.
+    pub(super) fn warned(self, warning: Option<String>) -> Answer {
+        Answer { warning, ..self }
     }
 }
 
 /// Writes an answer, with the name of its operation among an error's details.
 pub(super) fn respond(outcome: Result<Answer, ErrorAnswer>, operation_id: &str) -> Response {
+    let warning = outcome.as_ref().ok().and_then(|answer| answer.warning.as_deref()).map(warning);
     let mut response = match outcome {
-        Ok(Answer { status, body: Some(body) }) => (status, axum::Json(body)).into_response(),
-        Ok(Answer { status, body: None }) => status.into_response(),
+        Ok(Answer { status, body: Some(body), .. }) => (status, axum::Json(body)).into_response(),
+        Ok(Answer { status, body: None, .. }) => status.into_response(),
         // A path without a route is no operation.
         Err(error) if !error.details.is_empty() => error.into_response(),
         Err(error) => error.detail("operation_id", operation_id).into_response(),
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(warning) = warning.and_then(|text| HeaderValue::try_from(text).ok()) {
+        response.headers_mut().insert(header::WARNING, warning);
+    }
     named(response, operation_id)
+}
+
+/// The header's form (RFC 7234, section 5.5): a code for all other warnings, who warns, the text.
+fn warning(text: &str) -> String {
+    format!("199 sluicegate \"{text}\"")
 }
 
 /// An answer with the name of its operation.

@@ -338,7 +338,7 @@ fn shown(shape: Shape) -> Value {
             json!({"anyOf": [reference("reference"), {"type": "null"}]})
         }
         Shape::Sources => json!({"type": "array", "items": reference("source")}),
-        Shape::Hosts => json!({"type": "array", "items": {"type": "object"}}),
+        Shape::Hosts => json!({"type": ["array", "null"], "items": {"type": "object"}}),
         Shape::Target => json!({"type": "object"}),
         Shape::Certificate(_) => json!({"type": ["object", "null"]}),
         Shape::Owner | Shape::Token => json!({"type": ["string", "null"]}),

@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::request::{self, encode};
 use super::{bury, status, try_filter};
 use crate::budget::Held;
-use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked};
+use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
 use crate::http::ErrorAnswer;
 use crate::sinks::Ack;
@@ -225,7 +225,8 @@ async fn post(
     Ok(match place {
         Place::Collection(route) => {
             let made = control.create(route.kind, input, asked).await?;
-            Answer::created(route.show(made, &base))
+            let warning = warning(route.kind, &made);
+            Answer::created(route.show(made, &base)).warned(warning)
         }
         Place::Sources(id) => Answer::created(control.create_source(&id, input, asked).await?),
         Place::TestEvent(id) => {
@@ -255,13 +256,23 @@ async fn patch(
     Ok(match place {
         Place::Item(route, id) => {
             let id = route.id_within(&id);
-            Answer::ok(route.show(control.update(route.kind, id, input, asked).await?, &base))
+            let changed = control.update(route.kind, id, input, asked).await?;
+            let warning = warning(route.kind, &changed);
+            Answer::ok(route.show(changed, &base)).warned(warning)
         }
         Place::Source(id, event_type) => {
             Answer::ok(control.update_source(&id, event_type, input, asked).await?)
         }
         other => unreached(&other),
     })
+}
+
+/// What whoever made or changed a resource should know.
+fn warning(kind: Kind, answer: &Map<String, Value>) -> Option<String> {
+    let of = answer.get("type").filter(|_| kind == Kind::IpRestriction)?.as_str()?;
+    let is_obeyed = Scope::ALL.iter().any(|scope| scope.name() == of);
+    let text = format!("a restriction of the type `{of}` is kept and restricts nothing here");
+    (!is_obeyed).then_some(text)
 }
 
 async fn delete(control: &Arc<Control>, place: Place, asked: Asked) -> Result<Answer, ErrorAnswer> {

@@ -72,13 +72,17 @@ pub(super) fn to_json(
     })
 }
 
-/// Requests that IP restrictions did not allow, by the restriction's type.
+/// Requests that IP restrictions did not allow, by the restriction's type, and those of a type that
+/// restricts nothing here.
 fn of_access(access: &Access) -> Value {
     let of_scope = |scope: Scope| {
         let AccessCounts { refused, warned } = access.counts(scope);
         (scope.name().to_owned(), json!({"refused": refused, "warned": warned}))
     };
-    Value::Object(Scope::ALL.map(of_scope).into_iter().collect())
+    let mut all: Map<String, Value> = Scope::ALL.map(of_scope).into_iter().collect();
+    let idle = access.idle().iter().map(|it| json!({"id": it.id, "type": it.of}));
+    all.insert("restrict_nothing".to_owned(), idle.collect());
+    Value::Object(all)
 }
 
 fn of_kafka(reading: &KafkaReading) -> Value {

@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::object::Object;
 
-/// What can be restricted here. ngrok's `dashboard` and `agent` are kept and mean nothing.
+/// What can be restricted here. ngrok's `dashboard` and `agent` are kept and told of as idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The API listener.
@@ -40,7 +40,23 @@ impl Scope {
 pub struct Access {
     api: Option<Restriction>,
     endpoints: Option<Restriction>,
+    idle: Vec<IdleRestriction>,
     counts: Arc<Counts>,
+}
+
+/// A restriction of a type that nothing here obeys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleRestriction {
+    pub id: String,
+    /// Such as `dashboard`.
+    pub of: String,
+}
+
+/// Logs the idle restrictions that were not there before.
+pub(super) fn tell_of_idle(before: &Access, after: &Access) {
+    for IdleRestriction { id, of } in after.idle.iter().filter(|it| !before.idle.contains(it)) {
+        warn!(%id, "type" = %of, "this IP restriction is kept and restricts nothing: there is no such place here");
+    }
 }
 
 /// Requests from addresses that are not allowed, since the process began.
@@ -100,7 +116,9 @@ impl Access {
             match restriction.text("type") {
                 "api" => access.api = Some(Restriction::new(restriction, rules)),
                 "endpoints" => access.endpoints = Some(Restriction::new(restriction, rules)),
-                _ => {}
+                of => access
+                    .idle
+                    .push(IdleRestriction { id: restriction.id.clone(), of: of.to_owned() }),
             }
         }
         access
@@ -111,6 +129,12 @@ impl Access {
             Scope::Api => self.api.as_ref(),
             Scope::Endpoints => self.endpoints.as_ref(),
         }
+    }
+
+    /// Restrictions that restrict nothing.
+    #[must_use]
+    pub fn idle(&self) -> &[IdleRestriction] {
+        &self.idle
     }
 
     /// Whether an address may come in. Where a restriction is not enforced everyone may, and who

@@ -11,7 +11,7 @@ use super::access::Scope;
 use super::audit::Caller;
 use super::keys::{self, BadKey};
 use super::kind::Kind;
-use super::object::Object;
+use super::object::{Object, owner};
 use super::refusal::{Class, Refusal};
 use super::world::World;
 use super::{Control, USER};
@@ -49,7 +49,9 @@ impl PartialEq for Credential {
 
 /// Whether a key or a credential opens anything: its owner may be a service user who is not active.
 fn is_open(world: &World, object: &Object) -> bool {
-    world.get(Kind::ServiceUser, object.text("owner_id")).is_none_or(|bot| bot.flag("active"))
+    world
+        .get(Kind::ServiceUser, &owner(object.text("owner_id")))
+        .is_none_or(|bot| bot.flag("active"))
 }
 
 /// Refuses a request whose key or address is not let in any more.
@@ -92,7 +94,7 @@ impl Control {
         match key {
             Some(key) if keys::opens(token, &key) && is_open(&world, &key) => {
                 let owner_id = key.text("owner_id").to_owned();
-                let bot = world.get(Kind::ServiceUser, &owner_id);
+                let bot = world.get(Kind::ServiceUser, &owner(&owner_id));
                 let subject =
                     bot.map_or_else(|| USER.to_owned(), |bot| bot.text("name").to_owned());
                 Ok(Caller { owner_id, subject, key_id: Some(key.id.clone()) })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
+use super::access;
 use super::admission;
 use super::audit::{self, Caller, Verb};
 use super::keys;
@@ -399,6 +400,7 @@ impl Control {
     }
 
     fn set_world(&self, world: World) {
+        access::tell_of_idle(self.world().access(), world.access());
         *write(&self.world) = Arc::new(world);
     }
 

@@ -333,7 +333,7 @@ pub static KINDS: [Spec; 11] = [
                 "type",
                 Choice(&["dashboard", "api", "agent", "endpoints"], "ERR_NGROK_1803"),
                 Presence::FixedRequired("ERR_NGROK_1803"),
-                "What is restricted: `api` is this API, `endpoints` is ingest; the others are kept only.",
+                "What is restricted: `api` is this API, `endpoints` is ingest; the others are kept, with a warning.",
             ),
             field(
                 "ip_policy_ids",

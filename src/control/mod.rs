@@ -141,6 +141,7 @@ impl Control {
         let Saved { store, world } = saved;
         let identity = store.identity()?;
         let version = store.version()?;
+        access::tell_of_idle(&Access::default(), world.access());
         Ok(Arc::new(Control {
             store: RwLock::new(store),
             pipeline,

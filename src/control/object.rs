@@ -1,5 +1,7 @@
 //! A resource as it is held, and as answers show it.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 use super::kind::{Kind, Shape};
@@ -97,7 +99,10 @@ impl Object {
             Some(id) if !id.is_empty() => json!({"id": id, "uri": uri(base, kind, id)}),
             _ => Value::Null,
         };
+        let is_empty = value.as_array().is_none_or(Vec::is_empty);
         Some(match shape {
+            // Null where nothing is pinned: ngrok's Terraform provider compares.
+            Shape::Hosts if is_empty => Value::Null,
             Shape::Ref(kind, _) => reference(kind, value),
             Shape::Refs(kind, _) => {
                 let ids = value.as_array().into_iter().flatten();
@@ -128,6 +133,15 @@ impl Object {
             Shape::Token | Shape::Nothing => Value::Null,
             Shape::Cidr | Shape::Certificate(_) | Shape::Owner => value.clone(),
         })
+    }
+}
+
+/// The id by which an owner is found: service users go by two, and either may name one.
+#[must_use]
+pub fn owner(id: &str) -> Cow<'_, str> {
+    match id.strip_prefix("service_") {
+        Some(ksuid) => format!("{}_{ksuid}", Kind::ServiceUser.spec().prefix).into(),
+        None => id.into(),
     }
 }
 

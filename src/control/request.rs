@@ -2,11 +2,13 @@
 //!
 //! It looks at one body alone. What depends on other resources is checked in `rules`.
 
+use std::borrow::Cow;
+
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::kind::{Field, Kind, MAX_ITEMS, Presence, Shape, Spec};
-use super::object::Object;
+use super::object::{Object, owner};
 use super::refusal::Refusal;
 use super::targets;
 use crate::sinks::ApiTargets;
@@ -17,6 +19,7 @@ pub(super) fn create(
     input: &Map<String, Value>,
     rules: &ApiTargets,
 ) -> Result<Map<String, Value>, Refusal> {
+    let input = &by_newer_names(spec.kind, input)?;
     refuse_unknown(spec, input, true)?;
     let mut body = Map::new();
     for field in spec.fields {
@@ -47,9 +50,9 @@ pub(super) fn update(
     rules: &ApiTargets,
 ) -> Result<Map<String, Value>, Refusal> {
     let spec = before.kind.spec();
+    let input = &by_newer_names(before.kind, input)?;
     refuse_unknown(spec, input, false)?;
-    let by_either_name = |id: &Value| id.as_str().map_or_else(|| id.clone(), |id| json!(owner(id)));
-    agrees("id", input.get("id").map(by_either_name).as_ref(), &before.id)?;
+    agrees("id", input.get("id").map(by_either_id).as_ref(), &before.id)?;
     let mut body = before.body.clone();
     let mut any = false;
     for field in spec.fields {
@@ -95,13 +98,39 @@ pub(super) fn agrees(name: &str, given: Option<&Value>, own: &str) -> Result<(),
     }
 }
 
+fn by_either_id(id: &Value) -> Value {
+    id.as_str().map_or_else(|| id.clone(), |id| json!(owner(id)))
+}
+
 /// The same for a field that is set when the resource is made.
 fn fixed(field: &Field, value: &Value, before: &Object, rules: &ApiTargets) -> Result<(), Refusal> {
     if *value == json!("") {
         return Ok(());
     }
     let value = read(field, value, (None, rules))?;
-    agrees(field.name, Some(&value), before.text(field.name))
+    agrees(field.name, Some(&by_either_id(&value)), &owner(before.text(field.name)))
+}
+
+/// A body with the newer names of its fields: ngrok's Go client before v5 calls a domain's `domain` `name`.
+fn by_newer_names(
+    kind: Kind,
+    input: &Map<String, Value>,
+) -> Result<Cow<'_, Map<String, Value>>, Refusal> {
+    let Some(name) = input.get("name").filter(|_| kind == Kind::ReservedDomain) else {
+        return Ok(Cow::Borrowed(input));
+    };
+    let mut renamed = input.clone();
+    renamed.remove("name");
+    let is_given = |value: &Value| !value.is_null() && *value != json!("");
+    match input.get("domain").filter(|domain| is_given(domain)) {
+        Some(domain) if is_given(name) && domain != name => {
+            let message = "`name` is the older name of `domain`: give one of them";
+            return Err(Refusal::invalid("ERR_NGROK_215", message));
+        }
+        Some(_) => {}
+        None => drop(renamed.insert("domain".to_owned(), name.clone())),
+    }
+    Ok(Cow::Owned(renamed))
 }
 
 fn refuse_unknown(
@@ -163,8 +192,7 @@ fn read(
         },
         Shape::Choice(choices, code) => choice(name, text()?, choices, code),
         Shape::Cidr => network(text()?).map(|network| json!(network.to_string())),
-        Shape::Ref(..) => Ok(json!(text()?)),
-        Shape::Owner => Ok(json!(owner(text()?))),
+        Shape::Ref(..) | Shape::Owner => Ok(json!(text()?)),
         // An empty text is what clients send for an optional id that nobody gave.
         Shape::CertificateRef => Ok(Some(text()?).filter(|id| !id.is_empty()).into()),
         Shape::Refs(..) => ids(name, value),
@@ -209,20 +237,14 @@ fn choice(
         return Ok(json!(choices.first()));
     }
     match choices.iter().find(|choice| choice.eq_ignore_ascii_case(text)) {
+        // ngrok's documents write `JSON` and its answers `json`; Terraform wants back what it sent.
+        Some(_) if name == "format" => Ok(json!(text)),
         Some(choice) => Ok(json!(choice)),
         None => {
             let message =
                 format!("`{name}` must be one of `{}`, not `{text}`", choices.join("`, `"));
             Err(Refusal::invalid(code, message))
         }
-    }
-}
-
-/// The id of an owner: service users go by two, of which one is kept.
-fn owner(id: &str) -> String {
-    match id.strip_prefix("service_") {
-        Some(ksuid) => format!("{}_{ksuid}", Kind::ServiceUser.spec().prefix),
-        None => id.to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, Shape};
-use super::object::{Managed, Object};
+use super::object::{Managed, Object, owner};
 use super::refusal::{Class, Refusal};
 use super::world::World;
 use crate::report::nearest;
@@ -64,7 +64,7 @@ fn references(world: &World, object: &Object) -> Result<(), Refusal> {
             Shape::Owner => {
                 let id = object.text(field.name);
                 let user = id.is_empty() || id.starts_with("usr_");
-                if !user && world.get(Kind::ServiceUser, id).is_none() {
+                if !user && world.get(Kind::ServiceUser, &owner(id)).is_none() {
                     let message = format!("there is no user and no service user `{id}`");
                     return Err(Refusal::invalid("ERR_NGROK_634", message));
                 }
@@ -149,7 +149,7 @@ pub(super) fn removed_with(world: &World, object: &Object) -> Result<Vec<(Kind, 
         users.next().map(|user| format!("{} `{}`", kind.spec().noun, user.id))
     };
     let of = |kind: Kind, name: &'static str| {
-        let all = world.all(kind).filter(move |it| it.text(name) == object.id);
+        let all = world.all(kind).filter(move |it| owner(it.text(name)) == object.id);
         all.map(move |it| (kind, it.id.clone())).collect::<Vec<_>>()
     };
     match object.kind {

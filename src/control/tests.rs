@@ -104,7 +104,7 @@ async fn an_owner_must_be_there_by_either_of_its_ids() {
     let by_new_name = bot.replace("bot_", "service_");
     let key = create(&control, Kind::ApiKey, json!({"owner_id": by_new_name})).await.unwrap();
     let found = control.get(Kind::ApiKey, &key, "http://h").await.unwrap();
-    assert_eq!(found["owner_id"], json!(bot));
+    assert_eq!(found["owner_id"], json!(by_new_name), "as it was sent");
     for owner in ["service_nobody", "nobody"] {
         let refused = create(&control, Kind::ApiKey, json!({"owner_id": owner})).await;
         assert_eq!(refused.unwrap_err().code, Some("ERR_NGROK_634"), "{owner}");

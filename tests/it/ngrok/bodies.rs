@@ -102,3 +102,65 @@ fn an_empty_list_empties() {
     let refused = client.refused(&line, &json!({"ip_policy_ids": []}));
     assert_eq!(refused, (400, "ERR_NGROK_1804".to_owned()));
 }
+
+#[test]
+fn an_answer_has_what_was_sent_as_it_was_sent() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let body = json!({"format": "JSON", "target": {"debug": {}}});
+    let made = client.must("POST /event_destinations", &body);
+    assert_eq!(made["format"], "JSON");
+    let line = format!("/event_destinations/{}", id(&made));
+    assert_eq!(client.must(&format!("GET {line}"), &Value::Null)["format"], "JSON");
+
+    let user = id(&client.must("POST /service_users", &json!({"name": "ci"})));
+    assert!(user.starts_with("service_"));
+    let key = client.must("POST /api_keys", &json!({"owner_id": user}));
+    assert_eq!(key["owner_id"], json!(user));
+    let line = format!("GET /api_keys?filter=obj.owner_id%3D%3D%22{user}%22");
+    let found = client.must(&line, &Value::Null);
+    assert_eq!(found["keys"].as_array().unwrap().len(), 1);
+    let by_other_id = json!({"owner_id": user.replace("service_", "bot_"), "description": "d"});
+    client.must(&format!("PATCH /api_keys/{}", id(&key)), &by_other_id);
+
+    let made = client.must("POST /reserved_domains", &json!({"domain": "a.example.net"}));
+    assert_eq!(made["resolves_to"], Value::Null);
+}
+
+#[test]
+fn a_domain_goes_by_its_older_name_too() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let body = json!({"name": "a.example.net", "region": "us"});
+    let made = client.must("POST /reserved_domains", &body);
+    assert_eq!((&made["domain"], &made["region"]), (&json!("a.example.net"), &json!("us")));
+    let line = format!("PATCH /reserved_domains/{}", id(&made));
+    let same = json!({"name": "a.example.net", "region": "us", "description": "d"});
+    assert_eq!(client.must(&line, &same)["description"], "d");
+    for other in [json!({"name": "b.example.net"}), json!({"region": "eu"})] {
+        assert_eq!(client.refused(&line, &other), fixed(), "{other}");
+    }
+    let both = json!({"name": "b.example.net", "domain": "c.example.net"});
+    let refused = client.refused("POST /reserved_domains", &both);
+    assert_eq!(refused, (400, "ERR_NGROK_215".to_owned()));
+}
+
+#[test]
+fn a_restriction_that_restricts_nothing_says_so() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let policy = id(&client.must("POST /ip_policies", &json!({})));
+    let restrict = |of: &str| {
+        client.ask("POST /ip_restrictions", &json!({"type": of, "ip_policy_ids": [policy]}))
+    };
+    assert_eq!(restrict("endpoints").header("warning"), None);
+    let made = restrict("dashboard");
+    assert!(made.header("warning").unwrap().contains("`dashboard`"), "{made:?}");
+    let made = made.json();
+    let changed =
+        client.ask(&format!("PATCH /ip_restrictions/{}", id(&made)), &json!({"description": "d"}));
+    assert!(changed.header("warning").is_some());
+    let told = json!([{"id": id(&made), "type": "dashboard"}]);
+    assert_eq!(daemon.status()["ip_restrictions"]["restrict_nothing"], told);
+    daemon.wait_for_log("restricts nothing");
+}
