@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::access::Scope;
-use super::audit::Caller;
+use super::audit::{self, Caller};
 use super::keys::{self, BadKey};
 use super::kind::Kind;
 use super::object::{Object, owner};
@@ -37,7 +37,7 @@ impl Credential {
     /// What its sender may send.
     #[must_use]
     pub fn acl(&self) -> Acl {
-        Acl::new(&self.0.texts("acl").collect::<Vec<_>>())
+        Acl::new(&self.0.texts("acl").collect::<Vec<_>>()).reserving(&audit::PUBLISHED)
     }
 }
 

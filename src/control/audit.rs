@@ -1,8 +1,11 @@
 //! Audit events: what is published of a change, and to whom it is ascribed.
 
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
-use super::kind::Kind;
+use super::kind::{KINDS, Kind};
 use crate::event::{Timestamp, ksuid};
 
 /// Who makes a change.
@@ -36,6 +39,8 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    const ALL: [Verb; 3] = [Verb::Created, Verb::Updated, Verb::Deleted];
+
     fn name(self) -> &'static str {
         match self {
             Verb::Created => "created",
@@ -43,6 +48,17 @@ impl Verb {
             Verb::Deleted => "deleted",
         }
     }
+}
+
+/// The types of all events that this daemon publishes: what somebody else sends under these names is not to
+/// be taken for its word.
+pub(super) static PUBLISHED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let of_kinds = KINDS.iter().filter_map(|spec| spec.event);
+    of_kinds.flat_map(|stem| Verb::ALL.map(|verb| event_type(stem, verb))).collect()
+});
+
+fn event_type(stem: &str, verb: Verb) -> String {
+    format!("{stem}_{}.v0", verb.name())
 }
 
 /// The audit event of a change as text, if its kind has any.
@@ -57,7 +73,7 @@ pub(super) fn event(
     let now = Timestamp::now().whole_seconds();
     let event = json!({
         "event_id": ksuid("ev", now, rand::random()),
-        "event_type": format!("{stem}_{}.v0", verb.name()),
+        "event_type": event_type(stem, verb),
         "event_timestamp": now.to_string(),
         "account_id": account_id,
         "principal": caller.principal(base),

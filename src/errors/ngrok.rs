@@ -151,7 +151,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     entry(
         "ERR_NGROK_619",
         "the rules of the credential do not allow the event's type or host",
-        "Send it with another token, or add a rule to the credential's `acl`.",
+        "Send it with another token, or add a rule to the credential's `acl`; for a type that the daemon itself publishes, one with the type's very name.",
     ),
     entry(
         "ERR_NGROK_634",

@@ -45,6 +45,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Encode it as UTF-8; the message names the first wrong byte.",
     ),
     entry(
+        "ERR_SLUICEGATE_1009",
+        "a key that the rules of the credential decide by stands twice in the event",
+        "Send the key that the message names once. Readers of JSON differ in which of two they take.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1101",
         "the request's body is too large",
         "Send fewer events at a time, or raise `ingest.http.max_body`; the control API takes 1 MiB.",

@@ -2,58 +2,123 @@
 //! not known here.
 //!
 //! A name with an underscore is an event type, since no host name has one and every event type
-//! does. Rules of either sort limit what they speak of, and leave the other free.
+//! does. Rules of either sort limit what they speak of, and leave the other free. Some types may be
+//! reserved: those the daemon itself publishes, of which everybody believes that it did.
+
+use std::collections::BTreeSet;
 
 use super::envelope::Event;
 use super::extract::{Root, Slot, SlotPlan, Slots};
+use super::repeated::repeated;
 use super::scan::string_value;
+
+/// Where both traffic types have the name that the client asked for.
+const HOST: [&str; 2] = ["conn", "server_name"];
 
 /// What a sender may send.
 #[derive(Debug, Default)]
 pub struct Acl {
     types: Vec<String>,
+    /// Types that rules name as they are, without a wildcard.
+    named: Vec<String>,
     hosts: Vec<String>,
     plan: SlotPlan,
+    /// Types that only a rule with the very name allows.
+    reserved: Option<&'static BTreeSet<String>>,
+}
+
+/// Why an event may not be sent. Its `Display` is for the sender.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// No rule fits it.
+    #[error("the rules of this credential do not allow the event's type or host")]
+    ByRules,
+    /// The daemon itself publishes its type.
+    #[error(
+        "this daemon itself publishes `{0}`: only a credential with the rule `bind:{0}` may send it"
+    )]
+    Reserved(String),
+    /// What the rules decide by is there twice, so that its receiver may read the other one.
+    #[error("the event has the key `{0}` twice, and this credential's rules decide by it")]
+    Repeated(&'static str),
+}
+
+impl Denied {
+    /// The stable code that the sender's program may branch on.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Denied::ByRules | Denied::Reserved(_) => "ERR_NGROK_619",
+            Denied::Repeated(_) => "ERR_SLUICEGATE_1009",
+        }
+    }
 }
 
 impl Acl {
     /// Rules of the form `bind:NAME`. None at all, or a `*` among them, allow everything.
     #[must_use]
     pub fn new(rules: &[&str]) -> Acl {
-        if rules.contains(&"*") {
-            return Acl::default();
-        }
         let names = rules.iter().filter_map(|rule| rule.strip_prefix("bind:"));
         let (types, hosts): (Vec<_>, Vec<_>) =
             names.map(str::to_ascii_lowercase).partition(|name| name.contains('_'));
+        let named = types.iter().filter(|name| !name.contains('*')).cloned().collect();
+        if rules.contains(&"*") {
+            return Acl { named, ..Acl::default() };
+        }
         let mut plan = SlotPlan::default();
         if !hosts.is_empty() {
-            // Both traffic types have the name that the client asked for there.
-            plan.slot(Root::Object, &["conn", "server_name"]);
+            plan.slot(Root::Object, &HOST);
         }
-        Acl { types, hosts, plan }
+        Acl { types, named, hosts, plan, reserved: None }
     }
 
-    /// Whether an event may be sent.
+    /// The same, where these types are taken only if a rule has the very name.
     #[must_use]
-    pub fn allows(&self, event: &Event<'_>) -> bool {
-        let any = |patterns: &[String], name: &str| {
-            patterns.iter().any(|pattern| matches(pattern, &name.to_ascii_lowercase()))
+    pub fn reserving(self, types: &'static BTreeSet<String>) -> Acl {
+        Acl { reserved: Some(types), ..self }
+    }
+
+    /// Lets an event through that was read from this text, or tells why it may not be sent.
+    ///
+    /// # Errors
+    /// When no rule allows it, or it has what decides twice.
+    pub fn check(&self, event: &Event<'_>, text: &str) -> Result<(), Denied> {
+        let decides_by: &[&[&str]] = match self.hosts[..] {
+            [] => &[&["event_type"]],
+            _ => &[&["event_type"], &["object", HOST[0], HOST[1]]],
         };
-        if !self.types.is_empty() && !any(&self.types, &event.event_type) {
-            return false;
+        if let Some(key) = repeated(text, decides_by) {
+            return Err(Denied::Repeated(key));
         }
-        if self.hosts.is_empty() {
-            return true;
+        let event_type = event.event_type.to_ascii_lowercase();
+        if !self.types.is_empty() && !any(&self.types, &event_type) {
+            return Err(Denied::ByRules);
         }
+        if self.reserved.is_some_and(|types| types.contains(&event_type))
+            && !self.named.contains(&event_type)
+        {
+            return Err(Denied::Reserved(event_type));
+        }
+        if self.hosts.is_empty() || self.host(event).is_some_and(|host| any(&self.hosts, &host)) {
+            return Ok(());
+        }
+        Err(Denied::ByRules)
+    }
+
+    /// The host that an event names, in lower case.
+    fn host(&self, event: &Event<'_>) -> Option<String> {
         let mut slots = Slots::new();
         self.plan.extract(event, &mut slots);
-        let host = match slots.first() {
-            Some(Slot::Json(text)) => string_value(text),
+        match slots.first() {
+            Some(Slot::Json(text)) => Some(string_value(text)?.to_ascii_lowercase()),
             _ => None,
-        };
-        host.is_some_and(|host| any(&self.hosts, &host))
+        }
     }
+}
+
+/// Whether a name in lower case fits any of the patterns.
+fn any(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, name))
 }
 
 /// Whether a name fits a pattern, in which `*` stands for any text.
@@ -73,6 +138,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::json;
 
     use super::*;
@@ -82,7 +149,7 @@ mod tests {
         let object = json!({"conn": {"server_name": host}});
         let text = json!({"event_type": event_type, "object": object}).to_string();
         let event = Event::parse(&text, Timestamp::MIN, || 0).unwrap();
-        Acl::new(rules).allows(&event)
+        Acl::new(rules).check(&event, &text).is_ok()
     }
 
     #[test]
@@ -102,6 +169,64 @@ mod tests {
             (&["bind:http_*", "bind:b.example.net"][..], HTTP, "b.example.net", true),
         ] {
             assert_eq!(allows(rules, event_type, host), allowed, "{rules:?} {event_type} {host}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_is_reserved_needs_a_rule_with_its_very_name() {
+        static RESERVED: LazyLock<BTreeSet<String>> =
+            LazyLock::new(|| BTreeSet::from(["api_key_created.v0".to_owned()]));
+        for (rules, allowed) in [
+            (&[][..], false),
+            (&["*"][..], false),
+            (&["bind:*_*"][..], false),
+            (&["bind:api_key_created.*"][..], false),
+            (&["bind:a.example.net"][..], false),
+            (&["bind:api_key_created.v0"][..], true),
+            (&["*", "bind:API_key_created.v0"][..], true),
+        ] {
+            let text = r#"{"event_type":"api_key_created.v0","object":{}}"#;
+            let event = Event::parse(text, Timestamp::MIN, || 0).unwrap();
+            let checked = Acl::new(rules).reserving(&RESERVED).check(&event, text);
+            assert_eq!(checked.is_ok(), allowed, "{rules:?}");
+            assert!(Acl::new(&["*"]).check(&event, text).is_ok(), "unless it is not reserved");
+        }
+    }
+
+    #[test]
+    fn what_decides_stands_once() {
+        let (types, hosts) = (["bind:http_*"], ["bind:a.example.net"]);
+        for (rules, text, denied) in [
+            (
+                &types[..],
+                r#"{"event_type":"http_x","event_\u0074ype":"http_x","object":{}}"#,
+                "event_type",
+            ),
+            (&types[..], r#"{"event_type":"http_x","object":{"a":1,"a":2},"object":{}}"#, ""),
+            (
+                &hosts[..],
+                r#"{"event_type":"t_x","object":{"conn":{"server_name":"a.example.net","server_name":"a.example.net"}}}"#,
+                "server_name",
+            ),
+            (
+                &hosts[..],
+                r#"{"event_type":"t_x","object":{"conn":7,"conn":{"server_name":"a.example.net"}}}"#,
+                "conn",
+            ),
+            (
+                &hosts[..],
+                r#"{"object":{},"event_type":"t_x","object":{"conn":{"server_name":"a.example.net"}}}"#,
+                "object",
+            ),
+            (
+                &hosts[..],
+                r#"{"conn":1,"event_type":"t_x","object":{"x":1,"x":2,"conn":{"server_name":"a.example.net"}},"conn":2}"#,
+                "",
+            ),
+        ] {
+            let event = Event::parse(text, Timestamp::MIN, || 0).unwrap();
+            let expected = if denied.is_empty() { Ok(()) } else { Err(Denied::Repeated(denied)) };
+            assert_eq!(Acl::new(rules).check(&event, text), expected, "{text}");
         }
     }
 

@@ -11,10 +11,11 @@ mod extract;
 mod frame;
 mod id;
 mod record;
+mod repeated;
 mod scan;
 mod time;
 
-pub use acl::Acl;
+pub use acl::{Acl, Denied};
 pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
 pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};

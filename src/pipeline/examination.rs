@@ -213,9 +213,8 @@ impl Check<'_> {
         if self.dispatcher.catalog().get(&event.event_type).is_none() {
             return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type, hints));
         }
-        if self.sender.acl.as_ref().is_some_and(|acl| !acl.allows(&event)) {
-            let message = "the rules of this credential do not allow the event's type or host";
-            return refuse("ERR_NGROK_619", message.to_owned());
+        if let Some(Err(denied)) = self.sender.acl.as_ref().map(|acl| acl.check(&event, text)) {
+            return refuse(denied.code(), denied.to_string());
         }
         Ok((event, slots))
     }

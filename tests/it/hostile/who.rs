@@ -168,3 +168,50 @@ fn whoever_uses_up_their_requests_locks_out_nobody_else() {
     assert_eq!(nobody.status, 429, "without a key it is the same address");
     assert_eq!(until_limited(&operator), 3, "all that making the key has left");
 }
+
+/// Sends an event with a credential of these rules, and tells the code that it was refused with.
+fn refused_with(daemon: &Daemon, rules: &Value, event: &str) -> String {
+    let made = Client::new(daemon).must("POST /credentials", &json!({"acl": rules}));
+    let bearer = format!("Bearer {}", text(&made, "token"));
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let answer = daemon.post_with(&headers, event).json();
+    answer["rejected"][0]["error_code"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn nobody_forges_an_audit_event_whose_type_no_rule_of_theirs_names() {
+    let daemon = Daemon::start(SETTINGS);
+    for forged in ["api_key_created.v0", "ip_restriction_deleted.v0", "domain_updated.v0"] {
+        let event = json!({"event_type": forged, "object": {}}).to_string();
+        for rules in [json!([]), json!(["*"]), json!(["bind:*_*"])] {
+            assert_eq!(refused_with(&daemon, &rules, &event), "ERR_NGROK_619", "{rules} {forged}");
+        }
+        assert_eq!(refused_with(&daemon, &json!([format!("bind:{forged}")]), &event), "");
+        assert_eq!(daemon.post("application/json", &event).status, 200, "without a credential");
+    }
+    let others = json!({"event_type": "vault_created.v0", "object": {}}).to_string();
+    assert_eq!(refused_with(&daemon, &json!([]), &others), "", "the daemon has no vaults");
+}
+
+#[test]
+fn an_event_that_says_twice_what_its_rules_decide_by_is_not_delivered() {
+    let daemon = Daemon::start(SETTINGS);
+    let rules = json!(["bind:http_*", "bind:a.example.net"]);
+    let own = r#"{"server_name": "a.example.net"}"#;
+    let theirs = r#"{"server_name": "b.example.net"}"#;
+    let event = |object: &str| format!(r#"{{"event_type": "{HTTP}", "object": {object}}}"#);
+    let good = event(&format!(r#"{{"conn": {own}}}"#));
+    let twice = [
+        event(&format!(r#"{{"conn": {theirs}, "conn": {own}}}"#)),
+        event(&format!(r#"{{"conn": {theirs}}}, "object": {{"conn": {own}}}"#)),
+        event(r#"{"conn": {"server_name": "b.example.net", "server_n\u0061me": "a.example.net"}}"#),
+        format!(r#"{{"event_type": "api_key_created.v0", {}"#, &good[1..]),
+    ];
+    assert_eq!(refused_with(&daemon, &rules, &good), "");
+    for event in &twice {
+        assert_eq!(refused_with(&daemon, &rules, event), "ERR_SLUICEGATE_1009", "{event}");
+    }
+    daemon.wait_until_delivered();
+    assert_eq!(daemon.destination("kept")["delivered"], 1);
+    assert_eq!(daemon.status()["ingest"]["refused"]["ERR_SLUICEGATE_1009"], twice.len());
+}
