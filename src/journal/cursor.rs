@@ -37,15 +37,15 @@ impl Cursor {
     /// wake-up for all of them. A position that was settled before is passed over.
     ///
     /// On disk it waits until that is noted where the process's death leaves it, which takes
-    /// microseconds, and at most a second where the disk hangs.
+    /// microseconds, longer on a busy disk, and at most 20 seconds where it hangs.
     pub async fn settle(&mut self, settled: &[(u64, Outcome)]) {
         if settled.is_empty() {
             return;
         }
-        if let Store::Disk(disk) = &*self.journal.store {
-            disk.note(&self.destination, settled).await;
+        match &*self.journal.store {
+            Store::Disk(disk) => disk.settle_noted(&self.destination, settled).await,
+            Store::Memory(memory) => memory.settle(&self.destination, settled),
         }
-        self.journal.store.settle(&self.destination, settled);
     }
 
     /// Puts records that this destination's service will never take among the dead letters, safely

@@ -376,9 +376,18 @@ impl Disk {
         }
     }
 
-    /// Notes what is about to be settled where the process's death leaves it.
-    pub(super) async fn note(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
-        self.noter.note(&self.shared.progress, destination, settled).await;
+    /// Notes what is settled where the process's death leaves it, and then settles it.
+    pub(super) async fn settle_noted(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
+        if settled.is_empty() {
+            return;
+        }
+        let progress = &self.shared.progress;
+        let note = self.noter.note(progress, destination, settled).await;
+        if progress.hangs() {
+            self.shared.note_problem(Some(io::Error::other("the disk takes too long")));
+        }
+        self.settle(destination, settled);
+        drop(note);
     }
 
     pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {

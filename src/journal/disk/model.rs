@@ -442,10 +442,11 @@ impl Model {
             let outcome = if buried { Outcome::DeadLettered } else { Outcome::Delivered };
             settled.push((position, outcome));
         }
-        if !buried {
-            self.runtime.block_on(self.disk().note(&id(NAMES[at]), &settled));
+        if buried {
+            self.disk().settle(&id(NAMES[at]), &settled);
+        } else {
+            self.runtime.block_on(self.disk().settle_noted(&id(NAMES[at]), &settled));
         }
-        self.disk().settle(&id(NAMES[at]), &settled);
     }
 }
 

@@ -19,15 +19,15 @@
 //! twice, never that one is lost.
 //!
 //! A record is noted before it is settled, so that what anybody was told is settled does not come again
-//! after a kill. A checkpoint may be made between the two; so the file before it is read too, and goes
-//! with the checkpoint after it.
+//! after a kill. Checkpoints may be made between the two, several if the disk or the processor is busy; so
+//! a file stays until a checkpoint is saved that was made after all that it notes was settled, and all
+//! files up to the one after the checkpoint are read.
 //!
-//! A thread writes the frames; whoever settles waits for it, but not for a disk that hangs.
+//! A thread writes the frames; whoever settles waits for it, but not for ever for a disk that hangs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -53,8 +53,9 @@ const MOST_WRITTEN: u64 = 16 << 20;
 /// Most bytes that wait to be written, while the disk hangs.
 const MOST_QUEUED: usize = 1 << 20;
 
-/// How long is waited for a frame to be written: the disk has no part in it, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long is waited for a frame to be written, which is as long as an append waits. The disk has no part
+/// in it, unless it is so busy that the system makes writers wait; only one that hangs takes this long.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The settled positions of each destination, and how each ended.
 pub(super) type Settled = HashMap<ResourceId, BTreeMap<u64, Outcome>>;
@@ -89,6 +90,33 @@ struct Queue {
     saved: u64,
     /// Something was noted since the last snapshot.
     noted: bool,
+    /// Files that notes may stand in whose records are not settled yet, and how many notes.
+    open: BTreeMap<u64, usize>,
+    /// The first file that may be there.
+    oldest: u64,
+    /// The first file that is needed once the checkpoint that is being made is saved.
+    needed: u64,
+}
+
+/// A note of what is about to be settled. The file that it stands in stays as long as this does, so it is
+/// to be kept until the records are settled.
+#[must_use]
+pub(super) struct Note<'p> {
+    progress: &'p Progress,
+    /// The number of the file that it stands in, or of one before it.
+    file: u64,
+}
+
+impl Drop for Note<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.progress.queue);
+        if let Some(notes) = queue.open.get_mut(&self.file) {
+            *notes -= 1;
+            if *notes == 0 {
+                queue.open.remove(&self.file);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -102,10 +130,12 @@ struct Open {
 impl Progress {
     /// Goes on behind the checkpoint of a number; deletes what belongs to no checkpoint that there is.
     pub(super) fn new(directory: &Path, checkpoint: u64, faults: Faults) -> Progress {
-        let belongs = files_of(checkpoint);
+        let mut oldest = checkpoint;
         // What cannot be listed or deleted takes room and does no harm.
         for number in list(directory).unwrap_or_default() {
-            if !belongs.contains(&number) {
+            if belongs(number, checkpoint) {
+                oldest = oldest.min(number);
+            } else {
                 let _kept = fs::remove_file(path(directory, number));
             }
         }
@@ -118,6 +148,9 @@ impl Progress {
             number: checkpoint + u64::from(began_next),
             saved: checkpoint,
             noted: true,
+            open: BTreeMap::new(),
+            oldest,
+            needed: oldest,
         };
         Progress {
             directory: directory.to_owned(),
@@ -130,11 +163,14 @@ impl Progress {
         }
     }
 
-    /// Queues what is settled. Tells which note it is, and whether the writer is to be woken.
-    fn queue(&self, id: &ResourceId, settled: &[(u64, Outcome)]) -> (u64, bool) {
+    /// Queues what is about to be settled. Tells how many notes there were with it, and whether the writer
+    /// is to be woken.
+    fn queue(&self, id: &ResourceId, settled: &[(u64, Outcome)]) -> (Note<'_>, u64, bool) {
         let mut queue = lock(&self.queue);
         queue.notes += 1;
         queue.noted = true;
+        let file = queue.number;
+        *queue.open.entry(file).or_default() += 1;
         if queue.frames.len() > MOST_QUEUED {
             queue.overflowed = true;
         } else {
@@ -142,37 +178,50 @@ impl Progress {
                 encode(id, settled, outcome, &mut queue.frames);
             }
         }
-        (queue.notes, std::mem::take(&mut queue.idle))
+        (Note { progress: self, file }, queue.notes, std::mem::take(&mut queue.idle))
     }
 
-    /// Waits until a note is written, unless the disk hangs.
-    async fn written(&self, note: u64) {
+    /// Waits until so many notes are written, unless the disk hangs.
+    async fn written(&self, notes: u64) {
         if self.hangs.load(Ordering::Relaxed) {
             return;
         }
         let mut written = self.written.subscribe();
-        let is_written = written.wait_for(|written| *written >= note);
+        let is_written = written.wait_for(|written| *written >= notes);
         if tokio::time::timeout(PATIENCE, is_written).await.is_err() {
             self.hangs.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the disk takes so long that nobody waits for it: what is settled now is perhaps not noted.
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs.load(Ordering::Relaxed)
     }
 
     /// The number of the checkpoint that is being made; what is noted from now on follows it. To be
     /// called while the state of that checkpoint is locked.
     pub(super) fn snapshot(&self) -> u64 {
         let mut queue = lock(&self.queue);
-        // While a checkpoint cannot be saved its number stays, so that there are never more than three files.
+        let unsettled = queue.open.keys().next().copied();
+        // While a checkpoint cannot be saved its number stays, so that it does not make a file each time.
         if std::mem::take(&mut queue.noted) {
             queue.number = queue.saved + 1;
         }
+        queue.needed = unsettled.unwrap_or(u64::MAX).min(queue.number.saturating_sub(1));
         queue.number
     }
 
-    /// The checkpoint of a number is saved: what was before the one before it is no longer needed.
+    /// The checkpoint of a number, which the last snapshot gave, is saved: files whose notes it knows are no
+    /// longer needed.
     pub(super) fn saved(&self, number: u64) {
-        lock(&self.queue).saved = number;
-        // Two, as the writer may have begun one late.
-        for old in number.saturating_sub(3)..number.saturating_sub(1) {
+        let gone = {
+            let mut queue = lock(&self.queue);
+            queue.saved = number;
+            let oldest = queue.oldest;
+            queue.oldest = oldest.max(queue.needed);
+            oldest..queue.needed
+        };
+        for old in gone {
             // It takes room and does no harm.
             let _absent = fs::remove_file(path(&self.directory, old));
         }
@@ -183,11 +232,12 @@ impl Progress {
     pub(super) fn run(&self, tell: &dyn Fn(Option<io::Error>)) {
         let mut failing = false;
         loop {
+            let hung = self.hangs();
             match self.write() {
                 Ok(false) if self.ends.load(Ordering::Acquire) => return,
                 Ok(false) => self.wait(),
                 Ok(true) => {
-                    if std::mem::take(&mut failing) {
+                    if std::mem::take(&mut failing) | hung {
                         tell(None);
                     }
                 }
@@ -265,22 +315,19 @@ impl Noter {
     }
 
     /// Notes what is about to be settled, and returns when it is written or the disk hangs.
-    pub(super) async fn note(
+    pub(super) async fn note<'p>(
         &self,
-        progress: &Progress,
+        progress: &'p Progress,
         id: &ResourceId,
         settled: &[(u64, Outcome)],
-    ) {
-        if settled.is_empty() {
-            return;
-        }
-        let (note, wake) = progress.queue(id, settled);
+    ) -> Note<'p> {
+        let (note, notes, wake) = progress.queue(id, settled);
         match self {
             Noter::Thread(Some(thread)) => {
                 if wake {
                     thread.thread().unpark();
                 }
-                progress.written(note).await;
+                progress.written(notes).await;
             }
             Noter::Thread(None) => {}
             #[cfg(test)]
@@ -289,6 +336,7 @@ impl Noter {
                 let _missing = progress.write();
             }
         }
+        note
     }
 
     /// Waits until all that was noted is written. [`Progress::end`] must have been called.
@@ -344,7 +392,10 @@ impl Open {
 /// When a file that is there cannot be read.
 pub(super) fn read(directory: &Path, checkpoint: u64) -> io::Result<Settled> {
     let mut settled = Settled::new();
-    for number in files_of(checkpoint) {
+    let mut numbers = list(directory)?;
+    numbers.retain(|number| belongs(*number, checkpoint));
+    numbers.sort_unstable();
+    for number in numbers {
         let mut bytes = Vec::new();
         match File::open(path(directory, number)) {
             Ok(file) => file.take(MOST_WRITTEN).read_to_end(&mut bytes)?,
@@ -365,9 +416,9 @@ pub(super) fn read(directory: &Path, checkpoint: u64) -> io::Result<Settled> {
     Ok(settled)
 }
 
-/// The numbers of the files that may know more than a checkpoint.
-fn files_of(checkpoint: u64) -> RangeInclusive<u64> {
-    checkpoint.saturating_sub(1)..=checkpoint + 1
+/// Whether a file may know more than a checkpoint; others were left by one that is there no more.
+fn belongs(number: u64, checkpoint: u64) -> bool {
+    number <= checkpoint + 1
 }
 
 fn path(directory: &Path, number: u64) -> PathBuf {
@@ -455,143 +506,4 @@ impl<'b> Frame<'b> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::faults::Fault;
-    use super::*;
-
-    fn id(name: &str) -> ResourceId {
-        ResourceId::new(name).unwrap()
-    }
-
-    fn note(progress: &Progress, name: &str, positions: &[u64]) {
-        let settled: Vec<_> = positions.iter().map(|it| (*it, Outcome::Delivered)).collect();
-        progress.queue(&id(name), &settled);
-        progress.write().unwrap();
-    }
-
-    /// What is settled for a destination after the checkpoint of a number.
-    fn settled(folder: &Path, checkpoint: u64, name: &str) -> Vec<u64> {
-        let mut settled = read(folder, checkpoint).unwrap();
-        settled.remove(&id(name)).unwrap_or_default().into_keys().collect()
-    }
-
-    fn begin(folder: &Path, checkpoint: u64) -> Progress {
-        Progress::new(folder, checkpoint, Faults::default())
-    }
-
-    #[test]
-    fn what_is_noted_is_read_with_its_outcome_and_its_destination() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        let both = [(7, Outcome::DeadLettered), (u64::MAX, Outcome::Delivered)];
-        progress.queue(&id("a"), &both);
-        progress.queue(&id("b"), &[(7, Outcome::Delivered)]);
-        progress.write().unwrap();
-        let read = read(folder.path(), 0).unwrap();
-        assert_eq!(read[&id("a")], BTreeMap::from(both));
-        assert_eq!(read[&id("b")], BTreeMap::from([(7, Outcome::Delivered)]));
-    }
-
-    #[test]
-    fn a_file_goes_with_the_second_checkpoint_after_it_and_not_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        for checkpoint in 1..5 {
-            note(&progress, "a", &[checkpoint]);
-            assert_eq!(progress.snapshot(), checkpoint);
-            let before: Vec<u64> = ((checkpoint - 1).max(1)..=checkpoint).collect();
-            assert_eq!(settled(folder.path(), checkpoint - 1, "a"), before, "it was not saved");
-            progress.saved(checkpoint);
-            assert_eq!(list(folder.path()).unwrap(), [checkpoint - 1]);
-            assert_eq!(settled(folder.path(), checkpoint, "a"), [checkpoint]);
-        }
-        assert_eq!(progress.snapshot(), 4, "nothing was settled since");
-    }
-
-    #[test]
-    fn checkpoints_that_cannot_be_saved_do_not_make_a_file_each() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        for position in 0..5 {
-            note(&progress, "a", &[position]);
-            progress.snapshot();
-        }
-        assert_eq!(list(folder.path()).unwrap().len(), 2);
-        assert_eq!(settled(folder.path(), 0, "a"), [0, 1, 2, 3, 4]);
-    }
-
-    #[test]
-    fn a_process_goes_on_behind_the_last_whole_frame_of_another() {
-        let folder = tempfile::tempdir().unwrap();
-        note(&begin(folder.path(), 0), "a", &[1, 2]);
-        let whole = fs::read(path(folder.path(), 0)).unwrap();
-        for cut in 0..whole.len() {
-            let torn = [&whole[..], &whole[..cut]].concat();
-            fs::write(path(folder.path(), 0), torn).unwrap();
-            fs::write(path(folder.path(), 9), "of another checkpoint").unwrap();
-            assert_eq!(settled(folder.path(), 0, "a"), [1, 2], "cut at {cut}");
-            note(&begin(folder.path(), 0), "a", &[3]);
-            assert_eq!(settled(folder.path(), 0, "a"), [1, 2, 3], "cut at {cut}");
-            assert_eq!(list(folder.path()).unwrap(), [0]);
-        }
-    }
-
-    #[test]
-    fn no_flipped_bit_makes_something_settled_that_was_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        note(&progress, "a", &[1]);
-        note(&progress, "a", &[2]);
-        let whole = fs::read(path(folder.path(), 0)).unwrap();
-        for bit in 0..whole.len() * 8 {
-            let mut flipped = whole.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            fs::write(path(folder.path(), 0), &flipped).unwrap();
-            let expected: &[u64] = if bit < whole.len() * 4 { &[] } else { &[1] };
-            assert_eq!(settled(folder.path(), 0, "a"), expected, "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_write_that_fails_is_cut_back_and_the_next_frames_are_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let faults = Faults::switchable();
-        let progress = Progress::new(folder.path(), 0, faults.clone());
-        note(&progress, "a", &[1]);
-        faults.set(Fault::FullAfter(9));
-        progress.queue(&id("a"), &[(2, Outcome::Delivered)]);
-        assert_eq!(progress.write().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        faults.set(Fault::None);
-        note(&progress, "a", &[3]);
-        assert_eq!(settled(folder.path(), 0, "a"), [1, 3]);
-    }
-
-    #[test]
-    fn what_is_settled_while_the_disk_hangs_takes_bounded_room() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        let settled: Vec<_> = (0..10_000).map(|it| (it, Outcome::Delivered)).collect();
-        for _ in 0..100 {
-            progress.queue(&id("a"), &settled);
-        }
-        assert!(lock(&progress.queue).frames.len() <= MOST_QUEUED + 100_000);
-        assert!(progress.write().is_err(), "something is missing, which is told");
-        note(&progress, "a", &[10_000]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_disk_that_hangs_is_waited_for_once_and_then_not_until_it_works_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let progress = begin(folder.path(), 0);
-        let wait = async || {
-            let (note, _) = progress.queue(&id("a"), &[(1, Outcome::Delivered)]);
-            let began = tokio::time::Instant::now();
-            progress.written(note).await;
-            began.elapsed()
-        };
-        assert!(wait().await >= PATIENCE);
-        assert_eq!(wait().await, Duration::ZERO);
-        progress.write().unwrap();
-        assert!(wait().await >= PATIENCE);
-    }
-}
+mod tests;
