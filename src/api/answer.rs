@@ -12,7 +12,7 @@ const OPERATION_ID: HeaderName = HeaderName::from_static("ngrok-operation-id");
 
 /// No such route, or no such method on it: the two are one at ngrok.
 pub(super) fn no_route(path: &str) -> ErrorAnswer {
-    ErrorAnswer::uncoded(StatusCode::NOT_FOUND, "Not Found").detail("path", path)
+    ErrorAnswer::new(StatusCode::NOT_FOUND, "ERR_SLUICEGATE_1352", "Not Found").detail("path", path)
 }
 
 impl From<Refusal> for ErrorAnswer {

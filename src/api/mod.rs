@@ -37,7 +37,7 @@ use tracing::error;
 use crate::budget::Budget;
 use crate::control::Control;
 use crate::event::Timestamp;
-use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
+use crate::http::{BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, TrustedProxies};
 use crate::ingest::{KafkaBoard, KafkaReading};
 use crate::pipeline::Pipeline;
 
@@ -114,8 +114,16 @@ struct Snapshots {
 /// The routes while the daemon starts, which takes a while if the journal has much to recover: it is
 /// alive and not ready.
 pub fn starting() -> Router {
-    let not_yet = || async { (StatusCode::SERVICE_UNAVAILABLE, "starting\n") };
-    Router::new().route("/healthz", get(|| async { "ok\n" })).fallback(not_yet)
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    let not_ready = move || async move { (unavailable, "starting\n") };
+    let not_yet = move || async move {
+        let message = "the daemon is starting: ask again when `/readyz` says 200";
+        ErrorAnswer::new(unavailable, "ERR_SLUICEGATE_1354", message).retry_after(1)
+    };
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(not_ready))
+        .fallback(not_yet)
 }
 
 /// The routes of the API listener. `/readyz` says whether the next body would be kept, which none is
@@ -174,9 +182,15 @@ async fn forward(main: Handle, router: Router, request: Request) -> Response {
         Some(Ok(Ok(response))) => response,
         Some(Err(failure)) => {
             error!(%failure, "a request was not answered");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            let message = "the daemon failed over this request; its log says more";
+            ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, "ERR_SLUICEGATE_1355", message)
+                .into_response()
         }
-        _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        _ => {
+            let message = "the daemon is stopping: ask again once it runs";
+            ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "ERR_SLUICEGATE_1107", message)
+                .into_response()
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::request::MAX_LIMIT;
-use super::routes::{ResourceRoute, resource_routes};
+use super::routes::{EMPTY_LISTS, ResourceRoute, resource_routes};
 use crate::control::{KINDS, Presence, Shape, Spec};
 
 /// The whole description, for an API that is reached at `base`.
@@ -13,6 +13,9 @@ pub(super) fn describe(base: &str) -> Value {
     for route in resource_routes() {
         paths.insert(format!("/{}", route.path), collection(&route));
         paths.insert(format!("/{}/{{id}}", route.path), item(&route));
+    }
+    for name in EMPTY_LISTS {
+        paths.insert(format!("/{name}"), json!({"get": listing(name, name, &json!({}))}));
     }
     paths.extend(fixed_paths());
     let mut schemas = Map::new();
@@ -41,7 +44,7 @@ pub(super) fn describe(base: &str) -> Value {
                 "schema": {"type": "string", "const": "2"},
             }},
             "responses": {"error": {
-                "description": "Not done, and nothing has changed; `error_code` is missing on a plain \"not found\".",
+                "description": "Not done, and nothing has changed.",
                 "content": body(&reference("error")),
             }},
         },
@@ -89,20 +92,20 @@ fn with_body(mut operation: Map<String, Value>, schema: &Value, required: bool) 
     Value::Object(operation)
 }
 
-fn collection(route: &ResourceRoute) -> Value {
-    let (path, spec) = (route.path, route.kind.spec());
+/// The list at a path, under a key, of items with this schema.
+fn listing(path: &str, key: &str, item: &Value) -> Map<String, Value> {
     let list = json!({
         "type": "object",
-        "required": [route.list_key, "uri", "next_page_uri"],
+        "required": [key, "uri", "next_page_uri"],
         "properties": {
-            (route.list_key): {"type": "array", "items": reference(spec.path)},
+            (key): {"type": "array", "items": item},
             "uri": {"type": "string"},
             "next_page_uri": {"type": ["string", "null"]},
         },
     });
     let mut listing = operation(
         &format!("list_{path}"),
-        &format!("All of the kind {}, newest first", spec.noun),
+        &format!("All {}, newest first", path.replace('_', " ")),
         ("200", Some(list)),
     );
     let query = |name: &str, about: &str, schema: Value| json!({"name": name, "in": "query", "description": about, "schema": schema});
@@ -117,6 +120,12 @@ fn collection(route: &ResourceRoute) -> Value {
             query("filter", "CEL on one resource, the variable `obj`.", json!({"type": "string"})),
         ]);
     }
+    listing
+}
+
+fn collection(route: &ResourceRoute) -> Value {
+    let (path, spec) = (route.path, route.kind.spec());
+    let listing = listing(path, route.list_key, &reference(spec.path));
     let creation = operation(
         &format!("create_{path}"),
         &format!("Make a resource of the kind {}", spec.noun),
@@ -222,7 +231,7 @@ fn fixed_schemas() -> Map<String, Value> {
     let schemas = json!({
         "error": {
             "type": "object",
-            "required": ["status_code", "msg", "details"],
+            "required": ["error_code", "status_code", "msg", "details"],
             "properties": {
                 "error_code": text,
                 "status_code": {"type": "integer"},
@@ -433,7 +442,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 11);
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 11 + EMPTY_LISTS.len());
         check(&whole, &whole);
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct ResourceRoute {
     pub(super) prefix: &'static str,
 }
 
+/// What ngrok's clients list and there is nothing of here, so that they find that out.
+pub(super) const EMPTY_LISTS: [&str; 2] = ["endpoints", "tunnel_sessions"];
+
 /// The newer name of `/bot_users`: the same users under other ids.
 const SERVICE_USERS: ResourceRoute = ResourceRoute {
     kind: Kind::ServiceUser,
@@ -85,6 +88,8 @@ pub(super) enum Place {
     OpenApi,
     Collection(ResourceRoute),
     Item(ResourceRoute, String),
+    /// One of [`EMPTY_LISTS`].
+    EmptyList(&'static str),
     Sources(String),
     Source(String, String),
     /// What a resource has, and may be without: the field's name.
@@ -108,7 +113,10 @@ impl Place {
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
             ["dead_letters", "bury"] => Place::Bury,
-            [path] => Place::Collection(route(path)?),
+            [path] => match EMPTY_LISTS.into_iter().find(|it| *it == path) {
+                Some(name) => Place::EmptyList(name),
+                None => Place::Collection(route(path)?),
+            },
             [_, ""] => return None,
             [path, id] => Place::Item(route(path)?, id.to_owned()),
             ["event_subscriptions", id, "sources"] => Place::Sources(id.to_owned()),
@@ -130,9 +138,11 @@ impl Place {
     /// The methods that a place knows.
     pub(super) fn methods(&self) -> &'static [&'static str] {
         match self {
-            Place::Root | Place::Oneself | Place::OpenApi | Place::DestinationStatus(_) => {
-                &["GET", "HEAD"]
-            }
+            Place::Root
+            | Place::Oneself
+            | Place::OpenApi
+            | Place::EmptyList(_)
+            | Place::DestinationStatus(_) => &["GET", "HEAD"],
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
             Place::Part(..) => &["DELETE"],
@@ -143,7 +153,9 @@ impl Place {
     /// The query parameters that a method knows here.
     fn parameters(&self, method: &Method) -> &'static [&'static str] {
         match (self, method.as_str()) {
-            (Place::Collection(_), "GET" | "HEAD") => &["before_id", "filter", "limit"],
+            (Place::Collection(_) | Place::EmptyList(_), "GET" | "HEAD") => {
+                &["before_id", "filter", "limit"]
+            }
             _ => &[],
         }
     }
@@ -192,6 +204,10 @@ async fn read(
             let show = |answer| route.show(answer, base);
             let page = control.list((route.kind, &show), &page_asked, base).await?;
             list(route, page, &page_asked, base)
+        }
+        Place::EmptyList(name) => {
+            control.check_list_filter(&request::page(parameters)?)?;
+            json!({(name): [], "uri": format!("{base}/{name}"), "next_page_uri": null})
         }
         Place::Item(route, id) => {
             let found = control.get(route.kind, &route.id_within(&id), base).await?;
@@ -379,6 +395,7 @@ mod tests {
             ("/ip_policies/", None),
             ("/ip_policies/ipp_1/x", None),
             ("/nothing", None),
+            ("/endpoints", Some(Place::EmptyList("endpoints"))),
             ("/event_subscriptions/a%2Fb/sources", Some(Place::Sources("a/b".to_owned()))),
             (
                 "/event_subscriptions/esb_1/sources/x.v0",

@@ -213,6 +213,14 @@ impl Control {
         Ok(object.answer(base))
     }
 
+    /// Checks the filter of a list that nothing is in.
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn check_list_filter(&self, asked: &PageAsked) -> Result<(), Refusal> {
+        asked.filter.as_deref().map(ListFilter::new).transpose().map(drop)
+    }
+
     /// One page of a kind's resources, the newest first. `show` makes of each what the caller sees
     /// and filters.
     ///

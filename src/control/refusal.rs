@@ -26,7 +26,7 @@ pub enum Class {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub class: Class,
-    /// The stable code; a plain "not found" has none, as at ngrok.
+    /// The stable code; ngrok's, but for a plain "not found", to which ngrok gives none.
     pub code: Option<&'static str>,
     /// What happened and what would help.
     pub message: String,
@@ -49,7 +49,7 @@ impl Refusal {
     #[must_use]
     pub fn not_found() -> Refusal {
         let message = "Resource not found".to_owned();
-        Refusal { class: Class::NotFound, code: None, message }
+        Refusal { class: Class::NotFound, code: Some("ERR_SLUICEGATE_1351"), message }
     }
 
     /// A value of the wrong JSON type.

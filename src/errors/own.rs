@@ -261,4 +261,30 @@ pub(super) const CODES: &[ErrorCode] = &[
         "an update names another value for what cannot be changed, such as the id in its path",
         "Leave it out, or send it as it is. To have another, make a new resource.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1351",
+        "there is no resource with this id",
+        "Look for it in the list of its kind. It may have been deleted, or be another daemon's.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1352",
+        "the API has nothing at this path, or not with this method",
+        "Correct the path; `GET /` and `GET /openapi.json` say what there is. Events are posted to the address \
+         of `ingest.http.listen`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1353",
+        "a client began with HTTP/2 on an address that speaks HTTP/1.1",
+        "Have the client speak HTTP/1.1, which all do; for curl, leave `--http2-prior-knowledge` out.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1354",
+        "the daemon is starting and does not answer yet",
+        "Ask again when `/readyz` says 200. Recovery of a large journal takes seconds.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1355",
+        "the daemon failed over a request, which is a fault of its own",
+        "Look in the log for `a request was not answered`, and report it.",
+    ),
 ];

@@ -1,5 +1,6 @@
 //! A stream with time limits: for a request's head, between requests, and for a client that does not
-//! take its answer. hyper knows only one of these.
+//! take its answer. hyper knows only one of these. A client that begins with HTTP/2 is told that this is
+//! HTTP/1.1: what hyper would do is to hang up.
 //!
 //! A body's pace is `body`'s matter, since nobody but its reader knows whether it is waited for.
 
@@ -16,11 +17,27 @@ use super::activity::Activity;
 use super::limits::{ConnectionLimits, MIN_RATE};
 use crate::telemetry;
 
+/// What an HTTP/2 connection begins with (RFC 9113, section 3.4), as far as no request can.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0";
+
+/// What an HTTP/2 client understands: no settings, and the end of the connection for the reason 13,
+/// `HTTP_1_1_REQUIRED`, with words for people (RFC 9113, sections 6.5 and 6.8).
+fn http2_refusal() -> Vec<u8> {
+    let code = "ERR_SLUICEGATE_1353";
+    let words = format!("this address speaks HTTP/1.1: do not begin with HTTP/2 ({code})");
+    let settings = [0u8, 0, 0, 4, 0, 0, 0, 0, 0];
+    let length = u8::try_from(8 + words.len()).unwrap_or(8);
+    let going = [0, 0, length, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 13];
+    [&settings[..], &going, words.as_bytes()].concat()
+}
+
 /// A stream that ends when the other side takes too long.
 pub(super) struct Paced<S> {
     stream: S,
     limits: ConnectionLimits,
     activity: Arc<Activity>,
+    /// Nothing has come yet.
+    is_new: bool,
     /// When the first byte of the head that is being read came.
     head_began: Option<Instant>,
     reading: Timer,
@@ -35,6 +52,7 @@ impl<S> Paced<S> {
             stream,
             limits,
             activity,
+            is_new: true,
             head_began: None,
             reading: Timer::default(),
             blocked: None,
@@ -86,7 +104,7 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -101,6 +119,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         match polled {
             Poll::Pending => self.wait_to_read(context),
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                if std::mem::take(&mut self.is_new)
+                    && buffer.filled()[before..].starts_with(HTTP2_PREFACE)
+                {
+                    telemetry::connection_cut("http2");
+                    // Nothing was written before: there is room for it, or nobody who listens.
+                    let stream = Pin::new(&mut self.stream);
+                    let _written = stream.poll_write(context, &http2_refusal());
+                    buffer.set_filled(before);
+                    return Poll::Ready(Ok(()));
+                }
                 self.head_began.get_or_insert_with(Instant::now);
                 polled
             }

@@ -64,6 +64,16 @@ async fn a_head_that_never_ends_is_given_up() {
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
 }
 
+#[tokio::test]
+async fn who_begins_with_http_2_is_told_that_this_is_http_1_1() {
+    let said = answer("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let frames = said.as_bytes();
+    let length = usize::from(frames[9 + 2]);
+    assert_eq!((frames[9 + 3], frames.len()), (7, 9 + 9 + length), "one frame GOAWAY is the last");
+    assert_eq!(frames[9 + 9 + 4..][..4], [0, 0, 0, 13]);
+    assert!(said.ends_with("(ERR_SLUICEGATE_1353)"), "{said}");
+}
+
 fn post(length: usize, more: &str) -> String {
     format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n{more}\r\n")
 }

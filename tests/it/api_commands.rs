@@ -127,7 +127,10 @@ fn what_is_wrong_is_told_with_its_code() {
     assert_eq!(set.json(&["ip-policies", "list"]), json!([]), "nothing was sent");
     said_of(&["ip-polices", "list"], 2);
     let missing = said_of(&["ip-policies", "get", "ipp_no"], 1);
-    assert!(missing.starts_with("Resource not found\n(404 Not Found, operation op_"), "{missing}");
+    assert!(
+        missing.starts_with("Resource not found\n(404 Not Found, ERR_SLUICEGATE_1351, op"),
+        "{missing}"
+    );
     let refused = said_of(&["ip-policy-rules", "create", "cidr=203.0.113.0/24"], 1);
     assert!(refused.contains("ERR_NGROK_1405, operation op_"), "{refused}");
     std::fs::write(&set.key_file, "2ZBQMqBcUZb0hWyuxBRV0YZbUjv_wrong").unwrap();

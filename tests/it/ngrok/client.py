@@ -285,11 +285,13 @@ def manners():
     assert code("POST", "/ip_policies", {"description": 5}) == (400, "ERR_NGROK_215")
     assert code("POST", "/ip_policies", {"description": "x" * 256}) == (400, "ERR_NGROK_215")
     assert code("POST", "/ip_policies", {"action": "allow"}) == (400, "ERR_NGROK_1423")
-    assert code("PUT", "/ip_policies", {}) == (404, None)
-    assert code("GET", "/nothing") == (404, None)
-    assert http("GET", "/nothing")[1] == {"status_code": 404, "msg": "Not Found", "details": {"path": "/nothing"}}
-    _, body, _ = http("GET", "/ip_policies/ipp_nothing")
-    assert body["msg"] == "Resource not found" and set(body) == {"status_code", "msg", "details"}
+    assert code("PUT", "/ip_policies", {}) == (404, "ERR_SLUICEGATE_1352")
+    nowhere = {"error_code": "ERR_SLUICEGATE_1352", "status_code": 404, "msg": "Not Found", "details": {"path": "/nothing"}}
+    assert http("GET", "/nothing")[1] == nowhere
+    assert code("GET", "/ip_policies/ipp_nothing") == (404, "ERR_SLUICEGATE_1351")
+    assert http("GET", "/ip_policies/ipp_nothing")[1]["msg"] == "Resource not found"
+    assert list(client.endpoints.list()) == [] and list(client.tunnel_sessions.list()) == []
+    assert code("GET", "/endpoints?filter=obj.") == (400, "ERR_NGROK_250")
     asked = {"origin": "https://app.example.net", "access-control-request-method": "PATCH",
              "access-control-request-headers": "authorization, ngrok-version"}
     status, _, headers = http("OPTIONS", "/ip_policies/x", headers={**asked, "authorization": None})
