@@ -265,7 +265,7 @@ pub static KINDS: [Spec; 11] = [
                 "acl",
                 Rules,
                 Optional,
-                "What it may send: `*`, or `bind:` with an event type or a host, `*` as wildcard; no rule is no limit.",
+                "What it may send: `*`, or `bind:` with an event type, a host (`*` as wildcard) or `account:` and an account's id; no rule is no limit.",
             ),
             OWNED,
             SECRET,

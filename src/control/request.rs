@@ -341,11 +341,13 @@ fn rules(name: &str, value: &Value) -> Result<Value, Refusal> {
     for item in items {
         let rule = item.as_str().ok_or_else(wrong)?;
         let bound = rule.strip_prefix("bind:").is_some_and(|it| {
-            !it.is_empty() && it.len() <= 255 && it.bytes().all(|byte| byte.is_ascii_graphic())
+            !matches!(it, "" | "account:")
+                && it.len() <= 255
+                && it.bytes().all(|byte| byte.is_ascii_graphic())
         });
         if rule != "*" && !bound {
             let message = format!(
-                "`{rule}` is no rule: write `*`, or `bind:` with an event type or a host, such as `bind:*.example.net`"
+                "`{rule}` is no rule: write `*`, or `bind:` with an event type or a host, such as `bind:*.example.net`, or with `account:` and an account's id"
             );
             return Err(Refusal::invalid("ERR_NGROK_600", message));
         }

@@ -150,7 +150,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     entry("ERR_NGROK_606", "the update of a credential changes nothing", "Name what to change."),
     entry(
         "ERR_NGROK_619",
-        "the rules of the credential do not allow the event's type or host",
+        "the rules of the credential do not allow the event's type, host or account",
         "Send it with another token, or add a rule to the credential's `acl`; for a type that the daemon itself publishes, one with the type's very name.",
     ),
     entry(

@@ -10,8 +10,8 @@ mod envelope;
 mod extract;
 mod frame;
 mod id;
+mod once;
 mod record;
-mod repeated;
 mod scan;
 mod time;
 

@@ -191,14 +191,17 @@ struct Check<'c> {
     now: Timestamp,
 }
 
-impl Check<'_> {
+impl<'c> Check<'c> {
     fn event<'e>(
         &self,
         place: Place,
         text: &'e str,
         random: u128,
         hints: &mut BTreeMap<String, String>,
-    ) -> Result<(Event<'e>, Slots<'e>), Rejection> {
+    ) -> Result<(Event<'e>, Slots<'e>), Rejection>
+    where
+        'c: 'e,
+    {
         let refuse = |code, message| Err(Rejection { place, code, message });
         let max = self.sender.max_event;
         if text.len() > max {
@@ -206,15 +209,18 @@ impl Check<'_> {
             return refuse("ERR_SLUICEGATE_1007", message);
         }
         let plan_of = |name: &str| self.dispatcher.plan_of(name);
-        let (event, slots) = match read_event(text, self.now, || random, plan_of) {
+        let (mut event, slots) = match read_event(text, self.now, || random, plan_of) {
             Ok(event) => event,
             Err(error) => return refuse(error.code(), error.to_string()),
         };
         if self.dispatcher.catalog().get(&event.event_type).is_none() {
             return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type, hints));
         }
-        if let Some(Err(denied)) = self.sender.acl.as_ref().map(|acl| acl.check(&event, text)) {
-            return refuse(denied.code(), denied.to_string());
+        let checked = self.sender.acl.as_ref().map(|acl| acl.check(&event, text));
+        match checked {
+            Some(Err(denied)) => return refuse(denied.code(), denied.to_string()),
+            Some(Ok(account @ Some(_))) => event.account_id = account,
+            Some(Ok(None)) | None => {}
         }
         Ok((event, slots))
     }

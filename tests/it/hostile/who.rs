@@ -215,3 +215,21 @@ fn an_event_that_says_twice_what_its_rules_decide_by_is_not_delivered() {
     assert_eq!(daemon.destination("kept")["delivered"], 1);
     assert_eq!(daemon.status()["ingest"]["refused"]["ERR_SLUICEGATE_1009"], twice.len());
 }
+
+#[test]
+fn an_account_that_is_not_the_senders_is_refused_and_none_is_filled_in() {
+    let daemon = Daemon::start(SETTINGS);
+    let rules = json!(["*", "bind:account:ac_ours"]);
+    let event = |more: &str| format!(r#"{{"event_type": "{HTTP}", {more} "object": {{}}}}"#);
+    for theirs in [r#""account_id": "ac_theirs","#, r#""account_id": "AC_OURS","#] {
+        assert_eq!(refused_with(&daemon, &rules, &event(theirs)), "ERR_NGROK_619", "{theirs}");
+    }
+    let both = r#""account_id": "ac_theirs", "account_id": "ac_ours","#;
+    assert_eq!(refused_with(&daemon, &rules, &event(both)), "ERR_SLUICEGATE_1009");
+    for ours in ["", r#""account_id": null,"#, r#""account_id": "ac_ours","#] {
+        assert_eq!(refused_with(&daemon, &rules, &event(ours)), "", "{ours}");
+    }
+    daemon.wait_until_delivered();
+    let delivered = std::fs::read_to_string(daemon.path("out.ndjson")).unwrap();
+    assert_eq!(delivered.matches(r#""account_id":"ac_ours""#).count(), 3, "{delivered}");
+}
