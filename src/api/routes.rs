@@ -15,7 +15,7 @@ use crate::budget::Held;
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
 use crate::http::ErrorAnswer;
-use crate::sinks::Ack;
+use crate::sinks::{Ack, without_its_words};
 
 /// A kind as one route shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -314,6 +314,7 @@ async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ErrorAns
         Ack::Retry(fault) => fault.message,
         Ack::Rejected(reason) => reason,
     };
+    let reason = without_its_words(&reason);
     let message = format!("the test event was not delivered: {reason}");
     Err(ErrorAnswer::bad_request("ERR_SLUICEGATE_1306", message))
 }

@@ -7,6 +7,7 @@ use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
 use crate::ingest::KafkaReading;
 use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
+use crate::sinks::without_its_words;
 use crate::telemetry::Entrance;
 
 /// Totals of ingest, subscriptions, IP restrictions and `retried` count since `started_at`. What a
@@ -135,7 +136,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         },
         "dropped": status.account.dropped,
         "lost": status.account.lost,
-        "last_error": last_error.map(|it| &it.message),
+        "last_error": last_error.map(|it| without_its_words(&it.message)),
         "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,
         "retry_at": status.condition.retry_at.map(time_of),
@@ -146,7 +147,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
 fn of_set_aside(record: &SetAsideRecord) -> Value {
     json!({
         "event_id": record.event_id,
-        "last_answer": record.last_answer,
+        "last_answer": without_its_words(&record.last_answer),
         "attempts": record.attempts,
         "retry_at": record.retry_at.map(time_of),
     })

@@ -23,7 +23,7 @@ use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
 use crate::pipeline::{CannotOpen, NotTaken, PublishError, send_test_event};
 use crate::resources::{Resources, Source};
-use crate::sinks::{Ack, Secret};
+use crate::sinks::{Ack, Secret, without_its_words};
 use crate::store::{Change, Store, StoreError};
 
 /// How often audit events that the journal had no room for are tried again.
@@ -475,6 +475,7 @@ impl Control {
             Ack::Retry(fault) => fault.message,
             Ack::Rejected(reason) => reason,
         };
+        let reason = without_its_words(&reason);
         let message = format!("the test event was not delivered: {reason}");
         Err(Refusal::invalid("ERR_SLUICEGATE_1306", message))
     }

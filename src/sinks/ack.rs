@@ -40,6 +40,25 @@ pub enum FaultKind {
     Configuration,
 }
 
+/// What stands before the words of a receiver that somebody chose through the API. The log and dead
+/// letters have them; answers of the API end before, so that nobody reads there what a receiver says
+/// that only this daemon reaches.
+const ITS_WORDS: &str = "; it said: ";
+
+/// A message with such words behind it.
+pub(super) fn with_its_words(message: String, words: &str) -> String {
+    match words {
+        "" => message,
+        words => message + ITS_WORDS + words,
+    }
+}
+
+/// A message of a fault or a rejection as answers of the API show it.
+#[must_use]
+pub fn without_its_words(message: &str) -> &str {
+    message.split_once(ITS_WORDS).map_or(message, |(ours, _)| ours)
+}
+
 impl Fault {
     /// A fault of a kind, from an answer that asks for no pause.
     #[must_use]

@@ -9,11 +9,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::{ErrorMetadata, ProvideErrorMetadata};
 
-use super::ack::{Ack, Fault, FaultKind};
+use super::ack::{Ack, Fault, FaultKind, with_its_words};
 use super::causes::{causes, chain};
 use super::genuine::Strange;
 use super::parts::Outcome;
-use super::refusal::{Class, Refusal, class_of, shown};
+use super::refusal::{Class, Refusal, class_of, class_of_code, shown};
 use super::transport::NoAnswer;
 
 /// Why a call gave no result.
@@ -76,11 +76,14 @@ pub(super) struct Call<'a> {
     pub(super) action: &'static str,
     /// The ARN on which it must be allowed.
     pub(super) resource: &'a str,
+    /// Whether the service is one that somebody named through the API, and what it says is for the
+    /// operator only.
+    pub(super) strange: bool,
 }
 
 /// What would help against an error, if it is known.
 fn advice(code: &str, call: &Call) -> Option<String> {
-    let Call { action, resource } = call;
+    let Call { action, resource, .. } = call;
     Some(match code {
         "AccessDenied"
         | "AccessDeniedException"
@@ -135,17 +138,14 @@ fn advice(code: &str, call: &Call) -> Option<String> {
 impl Call<'_> {
     /// A fault of the given kind with the service's words and what would help.
     pub(super) fn fault(&self, kind: FaultKind, refusal: &Refusal) -> Fault {
-        let message = match advice(&refusal.code, self) {
-            Some(advice) => format!("{}; {advice}", self.words(refusal)),
-            None => self.words(refusal),
-        };
-        refusal.marked(Fault::new(kind, message))
+        let advice = advice(&refusal.code, self).map(|it| format!("; {it}"));
+        refusal.marked(Fault::new(kind, self.words(refusal, &advice.unwrap_or_default())))
     }
 
     /// The verdict on one record that an otherwise successful answer refuses.
     pub(super) fn ack(&self, class: Class, refusal: &Refusal) -> Ack {
         match class {
-            Class::Poison => Ack::Rejected(self.words(refusal)),
+            Class::Poison => Ack::Rejected(self.words(refusal, "")),
             Class::Fault(kind) => Ack::Retry(self.fault(kind, refusal)),
         }
     }
@@ -163,7 +163,7 @@ impl Call<'_> {
     /// What a refusal of the whole request comes to.
     pub(super) fn outcome(&self, class: Class, refusal: &Refusal) -> Outcome {
         match class {
-            Class::Poison => Outcome::Refused(self.words(refusal)),
+            Class::Poison => Outcome::Refused(self.words(refusal, "")),
             Class::Fault(kind) => Outcome::Failed(self.fault(kind, refusal)),
         }
     }
@@ -179,16 +179,26 @@ impl Call<'_> {
         }
     }
 
-    fn words(&self, refusal: &Refusal) -> String {
+    fn words(&self, refusal: &Refusal, advice: &str) -> String {
         let action = self.action;
-        let name = match (refusal.code.as_str(), refusal.status) {
+        let text = shown(&refusal.text);
+        let code = refusal.code.as_str();
+        // A code of AWS tells nobody what else is at a place.
+        let hides = self.strange && class_of_code(code).is_none();
+        let name = match (code, refusal.status) {
             ("", Some(status)) => format!("HTTP status {status}"),
+            (_, Some(status)) if hides => format!("HTTP status {status}"),
             ("", None) => "an error without a code".to_owned(),
+            (_, None) if hides => "an error that is none of AWS's".to_owned(),
             (code, _) => format!("`{code}`"),
         };
-        let text = shown(&refusal.text);
+        let ours = format!("`{action}` was answered with {name}");
+        if self.strange {
+            let code = if hides { code } else { "" };
+            return with_its_words(ours + advice, format!("{code} {text}").trim());
+        }
         let separator = if text.is_empty() { "" } else { ": " };
-        format!("`{action}` was answered with {name}{separator}{text}")
+        ours + separator + text + advice
     }
 }
 

@@ -111,6 +111,11 @@ impl<C: Clone> Connection<C> {
         (current.client.clone(), current.made)
     }
 
+    /// Whether the service is one that somebody named through the API.
+    pub(super) fn is_strange(&self) -> bool {
+        self.settings.endpoint_url.is_some() && self.settings.sending.lines.is_some()
+    }
+
     /// Where the credentials in use came from; none before the first request.
     pub(super) fn credentials(&self) -> Option<String> {
         let origin = lock(&self.origin).read();

@@ -16,7 +16,7 @@ use axum::http::{Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
-use super::ack::{Ack, Fault, FaultKind};
+use super::ack::{Ack, Fault, FaultKind, with_its_words};
 use super::error::TargetError;
 use super::file::lines;
 use super::parts::{Outcome, Parts};
@@ -123,7 +123,7 @@ impl Callback {
             let count = part.len();
             let body = Bytes::from(lines(&records[part.clone()]));
             let outcome = match self.request(Method::POST, body, sending).await {
-                Ok(answer) => self.outcome(&answer, count),
+                Ok(answer) => self.outcome(&answer, count, sending),
                 Err(fault) => Outcome::Failed(fault),
             };
             parts.settle(part, outcome);
@@ -131,10 +131,10 @@ impl Callback {
         parts.into_acks()
     }
 
-    fn outcome(&self, answer: &Answer, records: usize) -> Outcome {
+    fn outcome(&self, answer: &Answer, records: usize, sending: &Sending) -> Outcome {
         match class_of(answer.status) {
             None => Outcome::Answered(vec![Ack::Delivered; records]),
-            Some(Class::Poison) => Outcome::Refused(self.words(answer)),
+            Some(Class::Poison) => Outcome::Refused(self.words(answer, "", sending)),
             Some(Class::Fault(kind)) => {
                 let advice = match (kind, answer.status.is_redirection()) {
                     (FaultKind::Configuration, true) => {
@@ -147,15 +147,19 @@ impl Callback {
                 };
                 let asks = kind != FaultKind::Configuration;
                 let retry_after = answer.retry_after.filter(|_| asks);
-                let fault = Fault::new(kind, self.words(answer) + advice);
+                let fault = Fault::new(kind, self.words(answer, advice, sending));
                 Outcome::Failed(Fault { retry_after, ..fault })
             }
         }
     }
 
-    fn words(&self, answer: &Answer) -> String {
-        let separator = if answer.text.is_empty() { "" } else { ": " };
-        format!("{self} answered {}{separator}{}", answer.status, answer.text)
+    fn words(&self, answer: &Answer, advice: &str, sending: &Sending) -> String {
+        let Answer { status, text, .. } = answer;
+        if sending.lines.is_some() {
+            return with_its_words(format!("{self} answered {status}{advice}"), text);
+        }
+        let separator = if text.is_empty() { "" } else { ": " };
+        format!("{self} answered {status}{separator}{text}{advice}")
     }
 
     /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do.

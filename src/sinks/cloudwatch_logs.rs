@@ -206,7 +206,8 @@ impl Sink {
 
     /// Sends; if the log stream is missing, creates it and sends once more.
     async fn put_or_create(&self, events: &[Event<'_>]) -> Outcome {
-        let call = Call { action: PUT, resource: self.group.as_str() };
+        let call =
+            Call { action: PUT, resource: self.group.as_str(), strange: self.aws.is_strange() };
         let created = *self.created.lock().await;
         let refusal = match self.put(&call, events).await {
             Err(CallError::Refused(refusal)) if is_missing(&refusal) => refusal,
@@ -263,11 +264,16 @@ impl Sink {
     }
 
     fn creation_fault(&self, error: CallError) -> Fault {
-        Call { action: CREATE, resource: self.group.as_str() }.probe_fault(error)
+        Call { action: CREATE, resource: self.group.as_str(), strange: self.aws.is_strange() }
+            .probe_fault(error)
     }
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
-        let call = Call { action: DESCRIBE, resource: self.group.as_str() };
+        let call = Call {
+            action: DESCRIBE,
+            resource: self.group.as_str(),
+            strange: self.aws.is_strange(),
+        };
         let (group, stream) = (self.group.name(), self.log_stream.as_str());
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;

@@ -157,7 +157,8 @@ impl Sink {
     }
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
-        let call = Call { action: PUT, resource: self.stream.as_str() };
+        let call =
+            Call { action: PUT, resource: self.stream.as_str(), strange: self.aws.is_strange() };
         let mut request = PutRecordBatchInput::builder().delivery_stream_name(self.stream.name());
         for record in records {
             match entry(record) {
@@ -179,7 +180,11 @@ impl Sink {
     }
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
-        let call = Call { action: DESCRIBE, resource: self.stream.as_str() };
+        let call = Call {
+            action: DESCRIBE,
+            resource: self.stream.as_str(),
+            strange: self.aws.is_strange(),
+        };
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;
         let Some(stream) = answer.delivery_stream_description() else {
@@ -306,7 +311,7 @@ mod tests {
             entry().error_code("InternalFailure").build(),
             entry().build(),
         ];
-        let call = Call { action: PUT, resource: "arn" };
+        let call = Call { action: PUT, resource: "arn", strange: false };
         let retry = |kind, end: &str| {
             let message = format!("`firehose:PutRecordBatch` was answered with {end}");
             Ack::Retry(Fault::new(kind, message))

@@ -158,7 +158,7 @@ impl Sink {
     }
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
-        let call = Call { action: PUT, resource: &self.stream_arn };
+        let call = Call { action: PUT, resource: &self.stream_arn, strange: self.aws.is_strange() };
         let mut request = PutRecordsInput::builder().stream_arn(&self.stream_arn);
         for record in records {
             match entry(record) {
@@ -180,7 +180,8 @@ impl Sink {
     }
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
-        let call = Call { action: DESCRIBE, resource: &self.stream_arn };
+        let call =
+            Call { action: DESCRIBE, resource: &self.stream_arn, strange: self.aws.is_strange() };
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;
         let Some(summary) = answer.stream_description_summary() else {
@@ -304,7 +305,7 @@ mod tests {
             failed("SomethingNew", "?"),
             PutRecordsResultEntry::builder().build(),
         ];
-        let call = Call { action: PUT, resource: ARN };
+        let call = Call { action: PUT, resource: ARN, strange: false };
         let retry = |kind, end: &str| {
             let message = format!("`kinesis:PutRecords` was answered with {end}");
             Ack::Retry(Fault::new(kind, message))

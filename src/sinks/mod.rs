@@ -37,7 +37,7 @@ use hyper::Uri;
 use self::transport::{Sending, barred_fault};
 use crate::event::Record;
 
-pub use ack::{Ack, Fault, FaultKind};
+pub use ack::{Ack, Fault, FaultKind, without_its_words};
 pub use auth::Auth;
 pub use batch::{Batch, Limits};
 pub use bounds::{ApiTargets, Bounds};

@@ -46,7 +46,17 @@ pub(super) struct Refusal {
 ///
 /// What is not known is never held against the records: an unknown 4xx waits for the operator.
 pub(super) fn class_of(refusal: &Refusal) -> Class {
-    match refusal.code.as_str() {
+    class_of_code(&refusal.code).unwrap_or(match refusal.status {
+        Some(429) => THROTTLED,
+        Some(413) => Class::Poison,
+        None | Some(408 | 500..) => TRANSIENT,
+        Some(_) => CONFIGURATION,
+    })
+}
+
+/// The class of a code of AWS; none for any other.
+pub(super) fn class_of_code(code: &str) -> Option<Class> {
+    Some(match code {
         "BandwidthLimitExceeded"
         | "KMSThrottlingException"
         | "LimitExceededException"
@@ -108,13 +118,8 @@ pub(super) fn class_of(refusal: &Refusal) -> Class {
         | "SerializationException"
         | "ValidationError"
         | "ValidationException" => Class::Poison,
-        _ => match refusal.status {
-            Some(429) => THROTTLED,
-            Some(413) => Class::Poison,
-            None | Some(408 | 500..) => TRANSIENT,
-            Some(_) => CONFIGURATION,
-        },
-    }
+        _ => return None,
+    })
 }
 
 impl Refusal {

@@ -12,6 +12,7 @@ use crate::sinks::refusal::{CONFIGURATION, MAX_TEXT};
 const CALL: Call<'static> = Call {
     action: "kinesis:PutRecords",
     resource: "arn:aws:kinesis:us-east-1:123456789012:stream/errors",
+    strange: false,
 };
 
 fn refusal(code: &str, status: Option<u16>) -> Refusal {

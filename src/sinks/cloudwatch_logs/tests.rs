@@ -7,7 +7,7 @@ use super::*;
 use crate::event::Timestamp;
 
 const GROUP: &str = "arn:aws:logs:us-east-1:123456789012:log-group:/app/events";
-const CALL: Call<'static> = Call { action: PUT, resource: GROUP };
+const CALL: Call<'static> = Call { action: PUT, resource: GROUP, strange: false };
 
 fn record(seconds: i64, body: &'static str) -> Arc<Record> {
     Arc::new(Record {

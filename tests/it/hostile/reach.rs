@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::control::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::fake_service::{FakeService, Reply, Request};
 use crate::support::generate;
 use crate::support::receiver::Receiver;
@@ -279,4 +279,41 @@ fn a_stored_secret_goes_nowhere_without_being_given_again() {
     let change = json!({"target": elsewhere["target"]});
     let refused = client.refused(&format!("PATCH /event_destinations/{id}"), &change);
     assert_eq!(refused.1, "ERR_SLUICEGATE_1325");
+}
+
+#[test]
+fn what_a_receiver_says_is_for_the_operator_and_not_for_who_made_the_target() {
+    const SAID: &str = "the pass word inside";
+    let bodies = [
+        (403, SAID.to_owned()),
+        (400, json!({"__type": "Inner", "message": SAID}).to_string()),
+        (422, format!("<html><title>{SAID}</title>")),
+        (503, json!({"__type": "AccessDeniedException", "message": SAID}).to_string()),
+    ];
+    for (status, body) in bodies {
+        let receiver =
+            FakeService::start(move |_| Reply::new(status, "x-amzn-requestid: 1\r\n", &*body));
+        let daemon = daemon(&[ENDPOINTS]);
+        let client = Client::new(&daemon);
+        for target in [callback(&receiver.url()), kinesis(Some(&receiver.url()))] {
+            let id = made(&client, &target);
+            let said = tested(&client, &id);
+            assert!(said.contains(&status.to_string()) || said.contains("AccessDenied"), "{said}");
+            let mut verified = target.clone();
+            verified["verify_with_test_event"] = json!(true);
+            let refused = client.ask("POST /event_destinations", &verified);
+            subscribe(&client, &id);
+            daemon.send(&generate("http_request_complete.v0", 1, 1));
+            // A verdict on records is held for a while, to see whether the service takes others.
+            daemon.wait_for("tried", |_| {
+                let of_it = daemon.destination(&id);
+                !of_it["last_error"].is_null() || of_it["dead_lettered"] == 1
+            });
+            let shown = client.must(&format!("GET /event_destinations/{id}/status"), &Value::Null);
+            for answer in [said, refused.body, shown.to_string(), daemon.status().to_string()] {
+                assert!(!answer.contains("pass word") && !answer.contains("Inner"), "{answer}");
+            }
+            patiently("the operator sees it", || daemon.log().contains(SAID));
+        }
+    }
 }
