@@ -105,6 +105,9 @@ pub const JOURNAL_KEPT_BYTES: &str = "sluicegate_journal_kept_bytes";
 /// Bytes that the journal may have in all.
 pub const JOURNAL_MAX_BYTES: &str = "sluicegate_journal_max_bytes";
 
+/// Of these, what its file system can give; the shares are taken of it.
+pub const JOURNAL_USABLE_BYTES: &str = "sluicegate_journal_usable_bytes";
+
 /// Bytes that the journal's file system has free.
 pub const JOURNAL_FREE_BYTES: &str = "sluicegate_journal_free_bytes";
 
@@ -247,6 +250,7 @@ fn describe_of_journal() {
     describe_gauge!(JOURNAL_BYTES, Unit::Bytes, "bytes of records that the journal holds");
     describe_gauge!(JOURNAL_KEPT_BYTES, Unit::Bytes, "bytes of files in which nothing is pending");
     describe_gauge!(JOURNAL_MAX_BYTES, Unit::Bytes, "bytes that the journal may have in all");
+    describe_gauge!(JOURNAL_USABLE_BYTES, Unit::Bytes, "of these, what its file system can give");
     describe_gauge!(JOURNAL_FREE_BYTES, Unit::Bytes, "bytes that its file system has free");
     describe_counter!(
         JOURNAL_COMPACTED_BYTES,

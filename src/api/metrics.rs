@@ -22,6 +22,7 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
     gauge!(telemetry::JOURNAL_BYTES).set(status.journal.bytes as f64);
     gauge!(telemetry::JOURNAL_KEPT_BYTES).set(status.journal.kept_bytes as f64);
     gauge!(telemetry::JOURNAL_MAX_BYTES).set(status.journal.max_bytes as f64);
+    gauge!(telemetry::JOURNAL_USABLE_BYTES).set(status.journal.usable_bytes as f64);
     if let Some(free) = status.journal.free_bytes {
         gauge!(telemetry::JOURNAL_FREE_BYTES).set(free as f64);
     }

@@ -63,6 +63,7 @@ pub(super) fn to_json(
             "pending_bytes": status.journal.bytes,
             "kept_bytes": status.journal.kept_bytes,
             "max_bytes": status.journal.max_bytes,
+            "usable_bytes": status.journal.usable_bytes,
             "free_bytes": status.journal.free_bytes,
             "compacted_bytes": status.journal.compacted_bytes,
             "segments": status.journal.segments,

@@ -111,10 +111,10 @@ fn warn_of_room(config: &Config) -> io::Result<()> {
         let most = if kept { max_bytes } else { shares.min(max_bytes) };
         if let Some(available) = available_bytes(&journal.directory).filter(|it| *it < most) {
             remarks.push(format!(
-                "the journal may take {}, and the disk of {} has {} for it: senders get 429 before the shares are full; give it a larger disk, or lower `journal.max_bytes` or `max_pending_bytes`",
+                "the journal may take {}, and the disk of {} has {} for it: the shares are taken of that; give it a larger disk, or lower `journal.max_bytes` or `max_pending_bytes`",
                 show_size(most),
                 journal.directory.display(),
-                show_size(available >> 20 << 20),
+                show_size(if available < 1 << 20 { available } else { available >> 20 << 20 }),
             ));
         }
     }

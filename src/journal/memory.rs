@@ -294,7 +294,7 @@ impl State {
 
     /// What a destination takes and may take.
     fn share(&self, queue: &Queue, max_bytes: usize) -> Share {
-        let max = queue.terms.share_of(max_bytes as u64, self.in_force);
+        let max = queue.terms.share_of(max_bytes as u64, max_bytes as u64, self.in_force);
         Share { used: queue.account.pending_bytes, max }
     }
 

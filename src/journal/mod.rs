@@ -114,15 +114,17 @@ pub struct Terms {
     /// What gives way when its share, or the journal, is full.
     pub overflow: Overflow,
     /// Its share: most bytes held for it. Left out, all of `max_bytes` for a single destination, and
-    /// half of it where there are several.
+    /// half of it where there are several. On a disk that has less than `max_bytes` it is at most as much
+    /// of what the disk has.
     pub max_pending_bytes: Option<u64>,
 }
 
 impl Terms {
-    /// The share in bytes, with so many destinations in force.
-    fn share_of(&self, max_bytes: u64, in_force: usize) -> u64 {
-        let default = if in_force > 1 { max_bytes / 2 } else { max_bytes };
-        self.max_pending_bytes.unwrap_or(default).min(max_bytes)
+    /// The share in bytes, with so many destinations in force and so many of `max_bytes` usable.
+    fn share_of(&self, max_bytes: u64, usable: u64, in_force: usize) -> u64 {
+        let default = if in_force > 1 { usable / 2 } else { usable };
+        let most = if usable < max_bytes { default } else { max_bytes };
+        self.max_pending_bytes.unwrap_or(default).min(most)
     }
 }
 
@@ -184,6 +186,8 @@ pub struct Status {
     pub kept_bytes: u64,
     /// Most bytes that both may have together.
     pub max_bytes: u64,
+    /// Of these, what the file system can give; the shares are taken of it.
+    pub usable_bytes: u64,
     /// What the file system had free within the last seconds; `None` in memory, or if it does not say.
     pub free_bytes: Option<u64>,
     /// Bytes written since the process began to leave settled records out of copies.
@@ -455,6 +459,7 @@ impl Journal {
                 bytes: memory.bytes(),
                 kept_bytes: 0,
                 max_bytes: memory.max_bytes(),
+                usable_bytes: memory.max_bytes(),
                 free_bytes: None,
                 compacted_bytes: 0,
                 segments: 0,
@@ -534,8 +539,8 @@ pub fn read_ledger(directory: &Path) -> io::Result<Ledger> {
     Ok(Ledger { accounts, letters })
 }
 
-/// The bytes that a log in a folder may take before its file system is full: what is free there and
-/// what the log has already. `None` if the file system does not say. The folder need not exist yet.
+/// The bytes that the file system of a folder can give a log: what is free there and what the log has
+/// already, less a reserve. `None` if the file system does not say. The folder need not exist yet.
 #[must_use]
 pub fn available_bytes(directory: &Path) -> Option<u64> {
     disk::available_bytes(directory)

@@ -37,6 +37,11 @@ pub enum Refusal {
         "the journal is full: records that wait for their destinations fill `journal.max_bytes`"
     )]
     NoRoom,
+    /// Records that nobody may give up fill the file system, which has less than `max_bytes`.
+    #[error(
+        "the journal is full: records that wait for their destinations fill its disk, which has less room than `journal.max_bytes`"
+    )]
+    SmallDisk,
     /// Records that wait for these destinations fill their shares.
     #[error(
         "the share of {} in the journal is full (`max_pending_bytes`): its records wait, and it takes none or too few",

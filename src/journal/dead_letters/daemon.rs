@@ -182,17 +182,22 @@ impl DeadLetters {
         };
     }
 
-    fn share(&self, owner: &str) -> u64 {
-        let all = self.max_bytes / 4 * 3;
+    /// Most bytes of all letters: half of what the file system can give them if that is less than the
+    /// settings say, since the log lies there too.
+    fn most_bytes(&self) -> u64 {
+        let Some(free) = self.faults.free_bytes(&self.directory) else { return self.max_bytes };
+        let taken: u64 = lock(&self.book).files.values().map(|it| it.len).sum();
+        self.max_bytes.min(free.saturating_add(taken) / 2)
+    }
+
+    /// What an owner may have of so many bytes.
+    fn share(&self, owner: &str, most: u64) -> u64 {
+        let all = most / 4 * 3;
         match is_entrance(owner) {
-            true => self.max_bytes / 8,
+            true => most / 8,
             false if self.destinations.load(Ordering::Relaxed) > 1 => all / 2,
             false => all,
         }
-    }
-
-    fn file_bytes(&self) -> u64 {
-        (self.max_bytes / 64).clamp(1 << 10, 8 << 20)
     }
 
     /// Buries the first of a destination's records, as many as fit, at least one, and calls `settle`
@@ -217,8 +222,9 @@ impl DeadLetters {
             let book = lock(&self.book);
             (book.bytes(owner), book.bytes_of_destinations())
         };
-        let share = self.share(owner);
-        let room = share.saturating_sub(bytes).min((self.max_bytes / 4 * 3).saturating_sub(of_all));
+        let most = self.most_bytes();
+        let share = self.share(owner, most);
+        let room = share.saturating_sub(bytes).min((most / 4 * 3).saturating_sub(of_all));
         let mut taken = Vec::new();
         let mut needed = 0;
         for letter in letters {
@@ -248,7 +254,7 @@ impl DeadLetters {
         events: Vec<(Arc<Record>, String)>,
     ) -> io::Result<()> {
         let _writing = lock(&self.writing);
-        let share = self.share(entrance);
+        let share = self.share(entrance, self.most_bytes());
         let mut waiting = Vec::new();
         let mut needed = 0;
         for (record, reason) in events {
@@ -273,7 +279,7 @@ impl DeadLetters {
         if letters.is_empty() {
             return Ok(());
         }
-        let share = self.share(entrance);
+        let share = self.share(entrance, self.most_bytes());
         loop {
             let book = lock(&self.book);
             let oldest = book.oldest(entrance).filter(|_| book.bytes(entrance) + needed > share);
@@ -326,10 +332,11 @@ impl DeadLetters {
     /// Writes letters to their owner's last file, and where that is not to be written any more to a new
     /// one at once. Tells which it is and its length.
     fn write_to_some_file(&self, owner: &str, letters: &[StoredLetter]) -> io::Result<(u64, u64)> {
+        let file_bytes = (self.most_bytes() / 64).clamp(1 << 10, 8 << 20);
         let (last, active, fresh) = {
             let mut book = lock(&self.book);
             let last = book.owner(owner).last;
-            (last, book.active(owner, self.file_bytes()), book.next_file)
+            (last, book.active(owner, file_bytes), book.next_file)
         };
         let mut frames = Vec::new();
         for (letter, number) in letters.iter().zip(last + 1..) {

@@ -17,7 +17,8 @@
 //!
 //! Bounds: destinations have three quarters of `max_dead_letter_bytes`; one alone may have all of
 //! that, of several each half. At its share a destination buries nothing more. Each entrance has an
-//! eighth, in which the oldest file gives way. An owner without letters may have one of any size.
+//! eighth, in which the oldest file gives way. An owner without letters may have one of any size. Where
+//! the file system has less, all this is said of half of what is free there and what the letters have.
 
 mod book;
 mod daemon;
@@ -179,7 +180,7 @@ pub type AllCounts = BTreeMap<String, LetterCounts>;
 pub enum NotBuried {
     /// The destination's share of `journal.max_dead_letter_bytes` is full.
     #[error(
-        "its dead letters fill their share of `journal.max_dead_letter_bytes` ({bytes} of {share} bytes): send them again or throw them away (`sluicegate dead-letters redrive` or `purge`), or raise the setting (ERR_SLUICEGATE_1313)"
+        "its dead letters fill their share of `journal.max_dead_letter_bytes` ({bytes} of {share} bytes): send them again or throw them away (`sluicegate dead-letters redrive` or `purge`), or raise the setting; a disk that has less room counts instead of it (ERR_SLUICEGATE_1313)"
     )]
     NoRoom {
         /// What they take now.

@@ -168,6 +168,31 @@ fn at_its_share_a_destination_buries_no_more_until_there_is_room() {
 }
 
 #[test]
+fn where_the_disk_has_less_than_the_settings_say_letters_fill_their_shares_of_the_disk() {
+    let folder = folder();
+    let faults = Faults::switchable();
+    let daemon = open(folder.path(), 1 << 30, &faults);
+    faults.set(Fault::DiskOf(256 << 10));
+    let many: Vec<_> = (0..400).map(|at| refused(&at.to_string(), 500)).collect();
+    let mut taken = 0;
+    let refusal = loop {
+        match daemon.bury(&id("logs"), &many[taken..taken + 5], true, |_| {}) {
+            Ok(more) => taken += more,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert!(matches!(refusal, NotBuried::NoRoom { .. }), "{refusal}");
+    let bytes = daemon.counts_with("logs", || ()).0.bytes;
+    assert!((32 << 10..128 << 10).contains(&bytes), "{bytes}");
+    // Rejected events give way in their share.
+    for at in 0..400 {
+        daemon.reject(AT_KAFKA, vec![(record(&at.to_string(), 500), "no".to_owned())]).unwrap();
+    }
+    let counts = daemon.counts_with(AT_KAFKA, || ()).0;
+    assert!(counts.given_way > 0 && counts.bytes <= 32 << 10, "{counts:?}");
+}
+
+#[test]
 fn a_number_is_not_forgotten_with_the_letter_that_had_it() {
     let folder = folder();
     let daemon = open(folder.path(), 64 << 10, &Faults::default());

@@ -2,6 +2,7 @@
 //! comparison.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
@@ -17,6 +18,9 @@ pub(crate) enum Fault {
     /// Files may not grow past so many bytes (`ulimit -f`).
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     NoFileAbove(u64),
+    /// The file system says that it has so many bytes, the folder's files included.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
+    DiskOf(u64),
     /// Nothing is written, not even the small files that are replaced as a whole.
     #[cfg_attr(not(test), expect(dead_code, reason = "only tests make the disk fail"))]
     Full,
@@ -57,7 +61,7 @@ impl Faults {
                 let limit = usize::try_from(limit.saturating_sub(behind)).unwrap_or(usize::MAX);
                 (limit, io::ErrorKind::FileTooLarge)
             }
-            Fault::None | Fault::NoSync => return None,
+            Fault::None | Fault::NoSync | Fault::DiskOf(_) => return None,
         };
         (limit < bytes).then_some((limit, kind))
     }
@@ -65,7 +69,7 @@ impl Faults {
     pub(super) fn before_sync(&self) -> io::Result<()> {
         match self.now() {
             Fault::NoSync => Err(io::Error::other("injected: sync failed")),
-            Fault::None | Fault::FullAfter(_) | Fault::NoFileAbove(_) | Fault::Full => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -73,7 +77,26 @@ impl Faults {
     pub(super) fn before_replacing(&self) -> io::Result<()> {
         match self.now() {
             Fault::Full => Err(io::ErrorKind::StorageFull.into()),
-            Fault::None | Fault::FullAfter(_) | Fault::NoFileAbove(_) | Fault::NoSync => Ok(()),
+            _ => Ok(()),
         }
     }
+
+    /// What the file system of a folder has free for this process, if it says so.
+    pub(in crate::journal) fn free_bytes(&self, folder: &Path) -> Option<u64> {
+        if let Fault::DiskOf(bytes) = self.now() {
+            return Some(bytes.saturating_sub(bytes_in(folder)));
+        }
+        let stat = rustix::fs::statvfs(folder).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Bytes of all files in a folder; nothing of what cannot be read.
+fn bytes_in(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = files.map(|it| match it.metadata() {
+        Ok(found) if found.is_dir() => bytes_in(&it.path()),
+        found => found.map_or(0, |it| it.len()),
+    });
+    bytes.sum()
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
@@ -40,9 +39,9 @@ impl Shared {
             });
             self.state().set_problem(JournalProblem::Compacting, message);
         }
-        let free = free_bytes(&self.directory);
+        let free = self.faults.free_bytes(&self.directory);
         let mut state = self.state();
-        state.free_bytes = free;
+        state.set_free(free);
         state.passes_done = state.passes_done.max(number);
         drop(state);
         self.try_disk();
@@ -164,12 +163,6 @@ impl Shared {
             state.lose_segment(base);
         }
     }
-}
-
-/// What the file system of a folder has free for this process, if it says so.
-pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(directory).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 impl State {

@@ -18,7 +18,8 @@
 //! *keeper* thread saves the cursors every second and deletes what nobody needs. Recovery is described in `recovery`.
 //!
 //! Numbers:
-//! - a segment is sealed at a sixteenth of `max_bytes`, between 64 KiB and 64 MiB; an append is never
+//! - the log has `max_bytes`, or what the file system can give it if that is less (see `room`);
+//! - a segment is sealed at a sixteenth of that, between 64 KiB and 64 MiB; an append is never
 //!   split, so a segment passes this by at most one group of appends;
 //! - `max_bytes` counts whole segments that hold pending records; deleting lags a second behind;
 //! - in memory: 32 MiB of newest records, 64 MiB of queued appends, what is on its way to each
@@ -209,12 +210,13 @@ pub(super) fn read_accounts(
     Ok(recovery::recover(directory, 0, buried, &|_, _| {})?.state.accounts())
 }
 
-/// What is free for the log in a folder that need not exist yet, and what it has already.
+/// What the file system can give the log in a folder that need not exist yet.
 pub(super) fn available_bytes(directory: &Path) -> Option<u64> {
     let existing = directory.ancestors().find(|it| it.exists())?;
     let bases = segment::list(directory).unwrap_or_default();
     let size = |base| fs::metadata(segment::path(directory, base)).map_or(0, |it| it.len());
-    Some(keeper::free_bytes(existing)?.saturating_add(bases.into_iter().map(size).sum()))
+    let free = Faults::default().free_bytes(existing)?;
+    Some(room::given(free, bases.into_iter().map(size).sum()))
 }
 
 /// Milliseconds since 1970.
@@ -243,7 +245,7 @@ impl Disk {
         recovered.repair()?;
         let progress = Progress::new(directory, recovered.checkpoint, options.faults.clone());
         let mut state = recovered.state;
-        state.start(options.sizes(), keeper::free_bytes(directory));
+        state.start(options.sizes(), options.faults.free_bytes(directory));
         let pending: u64 = state.queues.iter().map(|queue| queue.account.pending_records).sum();
         if !state.segments.is_empty() {
             let segments = state.segments.len();
@@ -460,6 +462,7 @@ impl Disk {
             bytes: pending,
             kept_bytes: all - pending,
             max_bytes: state.sizes.max_bytes,
+            usable_bytes: state.most_bytes(),
             free_bytes: state.free_bytes,
             compacted_bytes: state.compacted,
             segments: state.segments.len() as u64,

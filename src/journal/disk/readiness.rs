@@ -9,7 +9,7 @@ use std::path::Path;
 use super::faults::Faults;
 use super::state::JournalProblem;
 use super::{Disk, Shared};
-use crate::journal::{Refusal, SMALL_APPEND};
+use crate::journal::SMALL_APPEND;
 
 /// The file that is written to try the disk, and deleted again.
 const NAME: &str = "probe";
@@ -19,7 +19,7 @@ impl Disk {
     pub(in crate::journal) fn refusal(&self) -> Option<String> {
         let state = self.shared.state();
         let broken = state.problem_of(JournalProblem::Appending);
-        let full = || (!state.would_fit(SMALL_APPEND as u64)).then(|| Refusal::NoRoom.to_string());
+        let full = || (!state.would_fit(SMALL_APPEND as u64)).then(|| state.no_room().to_string());
         broken.map(str::to_owned).or_else(full)
     }
 }

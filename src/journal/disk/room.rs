@@ -1,7 +1,8 @@
 //! Room: whether an append fits, what gives way for it, and what the keeper may delete.
 //!
-//! The files of all segments together stay within `max_bytes`. What a destination takes of it is its
-//! *share*: its pending records, and all of a sealed segment that it alone keeps. Three things make room, in this
+//! The files of all segments together stay within `max_bytes`, or within what the file system can give if
+//! that is less: what is free and what the log has, less a reserve. It is asked at each of the keeper's
+//! passes. What a destination takes of it is its *share*: its pending records, and all of a sealed segment that it alone keeps. Three things make room, in this
 //! order: settled segments that were only kept are deleted, settled records between pending ones are
 //! left out of a copy (see `compaction`), and destinations that allow it give up their oldest. The
 //! first two are the keeper's, so an append waits for it. No files are touched here.
@@ -16,7 +17,7 @@ use super::state::State;
 use crate::journal::{AppendError, Entry, Full, Generation, Refusal, Share};
 use crate::resources::Overflow;
 
-/// The part of `max_bytes` that is kept free of settled segments, so that appends need not wait until
+/// The part of the bytes that the log may have that is kept free of settled segments, so that appends need not wait until
 /// some are deleted.
 const HEADROOM: u64 = 8;
 
@@ -27,6 +28,16 @@ const WORTH: u64 = 8;
 /// How long a segment's pending records must have been the same ones before they are copied without
 /// need: whoever only lags has soon read what is left of it.
 const QUIET: u64 = 60_000;
+
+/// The part of what the file system can give that is left to cursors, copies and dead letters …
+const RESERVE: u64 = 8;
+/// … and its least and most bytes.
+const RESERVE_BYTES: (u64, u64) = (64 << 10, 128 << 20);
+
+/// The part of the log's bytes at which a segment is sealed, and the least bytes, where the file system
+/// has less than the settings say.
+const SEGMENT: u64 = 16;
+const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
 
 /// What an append takes from its admission to its end.
 #[derive(Debug)]
@@ -46,7 +57,35 @@ pub(super) enum Room {
     NotYet(u64),
 }
 
+/// What a file system can give a log that has so many bytes.
+pub(super) fn given(free: u64, has: u64) -> u64 {
+    let all = free.saturating_add(has);
+    let (least, most) = RESERVE_BYTES;
+    all.saturating_sub((all / RESERVE).clamp(least, most))
+}
+
 impl State {
+    /// Notes what the file system has free.
+    pub(super) fn set_free(&mut self, free: Option<u64>) {
+        self.free_bytes = free;
+        self.given_bytes = free.map_or(u64::MAX, |free| given(free, self.file_bytes()));
+    }
+
+    /// Most bytes of all segments' files together, as far as the file system has room for them.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.sizes.max_bytes.min(self.given_bytes)
+    }
+
+    /// A segment of so many bytes is not appended to any more.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.sizes.segment_bytes.min((self.most_bytes() / SEGMENT).max(LEAST_SEGMENT_BYTES))
+    }
+
+    /// What a refused append is told that found no room.
+    pub(super) fn no_room(&self) -> Refusal {
+        if self.given_bytes < self.sizes.max_bytes { Refusal::SmallDisk } else { Refusal::NoRoom }
+    }
+
     /// Takes room for an append, or says why there is none.
     ///
     /// Room that the keeper could make is waited for if the caller `may_wait`; then nothing is given up.
@@ -59,7 +98,7 @@ impl State {
         let (mut full, mut giving_way, mut wait) = (Vec::new(), Vec::new(), false);
         for &(number, bytes) in &claim.shares {
             let share = self.share(number);
-            if share.takes(bytes, self.sizes.max_bytes) {
+            if share.takes(bytes, self.most_bytes()) {
                 continue;
             }
             if may_wait && self.could_shrink(|segment| segment.is_only_of(number)) {
@@ -67,7 +106,7 @@ impl State {
                 continue;
             }
             let least = self.least_used(number);
-            let enough = Share { used: least, ..share }.takes(bytes, self.sizes.max_bytes);
+            let enough = Share { used: least, ..share }.takes(bytes, self.most_bytes());
             if enough && self.queues[number].terms.overflow == Overflow::DropOldest {
                 giving_way.push((number, bytes));
             } else {
@@ -82,7 +121,7 @@ impl State {
             return Ok(Room::NotYet(self.freed));
         }
         if !self.can_make_room(claim.bytes) {
-            return Err(Full::new(Refusal::NoRoom).into());
+            return Err(Full::new(self.no_room()).into());
         }
         self.make_room(claim.bytes);
         // After it, since it may have given up enough of theirs already.
@@ -138,7 +177,7 @@ impl State {
     /// What a destination takes and may take.
     pub(super) fn share(&self, number: usize) -> Share {
         let queue = &self.queues[number];
-        let max = queue.terms.share_of(self.sizes.max_bytes, self.in_force);
+        let max = queue.terms.share_of(self.sizes.max_bytes, self.most_bytes(), self.in_force);
         Share { used: queue.used(), max }
     }
 
@@ -156,7 +195,7 @@ impl State {
     fn shrink(&mut self, number: usize, bytes: u64) {
         let mut dropped = 0;
         for at in 0..self.segments.len() {
-            if self.share(number).takes(bytes, self.sizes.max_bytes) {
+            if self.share(number).takes(bytes, self.most_bytes()) {
                 break;
             }
             if self.segments[at].waiting(number) > 0 {
@@ -177,7 +216,7 @@ impl State {
     fn fits(&self, bytes: u64, needed: u64) -> bool {
         let taken = bytes + self.reserved;
         // An empty journal takes an append of any size: one above `max_bytes` would else never come in.
-        taken == 0 || taken + needed <= self.sizes.max_bytes
+        taken == 0 || taken + needed <= self.most_bytes()
     }
 
     /// Whether there is room for so many more bytes, or can be made, whoever they are for.
@@ -240,7 +279,7 @@ impl State {
     /// Whether the keeper could make room in any way. Seals the last segment if that would help.
     fn is_wasteful(&mut self) -> bool {
         let last = self.segments.back().filter(|_| !self.seal);
-        let large = last.filter(|it| it.size >= self.sizes.segment_bytes / 2);
+        let large = last.filter(|it| it.size >= self.segment_bytes() / 2);
         // Without what is pending in it nothing is gained: it is appended to again.
         if large.is_some_and(|it| it.is_pending() && is_worth_a_copy(it)) {
             self.seal = true;
@@ -268,7 +307,7 @@ impl State {
 
     /// Bytes by which the files leave too little room for what comes next.
     fn over(&self) -> u64 {
-        let most = self.sizes.max_bytes - self.sizes.max_bytes / HEADROOM;
+        let most = self.most_bytes() - self.most_bytes() / HEADROOM;
         (self.file_bytes() + self.reserved).saturating_sub(most)
     }
 

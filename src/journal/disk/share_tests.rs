@@ -334,10 +334,11 @@ async fn a_segment_that_only_lags_is_left_alone_without_need() {
 #[test]
 fn a_share_is_all_of_it_for_one_half_for_several_and_never_more_than_there_is() {
     let terms = Terms::default();
-    assert_eq!([0, 1, 2, 9].map(|it| terms.share_of(100, it)), [100, 100, 50, 50]);
+    assert_eq!([0, 1, 2, 9].map(|it| terms.share_of(100, 100, it)), [100, 100, 50, 50]);
     let terms = Terms { overflow: Overflow::Block, max_pending_bytes: Some(70) };
-    assert_eq!([1, 2].map(|it| terms.share_of(100, it)), [70, 70]);
-    assert_eq!(terms.share_of(60, 2), 60);
+    assert_eq!([1, 2].map(|it| terms.share_of(100, 100, it)), [70, 70]);
+    assert_eq!(terms.share_of(60, 60, 2), 60);
+    assert_eq!([1, 2].map(|it| terms.share_of(100, 80, it)), [70, 40], "the disk is too small");
 }
 
 #[tokio::test]
@@ -363,4 +364,39 @@ async fn a_segment_that_becomes_the_last_one_again_counts_in_no_share() {
     outage.append(10, 700, &["healthy"]).await.unwrap();
     assert!(used(&outage.disk) > pending);
     assert_eq!(outage.revive().await, [0]);
+}
+
+#[tokio::test]
+async fn on_a_disk_smaller_than_the_journal_a_dead_destination_fills_its_share_of_the_disk() {
+    const DISK: u64 = 400_000;
+    let faults = Faults::switchable();
+    faults.set(Fault::DiskOf(DISK));
+    let mut outage = Outage::start(&Options { faults, ..options() });
+    let mut events = 0..;
+    let refused = loop {
+        match outage.append(events.next().unwrap(), 700, &["dead"]).await {
+            Ok(()) => outage.disk.shared.pass(),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, Full::new(Refusal::NoRoomFor(vec![id("dead")])).into());
+    let usable = outage.disk.status().usable_bytes;
+    assert!((DISK / 2..DISK).contains(&usable), "{usable}");
+    let share = outage.disk.share(&id("dead")).unwrap();
+    assert!(share.max == usable / 2 && share.used > share.max / 2, "{share:?} {usable}");
+    for event in events.by_ref().take(500) {
+        outage.append(event, 700, &["healthy"]).await.unwrap();
+        outage.deliver().await;
+    }
+    // One that is not dead but slow fills the rest.
+    let refused = loop {
+        match outage.append(events.next().unwrap(), 700, &["healthy"]).await {
+            Ok(()) => outage.disk.shared.pass(),
+            Err(refused) => break refused,
+        }
+    };
+    let full = [Refusal::SmallDisk, Refusal::NoRoomFor(vec![id("healthy")])];
+    assert!(full.iter().any(|it| refused == Full::new(it.clone()).into()), "{refused:?}");
+    outage.disk.shared.pass();
+    assert!(outage.disk.status().free_bytes.unwrap() > 0);
 }

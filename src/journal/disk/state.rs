@@ -56,6 +56,8 @@ pub(super) struct State {
     pub passes_done: u64,
     /// What the file system had free at the keeper's last pass; `None` if it did not say.
     pub free_bytes: Option<u64>,
+    /// What it could give the log then, with what the log had.
+    pub given_bytes: u64,
     /// The highest revision of a compacted segment so far.
     pub revision: u64,
 }
@@ -161,6 +163,7 @@ impl State {
             passes_begun: 0,
             passes_done: 0,
             free_bytes: None,
+            given_bytes: u64::MAX,
             revision: 0,
         }
     }
@@ -168,7 +171,7 @@ impl State {
     /// Says how much the log may hold, once it was recovered.
     pub(super) fn start(&mut self, sizes: Sizes, free_bytes: Option<u64>) {
         self.sizes = sizes;
-        self.free_bytes = free_bytes;
+        self.set_free(free_bytes);
         for at in 0..self.segments.len() {
             self.reweigh(at);
         }

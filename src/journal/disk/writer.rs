@@ -116,7 +116,6 @@ impl Handover {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     directory: PathBuf,
-    segment_bytes: u64,
     faults: Faults,
     active: Option<Active>,
     /// Where the next segment may begin: past every position that was ever used.
@@ -129,7 +128,6 @@ impl Writer {
         Writer {
             directory: shared.directory.clone(),
             shared,
-            segment_bytes: options.segment_bytes,
             faults: options.faults.clone(),
             active: None,
             position,
@@ -214,8 +212,11 @@ impl Writer {
     }
 
     fn append_once(&mut self, group: &[Job]) -> io::Result<u64> {
-        let seal = std::mem::take(&mut self.shared.state().seal);
-        if let Some(active) = self.active.take_if(|it| seal || it.len() >= self.segment_bytes) {
+        let (seal, segment_bytes) = {
+            let mut state = self.shared.state();
+            (std::mem::take(&mut state.seal), state.segment_bytes())
+        };
+        if let Some(active) = self.active.take_if(|it| seal || it.len() >= segment_bytes) {
             self.position = self.position.max(active.end());
         }
         let active = match &mut self.active {

@@ -15,11 +15,16 @@ pub(crate) struct SmallDisk {
 impl SmallDisk {
     /// Mounts one of 8 MiB; `None`, with a line that says so, where it cannot be.
     pub(crate) fn mount() -> Option<SmallDisk> {
+        SmallDisk::mount_of("8m")
+    }
+
+    /// The same of a size as `mount` takes it.
+    pub(crate) fn mount_of(size: &str) -> Option<SmallDisk> {
         let inside = tempfile::tempdir().unwrap();
         let folder = inside.path().join("small");
         fs::create_dir(&folder).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&folder);
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&folder);
         if !mount.output().is_ok_and(|output| output.status.success()) {
             println!("skipped: no small file system can be mounted here");
             return None;
