@@ -381,7 +381,7 @@ impl Control {
     ) -> Result<(), Refusal> {
         let prepared = match kind {
             Kind::EventDestination | Kind::EventSubscription => {
-                Some(self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?)
+                Some(self.pipeline.prepare(world.resources()?).await.map_err(cannot_open)?)
             }
             _ => None,
         };
@@ -420,7 +420,7 @@ impl Control {
     async fn put_file_in_force(&self, file: &Resources) -> Result<(), Refusal> {
         let _turn = self.changing.lock().await;
         let world = self.world().under_file(&with_external_id(file, &self.identity))?;
-        let prepared = self.pipeline.prepare(&world.resources()?).await.map_err(cannot_open)?;
+        let prepared = self.pipeline.prepare(world.resources()?).await.map_err(cannot_open)?;
         self.pipeline.put_in_force(prepared).await;
         self.set_world(world);
         Ok(())

@@ -37,6 +37,7 @@
 
 mod calls;
 mod check;
+mod clauses;
 mod cost;
 mod environment;
 mod error;
@@ -47,6 +48,7 @@ mod extensions;
 mod family;
 mod fields;
 mod functions;
+mod index;
 mod library;
 mod limits;
 mod literals;
@@ -75,6 +77,7 @@ pub use environment::{Declaration, Environment};
 pub use error::{EvalError, FilterError, Mistake};
 pub use explain::{Decision, Explainer, Term};
 pub use expression::Expression;
+pub use index::{Index, Search};
 pub use library::{LibraryFilter, library, library_filter};
 pub use limits::{MAX_LAZY_CACHES_BYTES, MAX_SOURCE};
 pub use network::Cidr;

@@ -27,14 +27,14 @@ use super::value::{Text, Value, compare, equal, no_overload};
 /// A filter compiled for one plan of slots.
 #[derive(Debug)]
 pub struct Program {
-    test: Test,
+    pub(super) test: Test,
     /// The fields that the general evaluator reads, by their number.
     fields: Vec<(Field, SlotId)>,
 }
 
 /// A condition on an event.
 #[derive(Debug)]
-enum Test {
+pub(super) enum Test {
     Constant(bool),
     /// A bool field.
     Holds(Box<Place>),
@@ -57,13 +57,13 @@ enum Test {
 
 /// A field and where it stands.
 #[derive(Clone, Debug)]
-struct Place {
-    field: Field,
-    slot: SlotId,
+pub(super) struct Place {
+    pub field: Field,
+    pub slot: SlotId,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Comparison {
+pub(super) enum Comparison {
     Equal,
     Unequal,
     Less,
@@ -296,7 +296,7 @@ fn cheapest_first(mut tests: Box<[Test]>) -> Box<[Test]> {
 }
 
 impl Place {
-    fn slot<'e>(&self, slots: &[Slot<'e>]) -> Slot<'e> {
+    pub fn slot<'e>(&self, slots: &[Slot<'e>]) -> Slot<'e> {
         slots.get(self.slot.index()).copied().unwrap_or_default()
     }
 

@@ -2,20 +2,18 @@
 //!
 //! Route, filter, project, in that order and nowhere else; what the slots are to hold is said here, and
 //! filled when an event is checked. A dispatcher is immutable: a change of the subscriptions makes a
-//! new one, so that an event sees one set of them, whole.
+//! new one, so that an event sees one set of them, whole. What has not changed is shared by both.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::projection::Projection;
+use super::block::{Block, WORK_PER_ROUTE, Wanted, blocks};
 use super::stats::{Stats, SubscriptionStats};
 use crate::budget::{Held, OverBudget};
-use crate::event::{Catalog, Event, Record, SlotPlan, Slots, string_value};
-use crate::filter::{EvalError, Program};
+use crate::event::{Catalog, Event, SlotPlan, Slots};
+use crate::filter::{EvalError, Search};
 use crate::journal::{Entry, Offer};
-use crate::resources::{ResourceId, Resources};
+use crate::resources::Resources;
 
 /// What a record takes beside its body's bytes, until the journal has it: itself, its id, its place in
 /// lists, and the head of its frame.
@@ -24,58 +22,63 @@ const RECORD_BYTES: usize = 384;
 /// The journal's frame holds a body's bytes once more, until they are written.
 const WRITTEN_ONCE_MORE: usize = 2;
 
+/// Work that a match takes, and again as much as its record has bytes.
+const WORK_PER_RECORD: u64 = 300;
+
 /// The subscriptions, compiled.
 #[derive(Debug)]
 pub struct Dispatcher {
     catalog: Catalog,
-    routes: HashMap<String, TypeRoutes>,
+    numbers: HashMap<String, TypeNumber>,
+    types: Vec<TypeRoutes>,
 }
+
+/// The number of an event type in one dispatcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TypeNumber(usize);
 
 /// All that events of one type are asked for.
 #[derive(Debug, Default)]
 struct TypeRoutes {
     plan: SlotPlan,
-    routes: Vec<Route>,
-    /// All destinations of the routes.
-    destinations: Vec<ResourceId>,
-}
-
-#[derive(Debug)]
-struct Route {
-    filter: Option<Program>,
-    projection: Projection,
-    destinations: Arc<[ResourceId]>,
-    /// The places of these among the type's destinations.
-    places: Vec<usize>,
-    stats: Arc<SubscriptionStats>,
+    blocks: Vec<Arc<Block>>,
 }
 
 /// What one route did with the events of one call.
 #[derive(Debug, Default)]
 struct Tally {
-    seen: u64,
     matched: u64,
-    turned_down: u64,
     errors: u64,
     /// Units of work that its filter took.
     work: u64,
     last_error: Option<EvalError>,
 }
 
-/// Work beside the filter that a route takes for an event, in units of about a nanosecond.
-const WORK_PER_ROUTE: u64 = 50;
+/// What the routes of a block did with the events of one call: those that the index left something for.
+#[derive(Debug, Default)]
+struct BlockTally {
+    /// By route, its place in the list and one more; empty before the first.
+    places: Vec<u32>,
+    routes: Vec<(usize, Tally)>,
+}
 
-/// Work that a match takes, and again as much as its record has bytes.
-const WORK_PER_RECORD: u64 = 300;
+/// What became of the events of one type in one call.
+#[derive(Debug, Default)]
+struct TypeTally {
+    /// Events that have met all routes.
+    events: u64,
+    blocks: Vec<BlockTally>,
+}
 
 /// The dispatch of a body that has begun.
 #[derive(Debug, Default)]
 pub(super) struct Dispatching {
     entries: Vec<Entry>,
-    /// By event type, a tally for each route.
-    tallies: HashMap<String, Vec<Tally>>,
-    /// Routes that the present event has met already.
-    met: usize,
+    /// By the number of the event type.
+    tallies: Vec<TypeTally>,
+    /// The block and the route in it where the present event goes on.
+    met: (usize, usize),
+    search: Search,
     /// Where a record is written before it is copied to its own place.
     body: Vec<u8>,
 }
@@ -84,24 +87,34 @@ impl Dispatcher {
     /// Compiles the resources. Counters of subscriptions that were there before go on.
     #[must_use]
     pub fn new(resources: &Resources, stats: &Stats) -> Dispatcher {
-        let mut routes: HashMap<String, TypeRoutes> = HashMap::new();
+        Dispatcher::after(None, resources, stats)
+    }
+
+    /// The same with all that can stay as it is in an earlier one.
+    #[must_use]
+    pub fn after(before: Option<&Dispatcher>, resources: &Resources, stats: &Stats) -> Dispatcher {
+        let mut wanted: BTreeMap<&str, Vec<Wanted<'_>>> =
+            resources.catalog.iter().map(|it| (it.name.as_str(), Vec::new())).collect();
         for subscription in resources.subscriptions() {
-            let destinations: Arc<[ResourceId]> = subscription.destinations.clone().into();
             for source in &subscription.sources {
-                let of_type = routes.entry(source.event_type.name.clone()).or_default();
-                let plan = &mut of_type.plan;
-                let places = destinations.iter().map(|id| place(&mut of_type.destinations, id));
-                let places = places.collect();
-                of_type.routes.push(Route {
-                    filter: source.filter.as_ref().map(|filter| filter.compile(plan)),
-                    projection: Projection::compile(source.fields.as_deref(), plan),
-                    destinations: Arc::clone(&destinations),
-                    places,
-                    stats: stats.subscription(&subscription.id),
-                });
+                let of_type = wanted.entry(&source.event_type.name).or_default();
+                of_type.push(Wanted { subscription, source });
             }
         }
-        Dispatcher { catalog: resources.catalog.clone(), routes }
+        let mut dispatcher = Dispatcher {
+            catalog: resources.catalog.clone(),
+            numbers: HashMap::new(),
+            types: Vec::new(),
+        };
+        for (name, wanted) in wanted {
+            let earlier = before.and_then(|it| Some(it.routes(it.type_of(name)?)));
+            let mut plan = earlier.map(|it| it.plan.clone()).unwrap_or_default();
+            let earlier = earlier.map_or(&[][..], |it| &it.blocks);
+            let blocks = blocks(&wanted, (earlier, &mut plan), stats);
+            dispatcher.numbers.insert(name.to_owned(), TypeNumber(dispatcher.types.len()));
+            dispatcher.types.push(TypeRoutes { plan, blocks });
+        }
+        dispatcher
     }
 
     /// The event types that may come in.
@@ -110,16 +123,27 @@ impl Dispatcher {
         &self.catalog
     }
 
-    /// Sources of all subscriptions together: no event meets more of them.
+    /// The number of a type that may come in.
     #[must_use]
-    pub fn sources(&self) -> usize {
-        self.routes.values().map(|of_type| of_type.routes.len()).sum()
+    pub fn type_of(&self, name: &str) -> Option<TypeNumber> {
+        self.numbers.get(name).copied()
+    }
+
+    fn routes(&self, of: TypeNumber) -> &TypeRoutes {
+        &self.types[of.0]
+    }
+
+    /// The work that an event makes at most if no filter has to be run, in units of about a nanosecond.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.types.iter().map(TypeRoutes::work).max().unwrap_or_default()
     }
 
     /// The slots that events of a type are to be read into, if any subscription takes them.
     #[must_use]
-    pub fn plan_of(&self, event_type: &str) -> Option<&SlotPlan> {
-        self.routes.get(event_type).map(|of_type| &of_type.plan)
+    pub fn plan_of(&self, of: TypeNumber) -> Option<&SlotPlan> {
+        let of_type = self.routes(of);
+        (!of_type.blocks.is_empty()).then_some(&of_type.plan)
     }
 
     /// Matches events against all subscriptions and makes a record of each match, in order. Each
@@ -133,113 +157,129 @@ impl Dispatcher {
         held: &Held,
     ) -> Result<Dispatched, OverBudget> {
         let mut begun = Dispatching::default();
-        for event in events {
+        for (event, slots) in events {
+            let Some(of) = self.type_of(&event.event_type) else { continue };
             let mut work = u64::MAX;
-            self.dispatch_some(event, &mut begun, &mut work, held)?;
+            self.dispatch_some((of, event, slots), &mut begun, &mut work, held)?;
         }
         Ok(self.finish(begun))
     }
 
     /// Matches one event against the subscriptions that it has not met yet, until `work` is used up, in
-    /// units of about a nanosecond. Tells whether it has met all; if not, it is to come again.
+    /// units of about a nanosecond, of which there must be some. Tells whether it has met all; if not, it
+    /// is to come again.
     ///
     /// # Errors
     /// When the records take more memory than their body may hold.
     pub(super) fn dispatch_some(
         &self,
-        (event, of_object): &(Event<'_>, Slots<'_>),
+        (of, event, of_object): (TypeNumber, &Event<'_>, &Slots<'_>),
         begun: &mut Dispatching,
         work: &mut u64,
         held: &Held,
     ) -> Result<bool, OverBudget> {
-        let Some((name, of_type)) = self.routes.get_key_value(&*event.event_type) else {
+        let of_type = self.routes(of);
+        if of_type.blocks.is_empty() {
             return Ok(true);
-        };
-        if !begun.tallies.contains_key(name) {
-            let tallies = of_type.routes.iter().map(|_| Tally::default()).collect();
-            begun.tallies.insert(name.clone(), tallies);
         }
-        let Some(tallies) = begun.tallies.get_mut(name) else { return Ok(true) };
         let mut slots = of_object.clone();
         of_type.plan.extract_envelope(event, &mut slots);
-        for (at, route) in of_type.routes.iter().enumerate().skip(begun.met) {
-            if *work == 0 {
-                begun.met = at;
-                return Ok(false);
-            }
-            let tally = &mut tallies[at];
-            tally.seen += 1;
-            let (matches, took) =
-                route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(&slots));
-            tally.work += took;
-            *work = work.saturating_sub(took + WORK_PER_ROUTE);
-            match matches {
-                Ok(false) => tally.turned_down += 1,
-                Ok(true) => {
-                    tally.matched += 1;
-                    begun.body.clear();
-                    route.projection.write(event, &slots, &mut begun.body);
-                    *work = work.saturating_sub(begun.body.len() as u64 + WORK_PER_RECORD);
-                    held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * begun.body.len())?;
-                    begun.entries.push(route.entry(event, &begun.body));
+        let Dispatching { entries, tallies, met, search, body } = begun;
+        let tallies = of_type.tallies(of, tallies);
+        search.begin();
+        let (first, mut from) = *met;
+        for (at, block) in of_type.blocks.iter().enumerate().skip(first) {
+            block.index.search(&slots, search);
+            for number in search.possible(from) {
+                if *work == 0 {
+                    *met = (at, number);
+                    return Ok(false);
                 }
-                Err(error) => {
-                    tally.turned_down += 1;
-                    tally.errors += 1;
-                    tally.last_error = Some(error);
+                let route = &block.routes[number];
+                let (matches, took) =
+                    route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(&slots));
+                *work = work.saturating_sub(took + WORK_PER_ROUTE);
+                let tally = tallies.blocks[at].of(number, block.routes.len());
+                tally.work += took;
+                match matches {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        tally.matched += 1;
+                        body.clear();
+                        route.projection.write(event, &slots, body);
+                        *work = work.saturating_sub(body.len() as u64 + WORK_PER_RECORD);
+                        held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
+                        entries.push(route.entry(event, body));
+                    }
+                    Err(error) => {
+                        tally.errors += 1;
+                        tally.last_error = Some(error);
+                    }
                 }
             }
+            // Only now, so that a slice always comes further than the one before it.
+            *work = work.saturating_sub(block.index.work());
+            from = 0;
         }
-        begun.met = 0;
+        *met = (0, 0);
+        tallies.events += 1;
         Ok(true)
     }
 
     /// What came of all events that were dispatched.
     pub(super) fn finish(&self, begun: Dispatching) -> Dispatched {
-        let mut offers = Vec::new();
-        let mut counted = Vec::new();
-        for (name, tallies) in begun.tallies {
-            let Some(of_type) = self.routes.get(&name) else { continue };
-            offers.extend(of_type.offers(&tallies));
-            let stats = of_type.routes.iter().map(|route| Arc::clone(&route.stats));
-            counted.extend(stats.zip(tallies));
+        let mut dispatched = Dispatched {
+            entries: begun.entries,
+            offers: Vec::new(),
+            seen: Vec::new(),
+            tallies: Vec::new(),
+        };
+        for (of_type, tally) in self.types.iter().zip(begun.tallies) {
+            if tally.events == 0 {
+                continue;
+            }
+            for (block, of_block) in of_type.blocks.iter().zip(tally.blocks) {
+                let matched = of_block.routes.iter().map(|(route, it)| (*route, it.matched));
+                dispatched.offers.extend(block.offers(tally.events, matched));
+                dispatched.seen.push((Arc::clone(block), tally.events));
+                let stats = |route: usize| Arc::clone(&block.routes[route].stats);
+                let tallies = of_block.routes.into_iter();
+                dispatched.tallies.extend(tallies.map(|(route, tally)| (stats(route), tally)));
+            }
         }
-        Dispatched { entries: begun.entries, offers, tallies: counted }
+        dispatched
     }
-}
-
-/// The place of an id in a list, at the end if it is new.
-fn place(list: &mut Vec<ResourceId>, id: &ResourceId) -> usize {
-    list.iter().position(|known| known == id).unwrap_or_else(|| {
-        list.push(id.clone());
-        list.len() - 1
-    })
 }
 
 impl TypeRoutes {
-    /// What events of this type were to each destination, for its ledger.
-    fn offers(&self, tallies: &[Tally]) -> Vec<Offer> {
-        let offer =
-            |id: &ResourceId| Offer { destination: id.clone(), accepted: 0, filtered_out: 0 };
-        let mut offers: Vec<Offer> = self.destinations.iter().map(offer).collect();
-        for (route, tally) in self.routes.iter().zip(tallies) {
-            for place in &route.places {
-                offers[*place].accepted += tally.seen;
-                offers[*place].filtered_out += tally.turned_down;
-            }
+    /// The tallies of this type among those of all.
+    fn tallies<'t>(&self, of: TypeNumber, all: &'t mut Vec<TypeTally>) -> &'t mut TypeTally {
+        if all.len() <= of.0 {
+            all.resize_with(of.0 + 1, TypeTally::default);
         }
-        offers
+        let tallies = &mut all[of.0];
+        if tallies.blocks.is_empty() {
+            tallies.blocks.resize_with(self.blocks.len(), BlockTally::default);
+        }
+        tallies
+    }
+
+    fn work(&self) -> u64 {
+        self.blocks.iter().map(|block| block.work()).sum()
     }
 }
 
-impl Route {
-    fn entry(&self, event: &Event<'_>, body: &[u8]) -> Entry {
-        let record = Record {
-            event_id: string_value(&event.event_id).unwrap_or_default().into(),
-            time: event.time,
-            body: Bytes::copy_from_slice(body),
-        };
-        Entry { record: Arc::new(record), destinations: Arc::clone(&self.destinations) }
+impl BlockTally {
+    /// The tally of a route among so many.
+    fn of(&mut self, route: usize, routes: usize) -> &mut Tally {
+        if self.places.is_empty() {
+            self.places.resize(routes, 0);
+        }
+        if self.places[route] == 0 {
+            self.routes.push((route, Tally::default()));
+            self.places[route] = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        }
+        &mut self.routes[self.places[route] as usize - 1].1
     }
 }
 
@@ -248,6 +288,8 @@ impl Route {
 pub struct Dispatched {
     entries: Vec<Entry>,
     offers: Vec<Offer>,
+    /// How many events all routes of a block have seen.
+    seen: Vec<(Arc<Block>, u64)>,
     tallies: Vec<(Arc<SubscriptionStats>, Tally)>,
 }
 
@@ -257,19 +299,25 @@ impl Dispatched {
         (std::mem::take(&mut self.entries), std::mem::take(&mut self.offers))
     }
 
-    /// How many routes have something to count.
+    /// How many counters have something to count.
     pub(super) fn counters(&self) -> usize {
-        self.tallies.len()
+        self.tallies.len() + self.seen.len()
     }
 
     /// Counts what was seen and matched. To be called when the journal has taken the entries; a
     /// refused body counts nowhere, since its sender comes again.
     pub fn count(self) {
+        for (block, events) in self.seen {
+            block.count_seen(events);
+        }
         for (stats, tally) in self.tallies {
-            stats.add(tally.seen, tally.matched, (tally.errors, tally.work));
+            stats.add(tally.matched, (tally.errors, tally.work));
             if let Some(error) = tally.last_error {
                 stats.set_last_error(error.to_string());
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::dispatch::{Dispatched, Dispatcher, Dispatching};
+use super::dispatch::{Dispatched, Dispatcher, Dispatching, TypeNumber};
 use super::recent::Recent;
 use crate::budget::{Budget, Held, OverBudget};
 use crate::event::{Acl, Event, Framed, Place, Rejection, Slots, Timestamp, read_event};
@@ -154,9 +154,10 @@ impl Examination {
                     self.sender.held.grow(bytes)?;
                     self.refused.push(rejection);
                 }
-                Ok(event) => {
+                Ok((of, event)) => {
                     let (begun, held) = (&mut self.dispatching, &self.sender.held);
-                    if !dispatcher.dispatch_some(&event, begun, &mut work, held)? {
+                    let typed = (of, &event.0, &event.1);
+                    if !dispatcher.dispatch_some(typed, begun, &mut work, held)? {
                         return Ok(false);
                     }
                     self.accepted += 1;
@@ -198,7 +199,7 @@ impl<'c> Check<'c> {
         text: &'e str,
         random: u128,
         hints: &mut BTreeMap<String, String>,
-    ) -> Result<(Event<'e>, Slots<'e>), Rejection>
+    ) -> Result<(TypeNumber, (Event<'e>, Slots<'e>)), Rejection>
     where
         'c: 'e,
     {
@@ -208,21 +209,21 @@ impl<'c> Check<'c> {
             let message = format!("the event has {} bytes, at most {max} are allowed", text.len());
             return refuse("ERR_SLUICEGATE_1007", message);
         }
-        let plan_of = |name: &str| self.dispatcher.plan_of(name);
+        let plan_of = |name: &str| self.dispatcher.plan_of(self.dispatcher.type_of(name)?);
         let (mut event, slots) = match read_event(text, self.now, || random, plan_of) {
             Ok(event) => event,
             Err(error) => return refuse(error.code(), error.to_string()),
         };
-        if self.dispatcher.catalog().get(&event.event_type).is_none() {
+        let Some(of) = self.dispatcher.type_of(&event.event_type) else {
             return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type, hints));
-        }
+        };
         let checked = self.sender.acl.as_ref().map(|acl| acl.check(&event, text));
         match checked {
             Some(Err(denied)) => return refuse(denied.code(), denied.to_string()),
             Some(Ok(account @ Some(_))) => event.account_id = account,
             Some(Ok(None)) | None => {}
         }
-        Ok((event, slots))
+        Ok((of, (event, slots)))
     }
 
     /// What an unknown type's sender is told. A similar one is looked for once a type and body, so

@@ -25,9 +25,11 @@ const MAX_REPEATS: usize = 3;
 /// work. Handing it to another thread would cost as much again.
 const SHORT_BYTES: usize = 64 << 10;
 
-/// The same for its events times the sources that they may meet: a filter takes about a tenth of a
-/// microsecond.
-const SHORT_EVALUATIONS: usize = 2_000;
+/// The same for its events times the work that the index takes for one, in units of about a nanosecond.
+const SHORT_WORK: u64 = 200_000;
+
+/// Up to so many counters are counted on that thread.
+const SHORT_COUNTING: usize = 2_000;
 
 /// Work of a slice on the thread that took the body in, in units of about a nanosecond: few filters may
 /// take long too.
@@ -116,7 +118,7 @@ impl Pipeline {
             let (entries, offers) = dispatched.take_records();
             match self.journal.append(generation, entries, offers).await {
                 Ok(settlement) => {
-                    let is_long = dispatched.counters() > SHORT_EVALUATIONS;
+                    let is_long = dispatched.counters() > SHORT_COUNTING;
                     self.workers.run(is_long, move || dispatched.count()).await;
                     if let Some(entrance) = sender.entrance {
                         self.stats.count_ingest(entrance, accepted, &refused);
@@ -139,8 +141,8 @@ impl Pipeline {
         sender: &Arc<Sender>,
         dispatcher: Arc<Dispatcher>,
     ) -> Result<Examined, OverBudget> {
-        let evaluations = framed.len().saturating_mul(dispatcher.sources());
-        let mut is_long = framed.bytes() > SHORT_BYTES || evaluations > SHORT_EVALUATIONS;
+        let work = (framed.len() as u64).saturating_mul(dispatcher.work());
+        let mut is_long = framed.bytes() > SHORT_BYTES || work > SHORT_WORK;
         let (framed, sender) = (Arc::clone(framed), Arc::clone(sender));
         let recent = Arc::clone(&self.recent);
         let mut examination = Examination::new(framed, sender, dispatcher, recent);

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod batcher;
+mod block;
 mod burial;
 mod deliveries;
 mod delivery;
@@ -72,7 +73,7 @@ pub struct CannotOpen {
 pub struct Pipeline {
     journal: Journal,
     log_output: LogOutput,
-    stats: Stats,
+    stats: Arc<Stats>,
     recent: Arc<Recent>,
     workers: Workers,
     in_force: InForce,
@@ -147,7 +148,7 @@ impl Pipeline {
         log_output: LogOutput,
         (random, workers): (StdRng, Workers),
     ) -> Result<Pipeline, CannotOpen> {
-        let stats = Stats::default();
+        let stats = Arc::default();
         let pipeline = Pipeline {
             deliveries: Deliveries::new(journal.clone(), random),
             journal,
@@ -175,7 +176,7 @@ impl Pipeline {
     /// # Errors
     /// When a destination cannot be opened; then everything stays as it was.
     pub async fn apply(&self, resources: &Resources) -> Result<(), CannotOpen> {
-        let prepared = self.prepare(resources).await?;
+        let prepared = self.prepare(resources.clone()).await?;
         self.put_in_force(prepared).await;
         Ok(())
     }
@@ -184,7 +185,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// When a destination cannot be opened.
-    pub async fn prepare(&self, resources: &Resources) -> Result<Prepared, CannotOpen> {
+    pub async fn prepare(&self, resources: Resources) -> Result<Prepared, CannotOpen> {
         let mut outlets = Vec::new();
         for destination in resources.destinations() {
             let sink = match self.deliveries.open_sink(destination) {
@@ -200,7 +201,9 @@ impl Pipeline {
             outlets.push(Outlet::new(Arc::clone(destination), sink));
         }
         let subscriptions = resources.subscriptions().iter().map(|it| it.id.clone()).collect();
-        let dispatcher = Arc::new(Dispatcher::new(resources, &self.stats));
+        let (before, stats) = (self.in_force.read().dispatcher, Arc::clone(&self.stats));
+        let compile = move || Dispatcher::after(before.as_deref(), &resources, &stats);
+        let dispatcher = Arc::new(self.workers.run(true, compile).await);
         Ok(Prepared { outlets, subscriptions, dispatcher })
     }
 

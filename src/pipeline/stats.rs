@@ -63,7 +63,7 @@ impl Stats {
 /// What a subscription did with the events of its types.
 #[derive(Debug, Default)]
 pub(super) struct SubscriptionStats {
-    seen: AtomicU64,
+    seen: Mutex<Seen>,
     matched: AtomicU64,
     filter_errors: AtomicU64,
     filter_work: AtomicU64,
@@ -84,9 +84,58 @@ pub struct SubscriptionCounts {
     pub last_filter_error: Option<String>,
 }
 
+/// The events that a subscription has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Those that are counted nowhere else any more.
+    settled: u64,
+    /// Where others count them for many subscriptions at once.
+    counting: Vec<Arc<AtomicU64>>,
+}
+
+/// Events that many subscriptions see alike, counted once for all of them. What was counted passes to each
+/// when this is dropped.
+#[derive(Debug)]
+pub(super) struct SeenByAll {
+    events: Arc<AtomicU64>,
+    subscriptions: Box<[Arc<SubscriptionStats>]>,
+}
+
+impl SeenByAll {
+    pub(super) fn new(subscriptions: impl Iterator<Item = Arc<SubscriptionStats>>) -> SeenByAll {
+        let seen = SeenByAll { events: Arc::default(), subscriptions: subscriptions.collect() };
+        for stats in &seen.subscriptions {
+            lock(&stats.seen).counting.push(Arc::clone(&seen.events));
+        }
+        seen
+    }
+
+    pub(super) fn add(&self, events: u64) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SeenByAll {
+    fn drop(&mut self) {
+        for stats in &self.subscriptions {
+            let mut seen = lock(&stats.seen);
+            if let Some(at) = seen.counting.iter().position(|it| Arc::ptr_eq(it, &self.events)) {
+                seen.counting.swap_remove(at);
+                seen.settled += self.events.load(Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn events(&self) -> u64 {
+        let counting = self.counting.iter().map(|events| events.load(Ordering::Relaxed));
+        self.settled + counting.sum::<u64>()
+    }
+}
+
 impl SubscriptionStats {
-    pub(super) fn add(&self, seen: u64, matched: u64, (filter_errors, filter_work): (u64, u64)) {
-        self.seen.fetch_add(seen, Ordering::Relaxed);
+    pub(super) fn add(&self, matched: u64, (filter_errors, filter_work): (u64, u64)) {
         self.matched.fetch_add(matched, Ordering::Relaxed);
         self.filter_errors.fetch_add(filter_errors, Ordering::Relaxed);
         self.filter_work.fetch_add(filter_work, Ordering::Relaxed);
@@ -99,7 +148,7 @@ impl SubscriptionStats {
     pub(super) fn counts(&self) -> SubscriptionCounts {
         let last = lock(&self.last_filter_error);
         SubscriptionCounts {
-            seen: self.seen.load(Ordering::Relaxed),
+            seen: lock(&self.seen).events(),
             matched: self.matched.load(Ordering::Relaxed),
             filter_errors: self.filter_errors.load(Ordering::Relaxed),
             filter_work: self.filter_work.load(Ordering::Relaxed),

@@ -68,14 +68,15 @@ impl Trial {
     /// # Errors
     /// When the text is no event.
     pub fn read<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), EventError> {
-        let plan_of = |name: &str| self.dispatcher.plan_of(name);
+        let plan_of = |name: &str| self.dispatcher.plan_of(self.dispatcher.type_of(name)?);
         read_event(text, Timestamp::now(), rand::random, plan_of)
     }
 
     /// Whether an event is of a type that is tried.
     #[must_use]
     pub fn takes(&self, event: &Event<'_>) -> bool {
-        self.dispatcher.plan_of(&event.event_type).is_some()
+        let of = self.dispatcher.type_of(&event.event_type);
+        of.is_some_and(|of| self.dispatcher.plan_of(of).is_some())
     }
 
     /// Which part of the filter decides an event that [`Trial::takes`], and the units of work that it

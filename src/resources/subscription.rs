@@ -56,6 +56,15 @@ impl Source {
         }
         Ok(Source { event_type: Arc::clone(event_type), filter, fields })
     }
+
+    /// Whether both were made of the same, so that they take the same events and choose the same fields.
+    #[must_use]
+    pub fn is_same(&self, other: &Source) -> bool {
+        Arc::ptr_eq(&self.event_type, &other.event_type)
+            && self.filter.as_ref().map(CheckedFilter::text)
+                == other.filter.as_ref().map(CheckedFilter::text)
+            && self.fields == other.fields
+    }
 }
 
 fn check_fields(event_type: &EventType, fields: &[String], errors: &mut Vec<ResourceError>) {

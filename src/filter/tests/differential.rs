@@ -6,7 +6,7 @@ use super::super::*;
 use super::{http, run};
 
 /// Conditions of the shapes that become slot tests.
-fn fast() -> impl Strategy<Value = String> {
+pub(super) fn fast() -> impl Strategy<Value = String> {
     let text =
         prop_oneof![Just("ev.conn.client_ip"), Just("ev.tls.version"), Just("event.event_id")];
     let number = prop_oneof![Just("ev.conn.server_port"), Just("ev.http.request.body_length")];
@@ -52,7 +52,7 @@ fn fast() -> impl Strategy<Value = String> {
 }
 
 /// The same with conditions among them that need the general evaluator.
-fn mixed() -> impl Strategy<Value = String> {
+pub(super) fn mixed() -> impl Strategy<Value = String> {
     let general = proptest::sample::select(vec![
         "ev.conn.server_port + 1 > 1",
         "ev.conn.client_ip == ev.tls.version",
@@ -79,7 +79,7 @@ fn mixed() -> impl Strategy<Value = String> {
     })
 }
 
-fn json() -> impl Strategy<Value = String> {
+pub(super) fn json() -> impl Strategy<Value = String> {
     let scalar = proptest::sample::select(vec![
         "null",
         "true",

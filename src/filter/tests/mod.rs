@@ -4,6 +4,7 @@ mod book;
 mod differential;
 mod doubles;
 mod events;
+mod index;
 mod language;
 mod limits;
 mod mistakes;

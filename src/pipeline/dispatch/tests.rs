@@ -1,0 +1,223 @@
+//! A dispatcher and what it counts, beside a plain loop over all subscriptions.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::budget::Budget;
+use crate::event::{Timestamp, read_event};
+use crate::pipeline::stats::SubscriptionCounts;
+use crate::resources::{BatchSettings, Destination, Overflow, ResourceId, Source, Subscription};
+use crate::sinks::{DEFAULT_TIMEOUT, DebugTarget, Target};
+
+const TYPES: [&str; 2] = ["http_request_complete.v0", "tcp_connection_closed.v0"];
+
+fn id(text: &str) -> ResourceId {
+    ResourceId::new(text).unwrap()
+}
+
+fn destination(name: &str) -> Destination {
+    let target = DebugTarget::new(Some(true), None).unwrap();
+    let target = Target::Debug(target);
+    Destination {
+        id: id(name),
+        description: String::new(),
+        batch: BatchSettings::new(&target, None, None, None).unwrap(),
+        target,
+        overflow: Overflow::Block,
+        max_pending_bytes: None,
+        timeout: DEFAULT_TIMEOUT,
+        bounds: None,
+    }
+}
+
+/// A subscription from numbers: what it asks for, and where it sends.
+fn subscription(number: usize, seed: u64) -> Arc<Subscription> {
+    let of = |what: u64, count: u64| (seed >> what) % count;
+    let filters = [
+        format!("ev.conn.client_ip == 'a{}'", of(0, 9)),
+        format!("ev.conn.client_ip == 'a{}' && ev.conn.server_port > {}", of(3, 9), of(5, 9)),
+        "ev.conn.client_ip.matches('[13579]$')".to_owned(),
+        "10 / ev.conn.server_port > 1".to_owned(),
+        format!("ev.conn.server_port in [{}, {}]", of(7, 9), of(9, 9)),
+    ];
+    let source = |event_type, what| {
+        let filter = filters.get((seed >> what) as usize % 6).map(String::as_str);
+        Source::new(&Catalog::builtin(), event_type, filter, None).unwrap()
+    };
+    let mut sources = vec![source(TYPES[0], 11)];
+    if of(13, 3) == 0 {
+        sources.push(source(TYPES[1], 15));
+    }
+    let destinations = ["one", "two", "three"].iter().skip(of(17, 3) as usize);
+    Arc::new(Subscription {
+        id: id(&format!("sub{number}")),
+        description: String::new(),
+        sources,
+        destinations: destinations.map(|name| id(name)).collect(),
+    })
+}
+
+fn event(seed: u64) -> String {
+    let of = |what: u64, count: u64| (seed >> what) % count;
+    let port = [String::from("\"x\""), of(0, 9).to_string()][usize::from(of(4, 8) > 0)].clone();
+    format!(
+        r#"{{"event_id":"ev_1","event_type":"{}","object":{{"conn":{{"client_ip":"a{}","server_port":{port}}}}}}}"#,
+        TYPES[of(7, 2) as usize],
+        of(9, 10),
+    )
+}
+
+/// What a loop over everything finds.
+#[derive(Default)]
+struct Plain {
+    counts: BTreeMap<String, (u64, u64, u64)>,
+    offers: BTreeMap<String, (u64, u64)>,
+    records: Vec<Vec<String>>,
+}
+
+impl Plain {
+    fn dispatch(&mut self, subscriptions: &[Arc<Subscription>], text: &str) {
+        for subscription in subscriptions {
+            for source in &subscription.sources {
+                let mut plan = SlotPlan::default();
+                let filter = source.filter.as_ref().map(|filter| filter.compile(&mut plan));
+                let read = read_event(text, Timestamp::MIN, || 0, |_| Some(&plan));
+                let (event, slots) = read.unwrap();
+                if event.event_type != source.event_type.name {
+                    continue;
+                }
+                let result = filter.map_or(Ok(true), |filter| filter.matches(&slots));
+                let counts = self.counts.entry(subscription.id.to_string()).or_default();
+                counts.0 += 1;
+                counts.1 += u64::from(result == Ok(true));
+                counts.2 += u64::from(result.is_err());
+                for destination in &subscription.destinations {
+                    let offer = self.offers.entry(destination.to_string()).or_default();
+                    offer.0 += 1;
+                    offer.1 += u64::from(result != Ok(true));
+                }
+                if result == Ok(true) {
+                    let names = subscription.destinations.iter().map(ResourceId::to_string);
+                    self.records.push(names.collect());
+                }
+            }
+        }
+    }
+}
+
+fn resources(subscriptions: &[Arc<Subscription>]) -> Resources {
+    let mut resources = Resources::new(Catalog::builtin());
+    for name in ["one", "two", "three"] {
+        resources.add_destination(destination(name)).unwrap();
+    }
+    for subscription in subscriptions {
+        resources.add_subscription(Arc::clone(subscription)).unwrap();
+    }
+    resources
+}
+
+fn dispatch(dispatcher: &Dispatcher, texts: &[String], slice: u64) -> Dispatched {
+    let held = Budget::unbounded().hold();
+    let mut begun = Dispatching::default();
+    for text in texts {
+        let plan_of = |name: &str| dispatcher.plan_of(dispatcher.type_of(name)?);
+        let (event, slots) = read_event(text, Timestamp::MIN, || 0, plan_of).unwrap();
+        let of = dispatcher.type_of(&event.event_type).unwrap();
+        let mut work = slice;
+        while !dispatcher.dispatch_some((of, &event, &slots), &mut begun, &mut work, &held).unwrap()
+        {
+            work = slice;
+        }
+    }
+    dispatcher.finish(begun)
+}
+
+fn check(dispatched: Dispatched, plain: &mut Plain) {
+    let mut dispatched = dispatched;
+    let (entries, offers) = dispatched.take_records();
+    let names = |entry: &Entry| entry.destinations.iter().map(ResourceId::to_string).collect();
+    assert_eq!(entries.iter().map(names).collect::<Vec<Vec<String>>>(), plain.records);
+    let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for offer in offers {
+        let sum = sums.entry(offer.destination.to_string()).or_default();
+        *sum = (sum.0 + offer.accepted, sum.1 + offer.filtered_out);
+    }
+    assert_eq!(sums, plain.offers);
+    dispatched.count();
+    plain.records.clear();
+    plain.offers.clear();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn it_finds_and_counts_what_a_plain_loop_does_through_every_change(
+        first in proptest::collection::vec(any::<u64>(), 1..30),
+        changes in proptest::collection::vec((any::<u64>(), 0..60usize), 0..12),
+        events in proptest::collection::vec(any::<u64>(), 1..12),
+        slice in prop_oneof![Just(1u64), Just(300), Just(u64::MAX)],
+    ) {
+        let stats = Stats::default();
+        let mut all: Vec<Arc<Subscription>> =
+            first.iter().enumerate().map(|(number, seed)| subscription(number, *seed)).collect();
+        let mut plain = Plain::default();
+        let mut dispatcher = Dispatcher::new(&resources(&all), &stats);
+        let texts: Vec<String> = events.into_iter().map(event).collect();
+        for (seed, at) in [(0, usize::MAX)].into_iter().chain(changes) {
+            match all.iter().position(|it| it.id == id(&format!("sub{at}"))) {
+                Some(place) if seed % 3 == 0 => {
+                    let gone = all.remove(place);
+                    plain.counts.remove(gone.id.as_str());
+                }
+                Some(place) => all[place] = subscription(at, seed),
+                None if at < 60 => all.push(subscription(at, seed)),
+                None => {}
+            }
+            let ids: Vec<ResourceId> = all.iter().map(|it| it.id.clone()).collect();
+            dispatcher = Dispatcher::after(Some(&dispatcher), &resources(&all), &stats);
+            stats.keep_only(&ids);
+            texts.iter().for_each(|text| plain.dispatch(&all, text));
+            check(dispatch(&dispatcher, &texts, slice), &mut plain);
+            for id in &ids {
+                let SubscriptionCounts { seen, matched, filter_errors, .. } =
+                    stats.subscription(id).counts();
+                let expected = plain.counts.get(id.as_str()).copied().unwrap_or_default();
+                prop_assert_eq!((seen, matched, filter_errors), expected, "{}", id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_of_one_subscription_leaves_all_other_blocks_as_they_are() {
+    let named = |number: usize, filter: &str| {
+        let source = Source::new(&Catalog::builtin(), TYPES[0], Some(filter), None).unwrap();
+        Arc::new(Subscription {
+            id: id(&format!("sub{number:05}")),
+            description: String::new(),
+            sources: vec![source],
+            destinations: vec![id("one")],
+        })
+    };
+    let stats = Stats::default();
+    let mut all: Vec<_> =
+        (0..9_000).map(|number| named(number, "ev.conn.server_port == 1")).collect();
+    let first = Dispatcher::new(&resources(&all), &stats);
+    let blocks = |dispatcher: &Dispatcher| -> Vec<Arc<Block>> {
+        dispatcher.routes(dispatcher.type_of(TYPES[0]).unwrap()).blocks.clone()
+    };
+    let shared = |a: &[Arc<Block>], b: &[Arc<Block>]| -> Vec<bool> {
+        a.iter().zip(b).map(|(a, b)| Arc::ptr_eq(a, b)).collect()
+    };
+    assert_eq!(blocks(&first).len(), 3);
+    all[4_500] = named(4_500, "ev.conn.server_port == 2");
+    let second = Dispatcher::after(Some(&first), &resources(&all), &stats);
+    assert_eq!(shared(&blocks(&first), &blocks(&second)), [true, false, true]);
+    all.push(named(9_000, "ev.conn.server_port == 3"));
+    let third = Dispatcher::after(Some(&second), &resources(&all), &stats);
+    assert_eq!(shared(&blocks(&second), &blocks(&third)), [true, true, false]);
+    all.remove(0);
+    let fourth = Dispatcher::after(Some(&third), &resources(&all), &stats);
+    assert_eq!(shared(&blocks(&third), &blocks(&fourth)), [false, true, true]);
+}
