@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use sluicegate::event::{Catalog, Event, EventType, SlotPlan, Slots, Timestamp};
 use sluicegate::filter::{CheckedFilter, check};
+use sluicegate::formats::{Format, Stamp};
 
 /// The type that most filters are for.
 #[expect(clippy::expect_used, reason = "the catalog that is built in has the type")]
@@ -53,5 +54,16 @@ pub fn roundtrip(bytes: &[u8]) {
         // What is spelled out may be longer than it was.
         Err(error) if error.to_string().contains("limit") => {}
         Err(error) => panic!("{}\n{error}", filter.text()),
+    }
+}
+
+/// A log line into every format's parser; what one takes is an event.
+pub fn convert(bytes: &[u8]) {
+    for format in Format::all() {
+        let mut event = String::new();
+        if format.convert(bytes, Stamp::default(), &mut event).is_ok() {
+            let event = Event::parse(&event, Timestamp::MIN, || 0);
+            assert!(event.is_ok(), "{format:?}: {event:?}");
+        }
     }
 }

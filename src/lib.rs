@@ -12,6 +12,7 @@
 //! - `https`: our own HTTPS client, for the command line
 //! - `telemetry`: what the daemon tells of itself: log set-up and the one list of metrics
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
+//! - [`formats`]: access logs of proxies that people already run: a line in, an event out
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
 //! - `sinks`: all that is known of each kind of target: settings, limits, request, verdicts
@@ -34,6 +35,7 @@ mod budget;
 mod https;
 mod telemetry;
 pub mod event;
+pub mod formats;
 pub mod generate;
 pub mod filter;
 mod sinks;

@@ -16,6 +16,7 @@ use super::progress::{Bar, Progress};
 use super::table::table;
 use super::{Failure, Outcome};
 use crate::event::{Event, Slots, Timestamp};
+use crate::formats::Format;
 use crate::generate::Generator;
 use crate::pipeline::Stages;
 use crate::report::counted;
@@ -33,7 +34,10 @@ pub(super) struct Bench {
     /// The fields to project, joined by commas; the whole object if left out
     #[arg(long, value_delimiter = ',')]
     fields: Option<Vec<String>>,
-    /// Events as NDJSON; generated ones if left out
+    /// Make the events of an access log's lines; see `convert`
+    #[arg(long, value_name = "FORMAT", requires = "events")]
+    format: Option<Format>,
+    /// Events as NDJSON, or lines of --format; generated ones if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
 }
@@ -44,7 +48,7 @@ impl Bench {
         let source = self.typed.source(&config, self.fields.clone())?;
         let stages = Stages::new(&source);
         let texts = match &self.events {
-            Some(path) => read(path)?,
+            Some(path) => read(path, self.format)?,
             None => {
                 let start = Timestamp { seconds: 1_756_980_000, nanos: 0 };
                 Generator::new(&source.event_type, 1, start).take(GENERATED).collect::<Vec<_>>()
@@ -66,9 +70,9 @@ impl Bench {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<String>, Failure> {
+fn read(file: &Path, format: Option<Format>) -> Result<Vec<String>, Failure> {
     let mut texts = Vec::new();
-    events::for_each_line(events::open(Some(file))?, |line, text| {
+    events::for_each_line(events::open(Some(file))?, format, |line, text| {
         let text = text.map_err(|error| Failure::work(format!("line {line}: {error}")))?;
         texts.push(text.to_owned());
         Ok(())

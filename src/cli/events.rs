@@ -1,4 +1,5 @@
-//! Events from a file or from standard input, one a line, read and refused as the daemon would.
+//! Events from a file or from standard input, one a line, read and refused as the daemon would; or made of the
+//! lines of an access log.
 //!
 //! What an event's text says is not looked at here.
 
@@ -8,7 +9,11 @@ use std::path::Path;
 
 use super::Failure;
 use crate::event::{Framed, Framing};
+use crate::formats::{Format, MISFIT, Stamp};
 use crate::ingest::{HttpSettings, Lines, read_lines};
+
+/// Bytes that a guess reads: a hundred long lines.
+const GUESSED_BYTES: u64 = 64 << 10;
 
 /// Opens a file, or standard input if none is named.
 pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
@@ -19,17 +24,28 @@ pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
     Ok(Box::new(file))
 }
 
-/// Hands on each line that is not blank with its number, from 1: its text, or why it cannot be an
-/// event. A line is at most as long as the daemon takes events by default.
+/// Hands on each line that is not blank with its number, from 1: its text, or with a format the event that is
+/// made of it; or why it cannot be one. A line is at most as long as the daemon takes events by default.
 pub(super) fn for_each_line(
     input: impl Read,
+    format: Option<Format>,
     mut each: impl FnMut(usize, Result<&str, &str>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let max_event = HttpSettings::default().max_event;
     let too_long =
         format!("the line has more than {max_event} bytes, the most that an event may have");
     let mut hand_on = |lines: Lines| {
-        let framed = Framed::of(lines.text.into(), Framing::Ndjson).unwrap_or_default();
+        let framed = match format {
+            None => Framed::of(lines.text.into(), Framing::Ndjson),
+            Some(format) => Framed::converted(&lines.text.into(), |line, out| {
+                if line.len() > max_event {
+                    return Err((MISFIT, too_long.clone()));
+                }
+                let made = format.convert(line, Stamp::default(), out);
+                made.map_err(|misfit| (MISFIT, misfit.to_string()))
+            }),
+        };
+        let framed = framed.unwrap_or_default();
         let texts = framed.texts().map(|(place, text)| match text.len() > max_event {
             true => (place.line, Err(too_long.as_str())),
             false => (place.line, Ok(text)),
@@ -48,6 +64,23 @@ pub(super) fn for_each_line(
     outcome
 }
 
+/// A guess of a format: how many of how many lines fit.
+pub(super) type Guess = Option<(Format, usize, usize)>;
+
+/// Looks at the beginning of the input, up to [`GUESSED_BYTES`], for a format; gives the input back whole.
+pub(super) fn guess(mut input: Box<dyn Read>) -> Result<(Guess, Box<dyn Read>), Failure> {
+    let mut beginning = Vec::new();
+    input.by_ref().take(GUESSED_BYTES).read_to_end(&mut beginning)?;
+    // The last line may be cut; a file of one line without an end has no other.
+    let end = match memchr::memrchr(b'\n', &beginning) {
+        Some(end) if beginning.len() as u64 == GUESSED_BYTES => end,
+        _ => beginning.len(),
+    };
+    let lines = beginning[..end].split(|it| *it == b'\n');
+    let guess = Format::guess(lines.map(|it| it.strip_suffix(b"\r").unwrap_or(it)));
+    Ok((guess, Box::new(io::Cursor::new(beginning).chain(input))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,7 +91,7 @@ mod tests {
         let input = format!("\u{feff}{{}}\n\n \u{a0}\n{long}\n");
         let input = [input.as_bytes(), b"a\xff\n{}"].concat();
         let mut seen = Vec::new();
-        for_each_line(&*input, |line, text| {
+        for_each_line(&*input, None, |line, text| {
             seen.push((line, text.map(str::to_owned).map_err(str::to_owned)));
             Ok(())
         })

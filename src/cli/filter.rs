@@ -12,6 +12,7 @@ use super::filter_test::Test;
 use super::progress::Progress;
 use super::{Failure, Outcome, OutputFormat, bench, paint};
 use crate::filter::{self, Decision, EvalError};
+use crate::formats::Format;
 use crate::pipeline::{SubscriptionCounts, Trial};
 use crate::report::{counted, escaped, line_column};
 
@@ -61,7 +62,10 @@ pub(super) struct Eval {
     /// How results are printed; json gives each event's result, and the counts last
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
-    /// Events as NDJSON; standard input if left out
+    /// Make the events of an access log's lines: nginx, apache, haproxy, caddy, traefik, envoy, aws_alb
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Events as NDJSON, or lines of --format; standard input if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
 }
@@ -152,7 +156,7 @@ impl Eval {
     fn print_matches(&self, trial: &Trial, input: impl Read) -> Result<Lines, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut lines = Lines::default();
-        events::for_each_line(input, |number, text| {
+        events::for_each_line(input, self.format, |number, text| {
             let event = text.map_err(str::to_owned);
             match event.and_then(|text| trial.read(text).map_err(|error| error.to_string())) {
                 Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,

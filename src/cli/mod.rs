@@ -9,6 +9,7 @@ mod bury;
 mod catalog;
 mod check;
 mod client;
+mod convert;
 mod dead_letters;
 mod demo;
 mod errors;
@@ -89,6 +90,8 @@ enum Command {
     /// Check and try filters
     #[command(subcommand)]
     Filter(filter::Filter),
+    /// Make events of access logs: those of nginx, Apache, HAProxy, Caddy, Traefik, Envoy and AWS
+    Convert(convert::Convert),
     /// Print realistic events
     Generate(generate::Generate),
     /// Print the event types, or one type's fields
@@ -196,6 +199,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Replay(replay) => replay.run(progress),
         Command::Ledger(ledger) => ledger.run(),
         Command::Filter(filter) => filter.run(progress),
+        Command::Convert(convert) => convert.run(),
         Command::Generate(generate) => generate.run(progress),
         Command::Catalog(catalog) => catalog.run(),
         Command::Errors(errors) => errors.run(),

@@ -137,6 +137,12 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Send fewer events in one body, or raise `ingest.http.max_memory`.",
     ),
     entry(
+        "ERR_SLUICEGATE_1150",
+        "a log line is none of its format",
+        "The message says what was expected at which byte. Compare the line with the format's page in \
+         `docs/entrances/`; `sluicegate convert --guess FILE` finds the format of a file.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

@@ -79,6 +79,46 @@ impl Framed {
         Ok(framed)
     }
 
+    /// The events that `convert` makes of one body's lines: it is given a line without its end, and appends
+    /// an event's text without line breaks, or says why there is none, with a code. Blank lines are passed
+    /// over.
+    ///
+    /// # Errors
+    /// When there are more than [`MAX_EVENTS`].
+    pub fn converted(
+        bytes: &Bytes,
+        mut convert: impl FnMut(&[u8], &mut String) -> Result<(), (&'static str, String)>,
+    ) -> Result<Framed, TooMany> {
+        let mut framed = Framed::default();
+        let mut body = Body::default();
+        let (mut start, mut index) = (0, 0);
+        let ends = memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]);
+        for (line, end) in ends.enumerate() {
+            let text = bytes[start..end].strip_suffix(b"\r").unwrap_or(&bytes[start..end]);
+            let range = start..start + text.len();
+            start = end + 1;
+            if text.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            if index == MAX_EVENTS {
+                return Err(TooMany);
+            }
+            let place = Place { body: 0, index, line };
+            index += 1;
+            let before = body.text.len();
+            match convert(text, &mut body.text) {
+                Ok(()) => body.events.push((place, before..body.text.len())),
+                Err((code, message)) => {
+                    body.text.truncate(before);
+                    framed.rejected.push(Rejection { place, code, message });
+                    body.undecoded.push((place, bytes.slice(range)));
+                }
+            }
+        }
+        framed.bodies.push(body);
+        Ok(framed)
+    }
+
     /// Adds the texts of another body. One that is refused has a number all the same, and no events.
     ///
     /// # Errors

@@ -22,5 +22,7 @@ pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};
 pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
 pub use id::{ksuid, ksuid_after};
 pub use record::Record;
-pub use scan::{JsonCursor, MAX_DEPTH, ScanError, next_special, string_value, unescape};
+pub use scan::{
+    JsonCursor, MAX_DEPTH, ScanError, next_special, push_string, string_value, unescape,
+};
 pub use time::Timestamp;

@@ -4,6 +4,7 @@
 //! `&str`, so UTF-8 is checked before it and never again. Duplicate keys are its callers' matter.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Deepest nesting of arrays and objects in an event. Deeper input is refused: no real event comes
 /// near it, and every consumer behind us has a limit of its own (128 is `serde_json`'s).
@@ -313,6 +314,26 @@ fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
     }
     let second = unit(6)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
     Some((char::from_u32(0x10000 + ((first - 0xD800) << 10) + second)?, 12))
+}
+
+/// Appends a text as a JSON string, quotes included, with no escape that is not needed.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut from = 0;
+    loop {
+        let at = next_special(text.as_bytes(), from);
+        out.push_str(&text[from..at]);
+        match text.as_bytes().get(at) {
+            None => break,
+            Some(b'\n') => out.push_str("\\n"),
+            Some(b'"') => out.push_str("\\\""),
+            Some(b'\\') => out.push_str("\\\\"),
+            // Writing to a String cannot fail.
+            Some(control) => drop(write!(out, "\\u{control:04x}")),
+        }
+        from = at + 1;
+    }
+    out.push('"');
 }
 
 /// Decodes the inside of a valid JSON string (without its quotes); borrows where there is no escape.

@@ -49,18 +49,30 @@ impl Timestamp {
         let day = number(&date_time[8..10])?;
         let (hour, minute, second) =
             (number(&date_time[11..13])?, number(&date_time[14..16])?, number(&date_time[17..19])?);
-        if !(1..=12).contains(&month) || day < 1 || day > days_in_month(year, month) {
-            return None;
-        }
-        if hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
         let (nanos, zone) = fraction(rest)?;
-        let local = days_since_epoch(year, month, day) * SECONDS_PER_DAY
-            + hour * 3_600
-            + minute * 60
-            + second;
-        Timestamp { seconds: local - offset_seconds(zone)?, nanos }.in_range()
+        let local = Timestamp::of_civil([year, month, day], [hour, minute, second])?;
+        Timestamp { seconds: local.seconds - offset_seconds(zone)?, nanos }.in_range()
+    }
+
+    /// The instant that a calendar and a clock in UTC show: year, month (from 1), day; hour, minute,
+    /// second. None where there is no such date or time; a leap second is none either.
+    #[must_use]
+    pub fn of_civil(date: [i64; 3], time: [i64; 3]) -> Option<Timestamp> {
+        let ([year, month, day], [hour, minute, second]) = (date, time);
+        let is_date = (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year, month);
+        let is_time =
+            (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second);
+        let days = (is_date && is_time).then(|| days_since_epoch(year, month, day))?;
+        let seconds = days * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second;
+        Some(Timestamp { seconds, nanos: 0 })
+    }
+
+    /// What a calendar and a clock in UTC show at this instant: the inverse of [`Timestamp::of_civil`].
+    #[must_use]
+    pub fn civil(self) -> ([i64; 3], [i64; 3]) {
+        let (year, month, day) = date_of(self.seconds.div_euclid(SECONDS_PER_DAY));
+        let second = self.seconds.rem_euclid(SECONDS_PER_DAY);
+        ([year, month, day], [second / 3_600, second / 60 % 60, second % 60])
     }
 
     /// This instant if it lies between [`Timestamp::MIN`] and [`Timestamp::MAX`].
@@ -85,10 +97,7 @@ impl Timestamp {
 /// RFC 3339 in UTC, the fraction without trailing zeros.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = date_of(self.seconds.div_euclid(SECONDS_PER_DAY));
-        let second_of_day = self.seconds.rem_euclid(SECONDS_PER_DAY);
-        let (hour, minute, second) =
-            (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+        let ([year, month, day], [hour, minute, second]) = self.civil();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         if self.nanos > 0 {
             let digits = format!("{:09}", self.nanos);

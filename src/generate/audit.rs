@@ -5,11 +5,11 @@
 //! that fits its type.
 
 use super::custom::Source;
-use super::object::{ObjectWriter, push_comma, push_string, push_strings};
+use super::object::{ObjectWriter, push_comma, push_strings};
 use super::population::{Person, Population, REGIONS, client_ip, serial_number};
 use super::random::Random;
 use super::{earlier, later};
-use crate::event::{Field, FieldType, Timestamp, ksuid};
+use crate::event::{Field, FieldType, Timestamp, ksuid, push_string};
 
 /// Where the API would be.
 const API: &str = "https://api.example.net";

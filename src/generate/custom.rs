@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use super::earlier;
-use super::object::{ObjectWriter, push_comma, push_number, push_string, push_time};
+use super::object::{ObjectWriter, push_comma, push_number, push_time};
 use super::population::{Population, client_ip};
 use super::random::Random;
-use crate::event::{Field, FieldType, Timestamp};
+use crate::event::{Field, FieldType, Timestamp, push_string};
 
 /// One day in nanoseconds: how far back instants in objects may lie.
 const DAY: u64 = 86_400_000_000_000;

@@ -4,10 +4,10 @@
 //! TLS version with its ciphers. Header values are in lower case, as the reference says.
 
 use super::earlier;
-use super::object::{ObjectWriter, push_comma, push_string, push_strings};
+use super::object::{ObjectWriter, push_comma, push_strings};
 use super::population::{Family, Module, Population, Site, client_ip, family, serial_number};
 use super::random::Random;
-use crate::event::Timestamp;
+use crate::event::{Timestamp, push_string};
 
 /// How likely each status is, in a thousand: 92 % succeed, 2 % are sent elsewhere, 4 % are the
 /// client's mistakes and 2 % the server's.

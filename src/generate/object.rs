@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::event::{Timestamp, next_special};
+use crate::event::{Timestamp, push_string};
 
 /// An object under way.
 pub(super) struct ObjectWriter<'o, 'p> {
@@ -95,25 +95,6 @@ pub(super) fn push_comma(out: &mut String) {
     if !out.ends_with(['{', '[']) {
         out.push(',');
     }
-}
-
-pub(super) fn push_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut from = 0;
-    loop {
-        let at = next_special(text.as_bytes(), from);
-        out.push_str(&text[from..at]);
-        match text.as_bytes().get(at) {
-            None => break,
-            Some(b'\n') => out.push_str("\\n"),
-            Some(b'"') => out.push_str("\\\""),
-            Some(b'\\') => out.push_str("\\\\"),
-            // Writing to a String cannot fail.
-            Some(control) => drop(write!(out, "\\u{control:04x}")),
-        }
-        from = at + 1;
-    }
-    out.push('"');
 }
 
 pub(super) fn push_number(out: &mut String, number: impl Into<i64>) {

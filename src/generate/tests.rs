@@ -161,7 +161,9 @@ fn every_event_of_every_type_is_an_event_with_its_declared_fields_in_their_order
         if event_type.name == "agent_session_start.v0" {
             seen.insert("stopped_at".to_owned());
         }
-        let unseen = event_type.fields.iter().filter(|field| !seen.contains(&field.name));
+        // Only other proxies' access logs fill `proxy`.
+        let unseen = event_type.fields.iter().filter(|field| !field.name.starts_with("proxy."));
+        let unseen = unseen.filter(|field| !seen.contains(&field.name));
         assert_eq!(unseen.collect::<Vec<_>>(), Vec::<&Field>::new(), "{}", event_type.name);
     }
 }

@@ -31,8 +31,8 @@ fn the_catalog_lists_55_types_and_their_fields() {
     assert_eq!(output_of(&["catalog"], "").lines().count(), 55);
     let one: Value =
         serde_json::from_str(&output_of(&["catalog", HTTP, "-o", "json"], "")).unwrap();
-    assert_eq!(one["fields"].as_array().unwrap().len(), 35);
-    assert_eq!(output_of(&["catalog", HTTP], "").lines().count(), 37);
+    assert_eq!(one["fields"].as_array().unwrap().len(), 55);
+    assert_eq!(output_of(&["catalog", HTTP], "").lines().count(), 57);
     let unknown = sluicegate(&["catalog", "http_request_completed.v0"], "");
     assert_eq!(unknown.status.code(), Some(1));
     let said = String::from_utf8_lossy(&unknown.stderr);
@@ -155,6 +155,7 @@ fn every_command_has_help_and_a_wrong_one_ends_with_2() {
         &["filter", "eval"],
         &["generate"],
         &["catalog"],
+        &["convert"],
         &["config", "schema"],
         &["health"],
         &["completions"],
@@ -181,4 +182,55 @@ fn health_is_told_by_the_exit_code() {
     assert_eq!(output.status.code(), Some(1));
     let daemon = crate::support::daemon::Daemon::start("destinations: []\n");
     assert_eq!(output_of(&["health", "--api", &format!("http://{}", daemon.api)], ""), "");
+}
+
+/// Lines as nginx writes them: three requests, and one that no format has.
+const NGINX: &str = r#"198.51.100.7 - - [26/Nov/2026:15:54:47 +0100] "GET /a?x=1 HTTP/1.1" 200 120 "-" "curl/8.9.1"
+198.51.100.8 - - [26/Nov/2026:15:54:48 +0100] "POST /fail HTTP/1.1" 502 157 "-" "curl/8.9.1"
+not a line of an access log
+
+198.51.100.9 - - [26/Nov/2026:15:54:49 +0100] "GET /fail HTTP/2.0" 500 157 "-" "curl/8.9.1"
+"#;
+
+#[test]
+fn an_access_log_becomes_events_that_a_filter_takes() {
+    let converted = sluicegate(&["convert", "--format", "nginx"], NGINX);
+    assert_eq!(converted.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&converted.stderr);
+    assert!(said.contains("standard input:3: expected a time such as"), "{said}");
+    assert!(said.contains("3 events, 1 bad line\n"), "{said}");
+    let events = String::from_utf8(converted.stdout).unwrap();
+    assert_eq!(events.lines().count(), 3);
+    let filter = "ev.http.response.status_code >= 500 && ev.http.request.method == 'post'";
+    let matches = output_of(&["filter", "eval", filter, "--type", HTTP], &events);
+    let event: Value = serde_json::from_str(&matches).unwrap();
+    assert_eq!(event["event_timestamp"], "2026-11-26T14:54:48Z");
+    assert_eq!(event["object"]["conn"]["client_ip"], "198.51.100.8");
+    // The same of the lines themselves.
+    let filter = ["filter", "eval", filter, "--type", HTTP, "--format", "nginx"];
+    let straight = sluicegate(&filter, NGINX);
+    let straight: Value = serde_json::from_slice(&straight.stdout).unwrap();
+    assert_eq!(straight["object"], event["object"]);
+}
+
+#[test]
+fn a_format_is_guessed_for_each_file_and_a_wrong_name_gets_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let (nginx, envoy) = (folder.path().join("a.log"), folder.path().join("b.log"));
+    std::fs::write(&nginx, NGINX).unwrap();
+    let line =
+        r#"[2016-04-15T20:17:00.310Z] "GET / HTTP/2" 204 - 154 0 226 100 "-" "x" "y" "z" "-""#;
+    std::fs::write(&envoy, format!("{line}\n{line}")).unwrap();
+    let paths = [nginx.to_str().unwrap(), envoy.to_str().unwrap()];
+    let converted = sluicegate(&["convert", "--guess", paths[0], paths[1]], "");
+    let said = String::from_utf8_lossy(&converted.stderr);
+    assert!(said.contains("a.log: nginx (3 of the first 4 lines fit)"), "{said}");
+    assert!(said.contains("b.log: envoy (2 of the first 2 lines fit)"), "{said}");
+    assert_eq!(converted.stdout.iter().filter(|it| **it == b'\n').count(), 5);
+    let bench = ["filter", "bench", "true", "--type", HTTP, "--format", "envoy", paths[1]];
+    assert!(output_of(&bench, "").starts_with("2 events, "));
+    let wrong = sluicegate(&["convert", "--format", "ngnix"], "");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `nginx`?"));
+    assert_eq!(sluicegate(&["convert"], "").status.code(), Some(2));
 }

@@ -134,6 +134,7 @@ fn run_case(texts: &[String], objects: &[String], seed: u64) {
     let object = mutated(objects, &mut random);
     bodies::check_text(&filter);
     bodies::roundtrip(&filter);
+    bodies::convert(&object);
     bodies::evaluate(&[filter.as_slice(), b"\n---\n", object.as_slice()].concat());
 }
 

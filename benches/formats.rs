@@ -1,0 +1,70 @@
+//! How fast log lines become events: `cargo bench --bench formats`.
+//!
+//! For each format the lines a second on one core and the nanoseconds a line, the least of several rounds,
+//! beside what it takes to read the same bytes once (to find the line ends and check that they are UTF-8).
+//! The lines are the format's samples over and over, with numbers that differ.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program for people, not the daemon"
+)]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use sluicegate::formats::{Format, Stamp};
+
+const LINES: usize = 50_000;
+const ROUNDS: usize = 7;
+
+fn main() {
+    println!("{LINES} lines, one core, least of {ROUNDS} rounds");
+    println!("{:>10} {:>9} {:>9} {:>11} {:>9}", "format", "bytes", "ns/line", "lines/s", "ns read");
+    for format in Format::all() {
+        // The plain form of nginx's lines, which most people have, by itself.
+        let samples: Vec<&str> = format.samples().collect();
+        measure(format, format.name(), &samples);
+        if format.name() == "nginx" {
+            measure(format, "combined", &samples[..1]);
+        }
+    }
+}
+
+fn measure(format: Format, name: &str, samples: &[&str]) {
+    let mut text = String::new();
+    for at in 0..LINES {
+        text.push_str(
+            &samples[at % samples.len()]
+                .replace("127.0.0.1", &format!("10.0.{}.{}", at / 250 % 250, at % 250)),
+        );
+        text.push('\n');
+    }
+    let read = least(|| {
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).count();
+        black_box((ends, str::from_utf8(black_box(text.as_bytes())).unwrap()));
+    });
+    let mut out = String::new();
+    let convert = least(|| {
+        out.clear();
+        for line in text.as_bytes().split(|byte| *byte == b'\n').filter(|it| !it.is_empty()) {
+            format.convert(line, Stamp::default(), &mut out).unwrap();
+        }
+        black_box(&out);
+    });
+    println!(
+        "{name:>10} {:>9} {convert:>9} {:>11} {read:>9}",
+        text.len() / LINES,
+        1_000_000_000 / convert.max(1)
+    );
+}
+
+/// The least time of several rounds, in nanoseconds per line.
+fn least(mut round: impl FnMut()) -> u128 {
+    let once = |_| {
+        let start = Instant::now();
+        round();
+        start.elapsed()
+    };
+    let least = (0..ROUNDS).map(once).min().unwrap_or(Duration::ZERO);
+    least.as_nanos() / LINES as u128
+}

@@ -1,0 +1,46 @@
+//! Apache httpd: `common` and `combined`, also with the virtual host before (`vhost_combined`).
+//!
+//! | Apache | event |
+//! |---|---|
+//! | `%v:%p` | `conn.server_name`, `conn.server_port` |
+//! | `%h`, `%u` | `conn.client_ip`, or `proxy.client_name` where names are looked up; `basic_auth.username` |
+//! | `%t` | `event_timestamp`: when the request came in, as Apache tells no other time here |
+//! | `"%r"`, `%>s` | `http.request.*`, `proxy.protocol`; `http.response.status_code` |
+//! | `%b`, or `%O` in Debian's formats | `http.response.body_length`; with `%O` the head counts too, and nothing on the line says which it is |
+//! | `"%{Referer}i"`, `"%{User-Agent}i"` | the header `Referer`, `http.request.user_agent` |
+//!
+//! Apache writes `\"`, `\\`, `\n` and, for bytes that it does not show, `\xe4`.
+
+use super::common_log;
+use super::entry::Entry;
+use super::line::Line;
+use super::{Misfit, Sample};
+
+pub(super) const SAMPLES: [Sample; 4] = [
+    (
+        r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2000-10-10T20:55:36Z","object":{"basic_auth":{"username":"frank"},"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/apache_pb.gif","query":"","raw":"/apache_pb.gif"}},"response":{"body_length":2326,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.0"}}}"#,
+    ),
+    (
+        r#"test.example:80 127.0.0.1 - - [26/Nov/2026:15:56:30 +0000] "GET /a%20b?x=1&y=%22 HTTP/1.1" 200 259 "http://Ref.example/A" "Agent \"q\" \\ back""#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"127.0.0.1","server_name":"test.example","server_port":80},"http":{"request":{"headers":{"Referer":["http://ref.example/a"]},"method":"get","url":{"path":"/a%20b","query":"x=1&y=%22","raw":"/a%20b?x=1&y=%22"},"user_agent":"Agent \"q\" \\ back"},"response":{"body_length":259,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"test.example:443 2001:db8::9 - - [26/Nov/2026:15:56:30 +0000] "GET /gr\xc3\xb6\xffx HTTP/1.1" 304 - "-" "\xe4\"|{}#x""#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"2001:db8::9","server_name":"test.example","server_port":443},"http":{"request":{"method":"get","url":{"path":"/grö\\xFFx","query":"","raw":"/grö\\xFFx"},"user_agent":"\\xE4\"|{}#x"},"response":{"status_code":304}},"proxy":{"escaped":true,"name":"apache","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"crawler.example.net - - [26/Nov/2026:15:56:30 +0000] "-" 408 -"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"http":{"response":{"status_code":408}},"proxy":{"client_name":"crawler.example.net","name":"apache"}}}"#,
+    ),
+];
+
+pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    common_log::read(line, entry)
+}
+
+/// Whether a line that nginx could have written too is Apache's: it has an escaped quote, which nginx writes
+/// otherwise, or no agent.
+pub(super) fn is_sure(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b"\\\"").is_some() || memchr::memchr_iter(b'"', line).count() == 2
+}

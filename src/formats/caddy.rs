@@ -1,0 +1,141 @@
+//! Caddy: access logs in JSON, as it writes them by default.
+//!
+//! | Caddy | event |
+//! |---|---|
+//! | `ts` | `event_timestamp`: when the answer was out |
+//! | `request.client_ip`, or `.remote_ip`; `.remote_port` | `conn.client_ip`; `proxy.client_port` |
+//! | `request.method`, `.host`, `.uri`, `.proto` | `http.request.method`, `.url.*`, `proxy.protocol` |
+//! | `request.tls` | `tls.version`, `tls.cipher_suite`, `conn.server_name`; without it the scheme is `http` |
+//! | `request.headers`, `resp_headers` | `http.request.headers`, `http.response.headers`, `http.request.user_agent` |
+//! | `bytes_read`, `size`, `status` | `http.request.body_length`, `http.response.body_length`, `.status_code` |
+//! | `duration`, `user_id` | `proxy.duration_ms`, `basic_auth.username` |
+//!
+//! Other lines of Caddy's log are no events, and are refused.
+
+use super::entry::Entry;
+use super::instant::{Instant, Span};
+use super::json;
+use super::line::Line;
+use super::{Misfit, Sample};
+use crate::event::JsonCursor;
+
+pub(super) const SAMPLES: [Sample; 2] = [
+    (
+        r#"{"level":"info","ts":1795708488.4762428,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"127.0.0.1","remote_port":"40700","proto":"HTTP/1.1","method":"GET","host":"127.0.0.1:7807","uri":"/a%20b?x=1&y=%22","headers":{"Referer":["http://Ref.example/A"],"User-Agent":["Agent \"q\" \\ back"],"Accept":["*/*"],"Authorization":[]}},"user_id":"","duration":0.001301785,"size":120,"status":200,"resp_headers":{"Content-Type":["Text/Plain"]}}"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48.4762428Z","object":{"conn":{"client_ip":"127.0.0.1","server_name":"127.0.0.1"},"http":{"request":{"headers":{"Referer":["http://ref.example/a"],"User-Agent":["agent \"q\" \\ back"],"Accept":["*/*"],"Authorization":[]},"method":"get","url":{"host":"127.0.0.1","path":"/a%20b","query":"x=1&y=%22","raw":"http://127.0.0.1:7807/a%20b?x=1&y=%22","scheme":"http"},"user_agent":"Agent \"q\" \\ back"},"response":{"body_length":120,"headers":{"Content-Type":["text/plain"]},"status_code":200}},"proxy":{"client_port":40700,"duration_ms":1.301785,"name":"caddy","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"{"level":"error","ts":"2026-11-26T15:54:48.476Z","logger":"http.log.access","msg":"handled request","request":{"remote_ip":"10.0.0.8","remote_port":"40702","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"POST","host":"shop.example","uri":"/fail","headers":{"User-Agent":["curl/8.9.1"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"shop.example"}},"bytes_read":3,"user_id":"ada","duration":0.041427543,"size":120,"status":500,"resp_headers":{}}"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48.476Z","object":{"basic_auth":{"username":"ada"},"conn":{"client_ip":"203.0.113.9","server_name":"shop.example"},"http":{"request":{"body_length":3,"headers":{"User-Agent":["curl/8.9.1"]},"method":"post","url":{"host":"shop.example","path":"/fail","query":"","raw":"https://shop.example/fail","scheme":"https"},"user_agent":"curl/8.9.1"},"response":{"body_length":120,"status_code":500}},"proxy":{"client_port":40702,"duration_ms":41.427543,"name":"caddy","protocol":"HTTP/2.0"},"tls":{"cipher_suite":"TLS_AES_128_GCM_SHA256","version":"1.3"}}}"#,
+    ),
+];
+
+/// The cipher suites that Go's TLS server may agree on, by their numbers at IANA.
+const CIPHERS: [(u64, &str); 17] = [
+    (0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"),
+    (0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"),
+    (0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"),
+    (0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"),
+    (0x1301, "TLS_AES_128_GCM_SHA256"),
+    (0x1302, "TLS_AES_256_GCM_SHA384"),
+    (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),
+    (0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
+    (0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
+    (0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
+    (0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
+    (0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    (0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    (0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    (0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    (0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+    (0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+];
+
+pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    let mut has_request = false;
+    let mut has_status = false;
+    json::read(line, |name, cursor| {
+        match name {
+            "ts" => entry.time = json::text(cursor)?.as_deref().and_then(instant),
+            "request" => {
+                has_request = cursor.next_token() == Some(b'{');
+                json::members(cursor, &mut |name, cursor| read_request(name, cursor, entry))?;
+            }
+            "user_id" => entry.username = json::text(cursor)?,
+            "bytes_read" => entry.request_length = json::count(cursor)?,
+            "size" => entry.response_length = json::count(cursor)?,
+            "status" => {
+                has_status = true;
+                entry.status = json::count(cursor)?.filter(|it| *it > 0);
+            }
+            "duration" => {
+                entry.duration = json::text(cursor)?.and_then(|it| Span::of(&it, 9));
+            }
+            "resp_headers" => entry.response_headers = json::headers(cursor)?,
+            _ => cursor.skip(1)?,
+        }
+        Ok(())
+    })?;
+    if !(has_request && has_status) || entry.time.is_none() {
+        return line.misfit("an access log line of Caddy: `ts`, `request` and `status`");
+    }
+    if entry.scheme.is_none() {
+        entry.scheme = Some("http".into());
+    }
+    Ok(())
+}
+
+fn read_request<'l>(
+    name: &str,
+    cursor: &mut JsonCursor<'l>,
+    entry: &mut Entry<'l>,
+) -> Result<(), Misfit> {
+    match name {
+        "remote_ip" if entry.client_ip.is_none() => {
+            json::text(cursor)?.into_iter().for_each(|it| entry.set_client(it));
+        }
+        "client_ip" => json::text(cursor)?.into_iter().for_each(|it| entry.set_client(it)),
+        "remote_port" => entry.client_port = json::count(cursor)?,
+        "proto" => entry.protocol = json::text(cursor)?,
+        "method" => entry.method = json::text(cursor)?,
+        "host" => entry.host = json::text(cursor)?,
+        "uri" => entry.target = json::text(cursor)?,
+        "headers" => {
+            entry.request_headers = json::headers(cursor)?;
+            let agent =
+                entry.request_headers.iter().find(|it| it.0.eq_ignore_ascii_case("user-agent"));
+            entry.user_agent = agent.and_then(|it| it.1.first().cloned());
+        }
+        "tls" => {
+            entry.scheme = Some("https".into());
+            json::members(cursor, &mut |name, cursor| {
+                match name {
+                    "version" => entry.tls_version = json::count(cursor)?.and_then(version),
+                    "cipher_suite" => entry.tls_cipher = json::count(cursor)?.map(cipher),
+                    "server_name" => entry.server_name = json::text(cursor)?,
+                    _ => cursor.skip(3)?,
+                }
+                Ok(())
+            })?;
+        }
+        _ => cursor.skip(2)?,
+    }
+    Ok(())
+}
+
+/// Seconds since 1970, or one of the forms that `time_format` may ask for.
+fn instant(text: &str) -> Option<Instant> {
+    Instant::of_unix(text)
+        .or_else(|| Instant::of_rfc_3339(text))
+        .or_else(|| Instant::of_common_log(text))
+}
+
+fn version(number: u64) -> Option<super::entry::Text<'static>> {
+    let minor = number.checked_sub(0x0301).filter(|it| *it <= 3)?;
+    Some(["1.0", "1.1", "1.2", "1.3"].get(usize::try_from(minor).ok()?).copied()?.into())
+}
+
+fn cipher(number: u64) -> super::entry::Text<'static> {
+    let known = CIPHERS.iter().find(|it| it.0 == number);
+    known.map_or_else(|| format!("0x{number:04x}").into(), |it| it.1.into())
+}

@@ -1,0 +1,215 @@
+//! Formats: the access logs of proxies that people already run, a line in and an event out.
+//!
+//! One file a format, with its grammar, what becomes what, and samples. It knows no files, sockets or
+//! positions, and keeps nothing from line to line; who reads lines, and what becomes of those that fit no
+//! format, is `ingest`'s matter and the command line's.
+//!
+//! Each parser goes over its line once and allocates only where an escape is undone. A line that is not
+//! UTF-8 is taken all the same: each byte that is none becomes `\xE4`, and `proxy.escaped` says so.
+
+mod apache;
+mod aws_alb;
+mod caddy;
+mod common_log;
+mod entry;
+mod envoy;
+mod haproxy;
+mod instant;
+mod json;
+mod line;
+mod nginx;
+mod traefik;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::event::ScanError;
+use crate::report::nearest;
+use entry::Entry;
+use line::Line;
+
+/// Lines that [`Format::guess`] looks at; more of a log say no more.
+const GUESSED_LINES: usize = 100;
+
+/// All formats, in the order in which a guess prefers them where lines fit several.
+const FORMATS: [Row; 7] = [
+    row("nginx", nginx::read, &nginx::SAMPLES, "combined, or the JSON of docs/entrances/nginx.md"),
+    row(
+        "apache",
+        apache::read,
+        &apache::SAMPLES,
+        "common and combined, also behind the virtual host",
+    ),
+    row("haproxy", haproxy::read, &haproxy::SAMPLES, "`option httplog`, `httpslog` and `tcplog`"),
+    row("caddy", caddy::read, &caddy::SAMPLES, "JSON, as Caddy writes access logs by default"),
+    row("traefik", traefik::read, &traefik::SAMPLES, "JSON"),
+    row("envoy", envoy::read, &envoy::SAMPLES, "Envoy's default text, and Istio's"),
+    row("aws_alb", aws_alb::read, &aws_alb::SAMPLES, "files of an Application Load Balancer"),
+];
+
+/// Reads one line into an entry.
+type Read = for<'l> fn(&mut Line<'l>, &mut Entry<'l>) -> Result<(), Misfit>;
+
+/// A line as a proxy writes it, and its event.
+type Sample = (&'static str, &'static str);
+
+struct Row {
+    name: &'static str,
+    read: Read,
+    samples: &'static [Sample],
+    about: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    read: Read,
+    samples: &'static [Sample],
+    about: &'static str,
+) -> Row {
+    Row { name, read, samples, about }
+}
+
+/// A format of log lines.
+#[derive(Clone, Copy)]
+pub struct Format(&'static Row);
+
+/// Why a line is none of a format: what was expected, and at which byte of the line, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The place in the line, in bytes.
+    pub at: usize,
+    /// What was expected there: words that follow "expected".
+    pub expected: &'static str,
+}
+
+/// What a line's event is given that does not stand in the line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stamp<'s> {
+    /// What its id is made of beside its time; without it the event gets no id, and whoever takes it in
+    /// gives one.
+    pub id: Option<u128>,
+    /// The account that it belongs to.
+    pub account_id: Option<&'s str>,
+}
+
+impl Format {
+    /// All formats.
+    pub fn all() -> impl Iterator<Item = Format> {
+        FORMATS.iter().map(Format)
+    }
+
+    /// The format of a name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Format> {
+        Format::all().find(|it| it.name() == name)
+    }
+
+    /// The name that settings, the command line and `?format=` call it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// What it covers, in a few words.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        self.0.about
+    }
+
+    /// Lines as the proxy writes them, for measurements and tests.
+    pub fn samples(self) -> impl Iterator<Item = &'static str> {
+        self.0.samples.iter().map(|(line, _)| *line)
+    }
+
+    /// Appends the event of a line, which has no line end, to `out`: one JSON object without line
+    /// breaks. Nothing is appended for a line that is refused.
+    ///
+    /// # Errors
+    /// When the line is none of this format.
+    pub fn convert(self, line: &[u8], stamp: Stamp<'_>, out: &mut String) -> Result<(), Misfit> {
+        let (text, is_escaped) = match str::from_utf8(line) {
+            Ok(text) => (Cow::Borrowed(text), false),
+            // In JSON the escape's own mark is escaped.
+            Err(_) if line.trim_ascii_start().starts_with(b"{") => {
+                (Cow::Owned(line::with_bytes_escaped(line, "\\\\x")), true)
+            }
+            Err(_) => (Cow::Owned(line::with_bytes_escaped(line, "\\x")), true),
+        };
+        let mut entry = Entry { is_escaped, ..Entry::default() };
+        let mut rest = Line::new(&text);
+        (self.0.read)(&mut rest, &mut entry)?;
+        entry.write(self.name(), stamp, out);
+        Ok(())
+    }
+
+    /// The format that most of some lines fit, and how many of them do, of those that were looked at: the
+    /// first hundred that are not blank. None if no line fits any.
+    pub fn guess<'l>(lines: impl Iterator<Item = &'l [u8]>) -> Option<(Format, usize, usize)> {
+        let is_blank = |line: &[u8]| line.iter().all(u8::is_ascii_whitespace);
+        let lines: Vec<&[u8]> = lines.filter(|it| !is_blank(it)).take(GUESSED_LINES).collect();
+        let mut best: Option<(Format, usize)> = None;
+        let mut out = String::new();
+        for format in Format::all() {
+            out.clear();
+            let fits =
+                lines.iter().filter(|it| format.convert(it, Stamp::default(), &mut out).is_ok());
+            let fits = fits.count();
+            let is_better = match best {
+                Some((_, most)) if fits == most => {
+                    format.name() == "apache" && lines.iter().any(|it| apache::is_sure(it))
+                }
+                Some((_, most)) => fits > most,
+                None => fits > 0,
+            };
+            if is_better {
+                best = Some((format, fits));
+            }
+        }
+        best.map(|(format, fits)| (format, fits, lines.len()))
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Format) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    /// The format of a name, or the names that there are.
+    fn from_str(name: &str) -> Result<Format, String> {
+        Format::find(name).ok_or_else(|| {
+            let names: Vec<_> = Format::all().map(Format::name).collect();
+            match nearest(name, names.iter().copied()) {
+                Some(near) => format!("`{name}` is no format; did you mean `{near}`?"),
+                None => format!("`{name}` is no format: there are {}", names.join(", ")),
+            }
+        })
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at byte {}", self.expected, self.at)
+    }
+}
+
+impl From<ScanError> for Misfit {
+    fn from(error: ScanError) -> Misfit {
+        Misfit { at: error.at, expected: error.what.strip_prefix("expected ").unwrap_or("JSON") }
+    }
+}
+
+/// The code of a line that fits no format.
+pub const MISFIT: &str = "ERR_SLUICEGATE_1150";
+
+#[cfg(test)]
+mod tests;
