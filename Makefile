@@ -19,7 +19,7 @@ endif
 # these change.
 DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
 
-.PHONY: demo test install model simulate chaos fuzz lint fmt clippy doc shellcheck deny \
+.PHONY: demo test install model simulate chaos fuzz fuzz-events lint fmt clippy doc shellcheck deny \
 	check-benches check-fuzz lockfiles bench bench-peer dist clean-venv
 
 # For example: make demo ARGS='--rate 500 --duration 30s'
@@ -56,6 +56,13 @@ chaos:
 fuzz: CASES ?= 100000
 fuzz:
 	$(DEV) SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --locked --test it no_mutated_filter -- --nocapture
+
+# Texts of unusual shapes, read by our reader of events and by serde_json, for longer; optimised, and built
+# within seconds, since only these files are. For example: make fuzz-events CASES=1000000
+fuzz-events: CASES ?= 100000000
+fuzz-events:
+	cd fuzz/events && CARGO_TARGET_DIR=$(SHARED_TARGET) SLUICEGATE_FUZZ_CASES=$(CASES) \
+		$(CARGO) test --release --locked differential
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.
 $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
@@ -100,10 +107,11 @@ check-benches:
 	cd benches/peer && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
 check-fuzz:
 	cd fuzz && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
+	cd fuzz/events && CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked --tests
 
 # Their lock files made from ours; after each change of Cargo.lock.
 lockfiles:
-	for crate in fuzz benches/peer; do \
+	for crate in fuzz fuzz/events benches/peer; do \
 		cp Cargo.lock $$crate/Cargo.lock && \
 		$(CARGO) metadata --manifest-path $$crate/Cargo.toml --format-version 1 >/dev/null || exit 1; \
 	done

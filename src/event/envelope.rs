@@ -3,9 +3,11 @@
 //! Checks everything the service promises about an accepted event, and copies nothing that the
 //! sender gave. It does not know which event types exist; the catalog does.
 
+use super::bitmaps::Bitmaps;
 use super::id::ksuid;
-use super::scan::{JsonCursor, ScanError, string_value};
+use super::scan::{JsonCursor, ScanError};
 use super::time::Timestamp;
+use super::walk::{Raw, Walk};
 use std::borrow::Cow;
 
 /// Longest event id, in bytes after decoding: the longest Kinesis partition key that is sure to fit
@@ -90,12 +92,12 @@ impl From<ScanError> for EventError {
 /// The envelope's values as written; the last of duplicate keys wins, as in most JSON readers.
 #[derive(Default)]
 struct RawEnvelope<'e> {
-    event_type: Option<&'e str>,
-    event_id: Option<&'e str>,
-    event_timestamp: Option<&'e str>,
-    account_id: Option<&'e str>,
-    principal: Option<&'e str>,
-    object: Option<&'e str>,
+    event_type: Option<Raw<'e>>,
+    event_id: Option<Raw<'e>>,
+    event_timestamp: Option<Raw<'e>>,
+    account_id: Option<Raw<'e>>,
+    principal: Option<Raw<'e>>,
+    object: Option<Raw<'e>>,
 }
 
 impl<'e> Event<'e> {
@@ -111,101 +113,124 @@ impl<'e> Event<'e> {
         now: Timestamp,
         random: impl FnOnce() -> u128,
     ) -> Result<Event<'e>, EventError> {
-        Event::parse_with(text, now, random, |cursor, _| cursor.skip(1))
+        let mut bitmaps = Bitmaps::default();
+        Event::parse_with(text, &mut bitmaps, now, random, |walk, _| {
+            walk.envelope_value(None, &mut [])
+        })
     }
 
-    /// The same, with the object's text stepped over by `object`, which is given the event's type if
-    /// that was seen before.
+    /// The same, with the object stepped over by `object`, which is given the event's type if that was
+    /// seen before.
     pub(super) fn parse_with(
         text: &'e str,
+        bitmaps: &mut Bitmaps,
         now: Timestamp,
         random: impl FnOnce() -> u128,
-        object: impl FnMut(&mut JsonCursor<'e>, Option<&str>) -> Result<(), ScanError>,
+        object: impl FnMut(&mut Walk<'e, '_>, Option<&str>) -> Option<(Raw<'e>, u8)>,
     ) -> Result<Event<'e>, EventError> {
-        RawEnvelope::scan(text, object)?.check(now, random)
+        let raw = RawEnvelope::walk(text, bitmaps, object).ok_or_else(|| why_not(text))?;
+        raw.check(now, random)
+    }
+}
+
+/// Why a text that could not be walked is no event. A second, careful reading, since only its sender's
+/// mistake makes it necessary.
+#[cold]
+fn why_not(text: &str) -> EventError {
+    let mut cursor = JsonCursor::new(text);
+    let is_object = cursor.next_token() == Some(b'{');
+    match cursor.skip(0).and_then(|()| cursor.end()) {
+        Err(error) => EventError::Json(error),
+        Ok(()) => {
+            debug_assert!(!is_object, "what is good for one reader is good for the other: {text}");
+            EventError::NotAnObject
+        }
     }
 }
 
 impl<'e> RawEnvelope<'e> {
-    fn scan(
+    /// `None` if the text is no JSON object.
+    fn walk(
         text: &'e str,
-        mut step_over: impl FnMut(&mut JsonCursor<'e>, Option<&str>) -> Result<(), ScanError>,
-    ) -> Result<RawEnvelope<'e>, EventError> {
-        let mut cursor = JsonCursor::new(text);
+        bitmaps: &mut Bitmaps,
+        mut step_over: impl FnMut(&mut Walk<'e, '_>, Option<&str>) -> Option<(Raw<'e>, u8)>,
+    ) -> Option<RawEnvelope<'e>> {
         let mut raw = RawEnvelope::default();
-        if cursor.next_token() != Some(b'{') {
-            cursor.skip(0)?;
-            cursor.end()?;
-            return Err(EventError::NotAnObject);
-        }
-        let mut more = cursor.enter(b'{', b'}')?;
-        while more {
-            match &*cursor.key_bytes()? {
-                b"event_type" => raw.event_type = Some(cursor.value(1)?),
-                b"event_id" => raw.event_id = Some(cursor.value(1)?),
-                b"event_timestamp" => raw.event_timestamp = Some(cursor.value(1)?),
-                b"account_id" => raw.account_id = Some(cursor.value(1)?),
-                b"principal" => raw.principal = Some(cursor.value(1)?),
-                b"object" => {
-                    cursor.next_token();
-                    let start = cursor.position();
-                    step_over(&mut cursor, raw.event_type.and_then(string_value).as_deref())?;
-                    raw.object = Some(cursor.since(start));
-                }
-                _ => cursor.skip(1)?,
+        let mut walk = Walk::new(text, bitmaps)?;
+        walk.enter()?;
+        let mut may_end = true;
+        while let Some(key) = walk.envelope_key(may_end)? {
+            let (json, behind) = if &*key == b"object" {
+                let event_type = raw.event_type.and_then(Raw::string);
+                step_over(&mut walk, event_type.as_deref())?
+            } else {
+                walk.envelope_value(None, &mut [])?
+            };
+            match &*key {
+                b"event_type" => raw.event_type = Some(json),
+                b"event_id" => raw.event_id = Some(json),
+                b"event_timestamp" => raw.event_timestamp = Some(json),
+                b"account_id" => raw.account_id = Some(json),
+                b"principal" => raw.principal = Some(json),
+                b"object" => raw.object = Some(json),
+                _ => {}
             }
-            more = cursor.more(b'}')?;
+            match behind {
+                b',' => may_end = false,
+                b'}' => break,
+                _ => return None,
+            }
         }
-        cursor.end()?;
-        Ok(raw)
+        walk.end()?;
+        Some(raw)
     }
 
     fn check(self, now: Timestamp, random: impl FnOnce() -> u128) -> Result<Event<'e>, EventError> {
         let event_type = required_string("event_type", self.event_type)?;
-        let object = self.object.ok_or(EventError::Missing("object"))?;
+        let object = self.object.ok_or(EventError::Missing("object"))?.json;
         if !object.starts_with('{') {
             return Err(EventError::WrongType { key: "object", expected: "an object" });
         }
-        let account_id = self.account_id.filter(|json| *json != "null");
+        let account_id = self.account_id.map(|raw| raw.json).filter(|json| *json != "null");
         if account_id.is_some_and(|json| !json.starts_with('"')) {
             return Err(EventError::WrongType { key: "account_id", expected: "a string" });
         }
-        if self.principal.is_some_and(|json| !json.starts_with('{') && json != "null") {
+        let principal = self.principal.map(|raw| raw.json);
+        if principal.is_some_and(|json| !json.starts_with('{') && json != "null") {
             return Err(EventError::WrongType { key: "principal", expected: "an object or null" });
         }
-        let (time, event_timestamp) = match self.event_timestamp.filter(|json| *json != "null") {
+        let (time, event_timestamp) = match self.event_timestamp.filter(|raw| raw.json != "null") {
             None => {
                 let now = now.whole_seconds();
                 (now, Cow::Owned(format!("\"{now}\"")))
             }
-            Some(json) => {
-                let text = required_string("event_timestamp", Some(json))?;
+            Some(raw) => {
+                let text = required_string("event_timestamp", Some(raw))?;
                 let time = Timestamp::parse(&text)
                     .ok_or_else(|| EventError::Timestamp(text.chars().take(64).collect()))?;
-                (time, Cow::Borrowed(json))
+                (time, Cow::Borrowed(raw.json))
             }
         };
-        let event_id = match self.event_id.filter(|json| *json != "null") {
+        let event_id = match self.event_id.filter(|raw| raw.json != "null") {
             None => Cow::Owned(format!("\"{}\"", ksuid("ev", time, random()))),
-            Some(json) => {
-                let id = required_string("event_id", Some(json))?;
+            Some(raw) => {
+                let id = required_string("event_id", Some(raw))?;
                 if id.is_empty() || id.len() > MAX_EVENT_ID {
                     return Err(EventError::IdLength(id.len()));
                 }
-                Cow::Borrowed(json)
+                Cow::Borrowed(raw.json)
             }
         };
-        let principal = self.principal;
         Ok(Event { event_type, event_id, event_timestamp, time, account_id, principal, object })
     }
 }
 
 fn required_string<'e>(
     key: &'static str,
-    json: Option<&'e str>,
+    raw: Option<Raw<'e>>,
 ) -> Result<Cow<'e, str>, EventError> {
-    let json = json.ok_or(EventError::Missing(key))?;
-    string_value(json).ok_or(EventError::WrongType { key, expected: "a string" })
+    let raw = raw.ok_or(EventError::Missing(key))?;
+    raw.string().ok_or(EventError::WrongType { key, expected: "a string" })
 }
 
 #[cfg(test)]

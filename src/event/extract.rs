@@ -1,35 +1,13 @@
 //! Extraction: one pass over an event fills the slots of all filters and projections of its type.
 //!
-//! A slot is a numbered place for one path's value, left as the text the sender wrote. Nothing is
-//! decoded here and no tree is built.
+//! Values are left as the text the sender wrote: nothing is decoded here and no tree is built. How a text
+//! is walked stands in `walk`.
 
+use super::bitmaps::Bitmaps;
 use super::envelope::{Event, EventError};
-use super::scan::{JsonCursor, MAX_DEPTH, ScanError};
+use super::slots::{Node, Slot, SlotId, Slots};
 use super::time::Timestamp;
-
-/// The number of a slot in a [`SlotPlan`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SlotId(u32);
-
-impl SlotId {
-    /// The slot's index in [`Slots`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// What an event holds at a slot's path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Slot<'e> {
-    /// Nothing.
-    #[default]
-    Absent,
-    /// Nothing, because something on the way to it is not an object.
-    Broken,
-    /// A value, as the JSON text the sender wrote (`null` included).
-    Json(&'e str),
-}
+use super::walk;
 
 /// Where a path starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,21 +18,12 @@ pub enum Root {
     Envelope,
 }
 
-/// The values of one event, by slot.
-pub type Slots<'e> = Vec<Slot<'e>>;
-
 /// The paths of all slots as a trie, made once for an event type and used for each event.
 #[derive(Clone, Debug, Default)]
 pub struct SlotPlan {
     object: Node,
     envelope: Node,
     count: u32,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Node {
-    slot: Option<SlotId>,
-    children: Vec<(String, Node)>,
 }
 
 impl SlotPlan {
@@ -65,16 +34,11 @@ impl SlotPlan {
             Root::Envelope => &mut self.envelope,
         };
         for name in path {
-            let at = node.children.iter().position(|(child, _)| child == name.as_ref());
-            let at = at.unwrap_or_else(|| {
-                node.children.push((name.as_ref().to_owned(), Node::default()));
-                node.children.len() - 1
-            });
-            node = &mut node.children[at].1;
+            node = node.make(name.as_ref());
         }
         *node.slot.get_or_insert_with(|| {
             self.count += 1;
-            SlotId(self.count - 1)
+            SlotId::new(self.count - 1)
         })
     }
 
@@ -90,19 +54,24 @@ impl SlotPlan {
         self.count == 0
     }
 
+    /// Whether a slot lies in the envelope.
+    #[must_use]
+    pub fn has_envelope(&self) -> bool {
+        !self.envelope.is_leaf()
+    }
+
     /// Fills `slots` from an event. What was in `slots` before is gone.
     pub fn extract<'e>(&self, event: &'e Event<'e>, slots: &mut Slots<'e>) {
         self.clear(slots);
         // Depth 1, as where it was checked: the envelope is around it.
-        let walked = self.object.walk(&mut JsonCursor::new(event.object), 1, slots);
-        debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
+        fill(event.object, &self.object, slots);
         self.extract_envelope(event, slots);
     }
 
     /// Fills those of `slots` that lie in the envelope.
     pub fn extract_envelope<'e>(&self, event: &'e Event<'e>, slots: &mut [Slot<'e>]) {
-        for (name, node) in &self.envelope.children {
-            let json = match name.as_str() {
+        for (name, node) in self.envelope.children() {
+            let json = match name {
                 "event_id" => Some(&*event.event_id),
                 "event_timestamp" => Some(&*event.event_timestamp),
                 "account_id" => event.account_id,
@@ -110,8 +79,7 @@ impl SlotPlan {
                 _ => None,
             };
             if let Some(json) = json {
-                let walked = node.walk(&mut JsonCursor::new(json), 1, slots);
-                debug_assert_eq!(walked, Ok(()), "an event was checked before its extraction");
+                fill(json, node, slots);
             }
         }
     }
@@ -122,12 +90,53 @@ impl SlotPlan {
     }
 }
 
-/// Reads and checks one event as [`Event::parse`] does, and fills the slots of its object in the
-/// same pass, by the plan that `plan_of` has for its type.
-///
-/// That takes the event's type to stand before its object, as every emitter writes it; else the
-/// object is walked a second time. Slots of the envelope are left to
-/// [`SlotPlan::extract_envelope`], since ids and times may be the daemon's own.
+/// Reads events one after another; what that takes is used again, so that it allocates nothing.
+#[derive(Debug, Default)]
+pub struct EventReader {
+    bitmaps: Bitmaps,
+}
+
+impl EventReader {
+    /// Reads and checks one event as [`Event::parse`] does, and fills `slots` from its object in the same
+    /// pass, by the plan that `plan_of` has for its type; without a plan there are none.
+    ///
+    /// That takes the event's type to stand before its object, as every emitter writes it; else the
+    /// object is walked a second time. Slots of the envelope are left to
+    /// [`SlotPlan::extract_envelope`], since ids and times may be the daemon's own.
+    ///
+    /// # Errors
+    /// As [`Event::parse`].
+    pub fn read<'e, 'p>(
+        &mut self,
+        text: &'e str,
+        now: Timestamp,
+        random: impl FnOnce() -> u128,
+        plan_of: impl Fn(&str) -> Option<&'p SlotPlan>,
+        slots: &mut Slots<'e>,
+    ) -> Result<Event<'e>, EventError> {
+        slots.clear();
+        let mut walked_by = None;
+        let event = Event::parse_with(text, &mut self.bitmaps, now, random, |walk, event_type| {
+            let Some(plan) = event_type.and_then(&plan_of) else {
+                return walk.envelope_value(None, &mut []);
+            };
+            plan.clear(slots);
+            walked_by = Some(plan);
+            walk.envelope_value(Some(&plan.object), slots)
+        })?;
+        // The type may stand behind the object, or twice, and then the last counts: slots filled by no
+        // plan or by another type's are not this event's.
+        if let Some(plan) = plan_of(&event.event_type)
+            && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
+        {
+            plan.clear(slots);
+            fill(event.object, &plan.object, slots);
+        }
+        Ok(event)
+    }
+}
+
+/// Reads one event as an [`EventReader`] does.
 ///
 /// # Errors
 /// As [`Event::parse`].
@@ -138,76 +147,14 @@ pub fn read_event<'e, 'p>(
     plan_of: impl Fn(&str) -> Option<&'p SlotPlan>,
 ) -> Result<(Event<'e>, Slots<'e>), EventError> {
     let mut slots = Slots::new();
-    let mut walked_by = None;
-    let event = Event::parse_with(text, now, random, |cursor, event_type| {
-        let Some(plan) = event_type.and_then(&plan_of) else { return cursor.skip(1) };
-        plan.clear(&mut slots);
-        walked_by = Some(plan);
-        plan.object.walk(cursor, 1, &mut slots)
-    })?;
-    // The type may stand behind the object, or twice, and then the last counts: slots filled by no plan
-    // or by another type's are not this event's.
-    if let Some(plan) = plan_of(&event.event_type)
-        && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
-    {
-        plan.clear(&mut slots);
-        let walked = plan.object.walk(&mut JsonCursor::new(event.object), 1, &mut slots);
-        debug_assert_eq!(walked, Ok(()), "the event has been checked");
-    }
+    let event = EventReader::default().read(text, now, random, plan_of, &mut slots)?;
     Ok((event, slots))
 }
 
-impl Node {
-    fn child(&self, key: &[u8]) -> Option<&Node> {
-        self.children.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, node)| node)
-    }
-
-    /// Sets every slot at or under this node.
-    fn fill<'e>(&self, slots: &mut [Slot<'e>], value: Slot<'e>) {
-        if let Some(slot) = self.slot {
-            slots[slot.index()] = value;
-        }
-        for (_, node) in &self.children {
-            node.fill(slots, value);
-        }
-    }
-
-    fn walk<'e>(
-        &self,
-        cursor: &mut JsonCursor<'e>,
-        depth: usize,
-        slots: &mut [Slot<'e>],
-    ) -> Result<(), ScanError> {
-        let first = cursor.next_token();
-        // At the greatest depth `value` says what is wrong; going on would only say it later.
-        if self.children.is_empty() || first != Some(b'{') || depth >= MAX_DEPTH {
-            let json = cursor.value(depth)?;
-            let beneath = if json == "null" { Slot::Absent } else { Slot::Broken };
-            self.fill(slots, beneath);
-            self.set(slots, json);
-            return Ok(());
-        }
-        // A second object under the same key replaces the first one: the last wins as a whole.
-        self.fill(slots, Slot::Absent);
-        let start = cursor.position();
-        let mut more = cursor.enter(b'{', b'}')?;
-        while more {
-            let key = cursor.key_bytes()?;
-            match self.child(&key) {
-                Some(node) => node.walk(cursor, depth + 1, slots)?,
-                None => cursor.skip(depth + 1)?,
-            }
-            more = cursor.more(b'}')?;
-        }
-        self.set(slots, cursor.since(start));
-        Ok(())
-    }
-
-    fn set<'e>(&self, slots: &mut [Slot<'e>], json: &'e str) {
-        if let Some(slot) = self.slot {
-            slots[slot.index()] = Slot::Json(json);
-        }
-    }
+/// Fills the slots at and under a node.
+fn fill<'e>(json: &'e str, node: &Node, slots: &mut [Slot<'e>]) {
+    let walked = walk::fill(json, node, slots);
+    debug_assert_eq!(walked, Some(()), "an event was checked before its extraction");
 }
 
 #[cfg(test)]

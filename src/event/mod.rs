@@ -4,8 +4,11 @@
 //! Knows JSON and the catalog; knows nothing of filters, subscriptions or I/O.
 
 mod acl;
+mod bitmaps;
 mod builtin;
 mod catalog;
+#[cfg(test)]
+mod differential;
 mod envelope;
 mod extract;
 mod frame;
@@ -13,16 +16,19 @@ mod id;
 mod once;
 mod record;
 mod scan;
+mod slots;
 mod time;
+mod walk;
 
 pub use acl::{Acl, Denied};
 pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
-pub use extract::{Root, Slot, SlotId, SlotPlan, Slots, read_event};
+pub use extract::{EventReader, Root, SlotPlan, read_event};
 pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
 pub use id::{ksuid, ksuid_after};
 pub use record::Record;
 pub use scan::{
     JsonCursor, MAX_DEPTH, ScanError, next_special, push_string, string_value, unescape,
 };
+pub use slots::{Slot, SlotId, Slots};
 pub use time::Timestamp;

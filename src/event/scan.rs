@@ -301,7 +301,7 @@ fn special_in_block(block: &[u8; 8]) -> Option<usize> {
 
 /// Reads `\uXXXX`, or a surrogate pair of two, at the start of `bytes`: the character and the
 /// length read. A lone surrogate is refused: it has no UTF-8.
-fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+pub(super) fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
         digits
@@ -339,9 +339,11 @@ pub fn push_string(out: &mut String, text: &str) {
 /// Decodes the inside of a valid JSON string (without its quotes); borrows where there is no escape.
 #[must_use]
 pub fn unescape(inside: &str) -> Cow<'_, str> {
-    let Some(first) = memchr::memchr(b'\\', inside.as_bytes()) else {
+    // Of the special bytes a valid string holds backslashes only.
+    let first = next_special(inside.as_bytes(), 0);
+    if first == inside.len() {
         return Cow::Borrowed(inside);
-    };
+    }
     let mut out = String::with_capacity(inside.len());
     out.push_str(&inside[..first]);
     let mut rest = &inside[first..];

@@ -147,6 +147,21 @@ fn every_file_says_what_it_is_and_none_is_too_long() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    let mut with_unsafe = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let text = fs::read_to_string(&file).unwrap();
+        // The lint lets nothing pass that is not expected by name.
+        if text.contains("unsafe_code") {
+            with_unsafe.push(file.strip_prefix(root()).unwrap().display().to_string());
+            let proofs = text.matches("// SAFETY: ").count();
+            assert_eq!(text.matches("unsafe {").count(), proofs, "{with_unsafe:?}");
+        }
+    }
+    assert_eq!(with_unsafe, ["src/event/bitmaps.rs"]);
+}
+
 /// The packages of a build with their features, as `cargo tree` tells them.
 fn features_of(edges: &str) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -195,7 +210,7 @@ fn the_lock_files_beside_ours_name_the_same_versions() {
     };
     let name = |package: &String| package.split(' ').nth(2).unwrap().to_owned();
     let ours = versions("Cargo.lock");
-    for path in ["fuzz/Cargo.lock", "benches/peer/Cargo.lock"] {
+    for path in ["fuzz/Cargo.lock", "fuzz/events/Cargo.lock", "benches/peer/Cargo.lock"] {
         let theirs = versions(path);
         let common: BTreeSet<String> = theirs.intersection(&ours).map(name).collect();
         let both = |package: &&String| ours.iter().any(|it| name(it) == name(package));
