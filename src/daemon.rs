@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -201,6 +202,12 @@ impl Daemon {
             subscriptions = resources.subscriptions().len(),
             "ready"
         );
+        let started = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "destinations": resources.destinations().len(),
+            "subscriptions": resources.subscriptions().len(),
+        });
+        control.tell("daemon_started.v0", started, None).await;
         Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, stdin, api })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::control::Control;
+use crate::control::{Asked, Control};
 use crate::http::ErrorAnswer;
 use crate::pipeline::BuryError;
 use crate::resources::ResourceId;
@@ -23,6 +23,7 @@ const NO_ROOM: &str = "ERR_SLUICEGATE_1313";
 pub(super) async fn run(
     control: &Arc<Control>,
     input: &Map<String, Value>,
+    asked: &Asked,
 ) -> Result<Value, ErrorAnswer> {
     const KNOWN: [&str; 2] = ["destination_id", "event_id"];
     if let Some(name) = input.keys().find(|name| !KNOWN.contains(&name.as_str())) {
@@ -44,11 +45,16 @@ pub(super) async fn run(
         Err(_) => Err(BuryError::NotThere),
     };
     match buried {
-        Ok(records) => Ok(json!({
-            "destination_id": destination_id,
-            "event_id": event_id,
-            "buried": records,
-        })),
+        Ok(records) => {
+            let told = json!({
+                "destination_id": destination_id,
+                "event_id": event_id,
+                "buried": records,
+            });
+            asked.log("buried", "records of event", event_id);
+            control.tell("records_buried.v0", told.clone(), Some(asked)).await;
+            Ok(told)
+        }
         Err(error) => Err(refusal(&error)),
     }
 }

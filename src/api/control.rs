@@ -21,7 +21,8 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
     let operation_id = routes::operation_id();
     let (parts, body) = request.into_parts();
     let place = Place::of(parts.uri.path());
-    let methods = place.as_ref().map(|place| [place.methods(), &["OPTIONS"]].concat().join(", "));
+    let with_key = place.as_ref().filter(|place| place.needs_key());
+    let methods = with_key.map(|place| [place.methods(), &["OPTIONS"]].concat().join(", "));
     if parts.method == Method::OPTIONS
         && let Some(methods) = &methods
         && let Some(response) = answer::preflight(methods, &parts.headers)
@@ -29,15 +30,35 @@ pub(super) async fn answer(api: &Api, request: Request) -> Response {
         return answer::named(response, &operation_id);
     }
     let outcome = match place.filter(|it| it.methods().contains(&parts.method.as_str())) {
-        Some(place) => serve(api, place, &parts, body).await,
+        Some(place) => serve(api, place, (&parts, body), operation_id.clone()).await,
         None => Err(answer::no_route(parts.uri.path())),
     };
+    if let Err(refused) = &outcome {
+        note(api, &parts, refused);
+    }
     let mut response = answer::respond(outcome, &operation_id);
-    answer::allow_origin(&parts.headers, &mut response);
+    // A page of another origin reads only what it could not without a key, which it must have been given.
+    if methods.is_some() {
+        answer::allow_origin(&parts.headers, &mut response);
+    }
     response
 }
 
-async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Answer, ErrorAnswer> {
+/// Notes a request that was refused for what its sender is, not for what it asks.
+pub(super) fn note(api: &Api, parts: &Parts, refused: &ErrorAnswer) {
+    if matches!(refused.status, StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS)
+        && let Some(code) = refused.code
+    {
+        api.control.note_refused(Scope::Api, code, address(parts));
+    }
+}
+
+async fn serve(
+    api: &Api,
+    place: Place,
+    (parts, body): (&Parts, Body),
+    operation_id: String,
+) -> Result<Answer, ErrorAnswer> {
     let base = base(api, parts);
     if place == Place::OpenApi {
         take_place(api, Asker::Stranger(address(parts)))?;
@@ -48,7 +69,7 @@ async fn serve(api: &Api, place: Place, parts: &Parts, body: Body) -> Result<Ans
     request::check_version(&parts.headers)?;
     let address = address(parts);
     let is_restricted = api.settings.enforce_ip_restrictions;
-    let asked = Asked { caller, base, address, is_restricted };
+    let asked = Asked { caller, base, address, is_restricted, operation_id };
     routes::serve(&api.control, place, (parts, body, &api.budget.hold()), asked).await
 }
 

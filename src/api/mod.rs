@@ -223,7 +223,10 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     };
     match admitted {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => answer::respond(Err(refused), &routes::operation_id()),
+        Err(refused) => {
+            control::note(&api, &parts, &refused);
+            answer::respond(Err(refused), &routes::operation_id())
+        }
     }
 }
 

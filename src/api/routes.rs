@@ -150,6 +150,11 @@ impl Place {
         }
     }
 
+    /// Whether only the owners of keys are answered here.
+    pub(super) fn needs_key(&self) -> bool {
+        *self != Place::OpenApi
+    }
+
     /// The query parameters that a method knows here.
     fn parameters(&self, method: &Method) -> &'static [&'static str] {
         match (self, method.as_str()) {
@@ -257,7 +262,7 @@ async fn post(
             let workers = control.pipeline().workers();
             Answer::ok(workers.run(true, move || try_filter::run(&of_try, &input)).await?)
         }
-        Place::Bury => Answer::ok(bury::run(control, &input).await?),
+        Place::Bury => Answer::ok(bury::run(control, &input, &asked).await?),
         other => unreached(&other),
     })
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 use super::object::Object;
 
 /// What can be restricted here. ngrok's `dashboard` and `agent` are kept and told of as idle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// The API listener.
     Api,
@@ -31,6 +31,15 @@ impl Scope {
         match self {
             Scope::Api => "api",
             Scope::Endpoints => "endpoints",
+        }
+    }
+
+    /// The entrance that is restricted, in events and in the log.
+    #[must_use]
+    pub fn entrance(self) -> &'static str {
+        match self {
+            Scope::Api => "api",
+            Scope::Endpoints => "ingest",
         }
     }
 }

@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::access::Scope;
 use super::audit::{self, Caller};
 use super::keys::{self, BadKey};
@@ -27,6 +29,18 @@ pub struct Asked {
     pub address: Option<IpAddr>,
     /// Whether restrictions of the type `api` refuse anybody.
     pub is_restricted: bool,
+    /// The id of the request, which its answer has too.
+    pub operation_id: String,
+}
+
+impl Asked {
+    /// Logs a change that was made: who did what, from where.
+    pub fn log(&self, change: &str, resource: &str, id: &str) {
+        let Asked { caller, address, operation_id, .. } = self;
+        let (key, from) = (caller.key_id.as_deref(), address.map(tracing::field::display));
+        let (by, subject) = (&caller.owner_id, &caller.subject);
+        info!(change, resource, id, by, subject, key, from, operation_id, "changed");
+    }
 }
 
 /// A credential that opens ingest. Two are the same while nothing of it has changed.

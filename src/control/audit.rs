@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value, json};
 
 use super::kind::{KINDS, Kind};
-use crate::event::{Timestamp, ksuid};
+use crate::event::{Catalog, Class, Timestamp, ksuid};
 
 /// Who makes a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn principal(&self, base: &str) -> Value {
+    pub(super) fn principal(&self, base: &str) -> Value {
         let credential = self
             .key_id
             .as_ref()
@@ -41,7 +41,7 @@ pub(super) enum Verb {
 impl Verb {
     const ALL: [Verb; 3] = [Verb::Created, Verb::Updated, Verb::Deleted];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Verb::Created => "created",
             Verb::Updated => "updated",
@@ -53,31 +53,43 @@ impl Verb {
 /// The types of all events that this daemon publishes: what somebody else sends under these names is not to
 /// be taken for its word.
 pub(super) static PUBLISHED: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
-    let of_kinds = KINDS.iter().filter_map(|spec| spec.event);
-    of_kinds.flat_map(|stem| Verb::ALL.map(|verb| event_type(stem, verb))).collect()
+    let of_kinds = KINDS.iter().flat_map(|spec| Verb::ALL.map(|verb| event_type(spec.event, verb)));
+    let catalog = Catalog::builtin();
+    let own = catalog.iter().filter(|it| it.class == Class::Own).map(|it| it.name.clone());
+    of_kinds.chain(own).collect()
 });
 
 fn event_type(stem: &str, verb: Verb) -> String {
     format!("{stem}_{}.v0", verb.name())
 }
 
-/// The audit event of a change as text, if its kind has any.
+/// The audit event of a change as text.
 pub(super) fn event(
     (kind, verb): (Kind, Verb),
     mut object: Map<String, Value>,
     (caller, base): (&Caller, &str),
     account_id: &str,
-) -> Option<String> {
-    let stem = kind.spec().event?;
+) -> String {
     object.remove("managed_by");
+    let event_type = event_type(kind.spec().event, verb);
+    envelope(&event_type, Value::Object(object), Some(caller.principal(base)), account_id)
+}
+
+/// An event of this daemon's own as text.
+pub(super) fn envelope(
+    event_type: &str,
+    object: Value,
+    principal: Option<Value>,
+    account_id: &str,
+) -> String {
     let now = Timestamp::now().whole_seconds();
     let event = json!({
         "event_id": ksuid("ev", now, rand::random()),
-        "event_type": event_type(stem, verb),
+        "event_type": event_type,
         "event_timestamp": now.to_string(),
         "account_id": account_id,
-        "principal": caller.principal(base),
+        "principal": principal,
         "object": object,
     });
-    Some(event.to_string())
+    event.to_string()
 }

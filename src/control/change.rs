@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::access;
 use super::admission;
@@ -18,19 +17,13 @@ use super::request;
 use super::rules;
 use super::targets;
 use super::world::{World, row_of};
-use super::{Asked, Control, Outbox, with_external_id};
+use super::{Asked, Control, with_external_id};
 use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
-use crate::pipeline::{CannotOpen, NotTaken, PublishError, send_test_event};
+use crate::pipeline::{CannotOpen, send_test_event};
 use crate::resources::{Resources, Source};
 use crate::sinks::{Ack, Secret, without_its_words};
 use crate::store::{Change, Store, StoreError};
-
-/// How often audit events that the journal had no room for are tried again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
-
-/// Audit events published in one go.
-const PUBLISH_BATCH: usize = 256;
 
 /// The member in which ngrok's clients say of which subscription a source is, beside the path.
 const OF_SOURCE: &str = "subscription_id";
@@ -347,14 +340,17 @@ impl Control {
         };
         let mut changes = Vec::new();
         let mut events = Vec::new();
+        let mut changed = Vec::new();
         // What depends on it goes first, so that no event tells of something whose owner has gone.
         for object in with_it {
             changes.push(gone(&object));
-            events.extend(audit_event(Verb::Deleted, &object));
+            events.push(audit_event(Verb::Deleted, &object));
+            changed.push((Verb::Deleted, object.kind, object.id.clone()));
             world.remove(object.kind, &object.id);
         }
-        events.extend(audit_event(verb, &object));
+        events.push(audit_event(verb, &object));
         let kind = object.kind;
+        changed.push((verb, kind, object.id.clone()));
         if verb == Verb::Deleted {
             changes.push(gone(&object));
             world.remove(kind, &object.id);
@@ -364,6 +360,9 @@ impl Control {
         }
         world.ready_with(Vec::new());
         self.save_and_apply(world, (changes, events), kind).await?;
+        for (verb, kind, id) in changed {
+            asked.log(verb.name(), kind.spec().noun, &id);
+        }
         // Before the answer, so that whoever has the answer finds the event on its way. If it has to wait,
         // the change holds all the same.
         self.publish(&mut turn).await;
@@ -411,7 +410,14 @@ impl Control {
     pub async fn reload(&self, file: &Resources) -> Result<(), Refusal> {
         let reloaded = self.put_file_in_force(file).await;
         match &reloaded {
-            Ok(()) => self.reloads.succeeded(),
+            Ok(()) => {
+                self.reloads.succeeded();
+                let object = json!({
+                    "destinations": file.destinations().len(),
+                    "subscriptions": file.subscriptions().len(),
+                });
+                self.tell("daemon_reloaded.v0", object, None).await;
+            }
             Err(refusal) => self.reloads.rejected(&refusal.to_string()),
         }
         reloaded
@@ -438,7 +444,13 @@ impl Control {
         if version != self.version.load(Ordering::Acquire) {
             let path = Kind::ApiKey.spec().path;
             let rows = self.in_store(move |store| store.load(Some(path))).await?;
-            self.set_world((*self.world()).clone().with_rows(rows)?);
+            let world = self.world();
+            for id in
+                rows.iter().map(|row| &row.id).filter(|id| world.get(Kind::ApiKey, id).is_none())
+            {
+                info!(change = "created", resource = "API key", %id, by = "the command line", "changed");
+            }
+            self.set_world((*world).clone().with_rows(rows)?);
             self.version.store(version, Ordering::Release);
             self.publish(&mut outbox).await;
         }
@@ -480,59 +492,8 @@ impl Control {
         Err(Refusal::invalid("ERR_SLUICEGATE_1306", message))
     }
 
-    /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
-    async fn publish(&self, outbox: &mut Outbox) {
-        if let Err(error) = self.try_publish(outbox).await {
-            warn!(%error, "audit events wait");
-        }
-    }
-
-    async fn try_publish(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
-        loop {
-            let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
-            let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
-            // The store lists them until it is told below, which may have failed the last time.
-            let published = outbox.published;
-            for event in waiting.into_iter().filter(|event| event.number > published) {
-                match self.pipeline.publish(&event.event).await {
-                    Ok(()) => {}
-                    Err(PublishError::NoEvent(error)) => {
-                        // It will be no event the next time either, and would hold up all behind it.
-                        warn!(%error, "an audit event is not valid and is left out");
-                    }
-                    // They are published at the next start.
-                    Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(()),
-                    Err(PublishError::NotTaken(cause)) => {
-                        return Err(unavailable(cause.to_string()));
-                    }
-                }
-                outbox.published = event.number;
-            }
-            self.in_store(move |store| store.published(last)).await?;
-        }
-    }
-
-    /// Publishes what an earlier run, a full journal or another process has left, as long as the
-    /// daemon runs.
-    pub async fn keep_publishing(&self) {
-        let mut failing = false;
-        loop {
-            let mut turn = self.changing.lock().await;
-            self.resume().await;
-            let published = self.try_publish(&mut turn).await;
-            drop(turn);
-            match &published {
-                Ok(()) if failing => info!("audit events are published again"),
-                Err(error) if !failing => warn!(%error, "audit events wait"),
-                _ => {}
-            }
-            failing = published.is_err();
-            tokio::time::sleep(PUBLISH_AGAIN).await;
-        }
-    }
-
     /// Opens the store for writing again if the disk had no room when the daemon started and has some now.
-    async fn resume(&self) {
+    pub(super) async fn resume(&self) {
         if self.store().cannot_write().is_none() {
             return;
         }
@@ -543,7 +504,7 @@ impl Control {
         }
     }
 
-    async fn in_store<T: Send + 'static>(
+    pub(super) async fn in_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -554,7 +515,7 @@ impl Control {
     }
 }
 
-fn unavailable(message: String) -> Refusal {
+pub(super) fn unavailable(message: String) -> Refusal {
     Refusal { class: Class::Unavailable, code: Some("ERR_SLUICEGATE_1301"), message }
 }
 

@@ -47,8 +47,8 @@ pub struct Spec {
     pub prefix: &'static str,
     /// What a person calls it.
     pub noun: &'static str,
-    /// What its audit events begin with; none are defined for the others.
-    pub event: Option<&'static str>,
+    /// What the types of its audit events begin with: ngrok's where it has any, else our own.
+    pub event: &'static str,
     /// The code where an update names no value, if that is an error.
     pub empty_update: Option<&'static str>,
     /// Its fields besides `id`, `uri` and `created_at`.
@@ -167,7 +167,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "event_subscriptions",
         prefix: "esb",
         noun: "event subscription",
-        event: Some("event_subscription"),
+        event: "event_subscription",
         empty_update: None,
         fields: &[
             field(
@@ -202,7 +202,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "event_destinations",
         prefix: "ed",
         noun: "event destination",
-        event: Some("event_destination"),
+        event: "event_destination",
         empty_update: None,
         fields: &[
             MARKED,
@@ -228,7 +228,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "keys",
         prefix: "ak",
         noun: "API key",
-        event: Some("api_key"),
+        event: "api_key",
         empty_update: None,
         fields: &[DESCRIBED, MARKED, OWNED, SECRET],
     },
@@ -238,7 +238,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "bot_users",
         prefix: "bot",
         noun: "service user",
-        event: None,
+        event: "service_user",
         empty_update: None,
         fields: &[
             field(
@@ -256,7 +256,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "credentials",
         prefix: "cr",
         noun: "credential",
-        event: Some("tunnel_credential"),
+        event: "tunnel_credential",
         empty_update: Some("ERR_NGROK_606"),
         fields: &[
             DESCRIBED,
@@ -277,7 +277,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "ip_policies",
         prefix: "ipp",
         noun: "IP policy",
-        event: Some("ip_policy"),
+        event: "ip_policy",
         empty_update: Some("ERR_NGROK_1400"),
         fields: &[DESCRIBED, MARKED],
     },
@@ -287,7 +287,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "ip_policy_rules",
         prefix: "ipr",
         noun: "IP policy rule",
-        event: Some("ip_policy_rule"),
+        event: "ip_policy_rule",
         empty_update: Some("ERR_NGROK_1401"),
         fields: &[
             DESCRIBED,
@@ -318,7 +318,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "ip_restrictions",
         prefix: "ipx",
         noun: "IP restriction",
-        event: Some("ip_restriction"),
+        event: "ip_restriction",
         empty_update: None,
         fields: &[
             DESCRIBED,
@@ -349,7 +349,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "ingresses",
         prefix: "agin",
         noun: "agent ingress",
-        event: None,
+        event: "agent_ingress",
         empty_update: None,
         fields: &[
             DESCRIBED,
@@ -377,7 +377,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "reserved_domains",
         prefix: "rd",
         noun: "reserved domain",
-        event: Some("domain"),
+        event: "domain",
         empty_update: Some("ERR_NGROK_422"),
         fields: &[
             DESCRIBED,
@@ -423,7 +423,7 @@ pub static KINDS: [Spec; 11] = [
         list_key: "reserved_addrs",
         prefix: "ra",
         noun: "reserved address",
-        event: Some("tcp_address"),
+        event: "tcp_address",
         empty_update: Some("ERR_NGROK_506"),
         fields: &[
             DESCRIBED,

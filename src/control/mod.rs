@@ -17,7 +17,9 @@ mod keys;
 mod kind;
 mod listing;
 mod object;
+mod publishing;
 mod refusal;
+mod refused;
 mod reloads;
 mod request;
 mod rules;
@@ -27,6 +29,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, RwLock};
@@ -99,6 +102,8 @@ pub struct Control {
     /// Held by the change that is being made.
     changing: Mutex<Outbox>,
     reloads: reloads::Reloads,
+    /// Requests that were not let in.
+    refused: refused::Refused,
 }
 
 /// How far the outbox was emptied.
@@ -150,6 +155,7 @@ impl Control {
             version: AtomicI64::new(version),
             changing: Mutex::new(Outbox { published: 0 }),
             reloads: reloads::Reloads::default(),
+            refused: refused::Refused::default(),
         }))
     }
 
@@ -176,6 +182,12 @@ impl Control {
     #[must_use]
     pub fn access(&self) -> Arc<Access> {
         Arc::clone(self.world().access())
+    }
+
+    /// Notes a request that was not let in, so that it is told: by an event and a line of the log for each
+    /// code, address and minute.
+    pub fn note_refused(&self, scope: Scope, code: &'static str, address: Option<IpAddr>) {
+        self.refused.note(scope, code, address);
     }
 
     /// The last reload of the settings file, if it was rejected.
@@ -359,6 +371,6 @@ pub fn create_api_key(data_dir: &Path, description: &str) -> Result<String, Refu
         (&caller, ""),
         &identity.account_id,
     );
-    store.write(&[Change::Put(world::row_of(&object))], event.as_slice())?;
+    store.write(&[Change::Put(world::row_of(&object))], &[event])?;
     Ok(token.map_or_else(String::new, |token| token.expose().to_owned()))
 }

@@ -31,7 +31,13 @@ async fn control(folder: &Path) -> Arc<Control> {
 fn asked() -> Asked {
     let owner_id = "usr_1".to_owned();
     let caller = Caller { owner_id, subject: USER.to_owned(), key_id: None };
-    Asked { caller, base: "http://h".to_owned(), address: None, is_restricted: true }
+    Asked {
+        caller,
+        base: "http://h".to_owned(),
+        address: None,
+        is_restricted: true,
+        operation_id: "op_1".to_owned(),
+    }
 }
 
 fn object(value: Value) -> Map<String, Value> {

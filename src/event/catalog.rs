@@ -117,6 +117,8 @@ pub enum Class {
     Traffic,
     /// A change of a setting or resource.
     Audit,
+    /// This daemon's own doing, of which ngrok has no event type.
+    Own,
     /// Declared in the settings by the user.
     Custom,
 }
@@ -126,6 +128,7 @@ impl fmt::Display for Class {
         f.write_str(match self {
             Class::Traffic => "traffic",
             Class::Audit => "audit",
+            Class::Own => "own",
             Class::Custom => "custom",
         })
     }

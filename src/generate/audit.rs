@@ -19,7 +19,8 @@ const DAY: u64 = 86_400_000_000_000;
 
 /// What ids of a resource begin with, and the collection in which the API serves it: by the first
 /// part of the event type's name, or by the name of the field that refers to it.
-const RESOURCES: [(&str, &str, &str); 23] = [
+const RESOURCES: [(&str, &str, &str); 25] = [
+    ("agent_ingress", "agin", "agent_ingresses"),
     ("agent_session", "ts", "tunnel_sessions"),
     ("api_key", "ak", "api_keys"),
     ("certificate", "cert", "tls_certificates"),
@@ -34,6 +35,7 @@ const RESOURCES: [(&str, &str, &str); 23] = [
     ("ip_restriction", "ipx", "ip_restrictions"),
     ("last_updated_by", "usr", "users"),
     ("secret", "secret", "vault_secrets"),
+    ("service_user", "bot", "bot_users"),
     ("session", "ts", "tunnel_sessions"),
     ("ssh_certificate_authority", "sshca", "ssh_certificate_authorities"),
     ("ssh_host_certificate", "shcrt", "ssh_host_certificates"),
@@ -112,6 +114,12 @@ impl Change {
             }
         }
     }
+}
+
+/// Whether events of a type tell of a resource: the last part of the name says what became of it.
+pub(super) fn is_resource(event_type: &str) -> bool {
+    let verb = event_type.split_once('.').and_then(|(stem, _)| stem.rsplit_once('_'));
+    verb.is_some_and(|(resource, _)| RESOURCES.iter().any(|(known, ..)| *known == resource))
 }
 
 /// The id prefix and collection of a resource; made-up ones for what is not a resource.

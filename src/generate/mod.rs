@@ -58,7 +58,9 @@ impl Generator {
         let kind = match (event_type.class, event_type.name.as_str()) {
             (Class::Traffic, "http_request_complete.v0") => Kind::Traffic(http::write),
             (Class::Traffic, "tcp_connection_closed.v0") => Kind::Traffic(tcp::write),
-            (Class::Audit, name) => Kind::Audit(audit::Change::of(name), grouped(event_type)),
+            (Class::Audit | Class::Own, name) if audit::is_resource(name) => {
+                Kind::Audit(audit::Change::of(name), grouped(event_type))
+            }
             _ => Kind::Custom(grouped(event_type)),
         };
         Generator {

@@ -88,7 +88,15 @@ async fn take_body(
     State(ingest): State<Arc<Ingest>>,
     request: Request,
 ) -> Result<Response, ErrorAnswer> {
-    ingest.take(request).await
+    let address = request.extensions().get().map(|&ClientAddress(address)| address);
+    let taken = ingest.take(request).await;
+    if let Err(refused) = &taken
+        && matches!(refused.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Some(code) = refused.code
+    {
+        ingest.control.note_refused(Scope::Endpoints, code, address);
+    }
+    taken
 }
 
 impl Ingest {

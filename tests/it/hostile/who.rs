@@ -233,3 +233,114 @@ fn an_account_that_is_not_the_senders_is_refused_and_none_is_filled_in() {
     let delivered = std::fs::read_to_string(daemon.path("out.ndjson")).unwrap();
     assert_eq!(delivered.matches(r#""account_id":"ac_ours""#).count(), 3, "{delivered}");
 }
+
+/// Settings whose events of these types go to `own.ndjson`.
+fn telling(types: &[&str]) -> String {
+    let sources: Vec<Value> = types.iter().map(|it| json!({"type": it})).collect();
+    format!(
+        "api: {{ listen: 127.0.0.1:0, rate_limit: {{ requests: 1000000 }} }}
+destinations: [{{ id: own, target: {{ file: {{ path: DIR/own.ndjson }} }} }}]
+subscriptions: [{{ id: own, sources: {}, destinations: [own] }}]
+",
+        Value::from(sources)
+    )
+}
+
+/// Waits until so many events were delivered, and gives them.
+fn told(daemon: &Daemon, count: usize) -> Vec<Value> {
+    let read = || std::fs::read_to_string(daemon.path("own.ndjson")).unwrap_or_default();
+    patiently("all is told", || read().lines().count() >= count);
+    read().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn nobody_changes_a_service_user_or_an_agent_ingress_unseen() {
+    let types = ["service_user", "agent_ingress"];
+    let verbs = ["created", "updated", "deleted"];
+    let all = types.map(|of| verbs.map(|verb| format!("{of}_{verb}.v0"))).concat();
+    let daemon = Daemon::start(&telling(&all.iter().map(String::as_str).collect::<Vec<_>>()));
+    let operator = Client::new(&daemon);
+    let asked = [json!({"name": "deploys"}), json!({"domain": "connect.example.net"})];
+    let changed = [json!({"active": false}), json!({"description": "eu"})];
+    let mut operations = Vec::new();
+    let mut ask = |line: &str, body: &Value| {
+        let answer = operator.ask(line, body);
+        assert!(answer.status < 300, "{answer:?}");
+        operations.push(answer.header("ngrok-operation-id").unwrap().to_owned());
+        answer
+    };
+    for (path, asked, changed) in
+        [("bot_users", &asked[0], &changed[0]), ("agent_ingresses", &asked[1], &changed[1])]
+    {
+        let made = ask(&format!("POST /{path}"), asked).json();
+        let line = format!("/{path}/{}", text(&made, "id"));
+        ask(&format!("PATCH {line}"), changed);
+        ask(&format!("DELETE {line}"), &Value::Null);
+    }
+    let events = told(&daemon, 6);
+    let told: Vec<&str> = events.iter().map(|it| it["event_type"].as_str().unwrap()).collect();
+    assert_eq!(told, all);
+    assert!(events.iter().all(|it| it["principal"]["credential"]["id"].is_string()), "{events:?}");
+    for operation in operations {
+        let log = daemon.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&operation)).collect();
+        assert_eq!(lines.len(), 1, "{operation}: {log}");
+        let line: Value = serde_json::from_str(lines[0]).unwrap();
+        assert_eq!((&line["level"], &line["from"]), (&json!("INFO"), &json!("127.0.0.1")));
+        assert!(line["key"].as_str().unwrap().starts_with("ak_"), "{line}");
+    }
+}
+
+#[test]
+fn wrong_keys_are_told_once_however_often_they_are_tried() {
+    let daemon = Daemon::start(&telling(&["access_refused.v0"]));
+    let operator = Client::new(&daemon);
+    let wrong = Client { daemon: &daemon, key: "wrong".to_owned() };
+    for _ in 0..20 {
+        assert_eq!(wrong.ask("GET /self", &Value::Null).status, 403);
+    }
+    let sender = [("authorization", "Bearer wrong_one"), ("content-type", "application/json")];
+    let made = operator.must("POST /credentials", &Value::Null);
+    let stale = format!("Bearer {}x", &text(&made, "token")[..48]);
+    assert_eq!(daemon.post_with(&[("authorization", &stale), sender[1]], event()).status, 401);
+    let events = told(&daemon, 2);
+    let of = |entrance: &str| {
+        let found: Vec<&Value> =
+            events.iter().filter(|it| it["object"]["entrance"] == entrance).collect();
+        assert_eq!(found.len(), 1, "{events:?}");
+        found[0]["object"].clone()
+    };
+    assert_eq!(of("api")["error_code"], "ERR_NGROK_202");
+    assert_eq!(of("api")["address"], "127.0.0.1");
+    assert_eq!(of("ingest")["error_code"], "ERR_NGROK_203");
+    assert_eq!(daemon.log().matches("requests were not let in").count(), 2);
+}
+
+#[test]
+fn a_page_of_another_origin_reads_nothing_that_needs_no_key() {
+    let daemon = Daemon::start(SETTINGS);
+    let operator = Client::new(&daemon);
+    let bearer = format!("Bearer {}", operator.key);
+    let ask = |line: &str| {
+        let headers = [
+            ("origin", "https://elsewhere.example"),
+            ("authorization", bearer.as_str()),
+            ("ngrok-version", "2"),
+            ("access-control-request-method", "GET"),
+        ];
+        crate::support::http::request(daemon.api, line, &headers, b"")
+    };
+    let paths = ["/status", "/metrics", "/ledger", "/healthz", "/readyz", "/openapi.json", "/none"];
+    for path in paths {
+        for method in ["GET", "OPTIONS"] {
+            let answer = ask(&format!("{method} {path}"));
+            assert!(!answer.head.contains("access-control"), "{method} {path}: {answer:?}");
+        }
+    }
+    for line in ["GET /ip_policies", "OPTIONS /ip_policies"] {
+        let answer = ask(line);
+        assert!(answer.status < 300, "{answer:?}");
+        let allowed = answer.header("access-control-allow-origin");
+        assert_eq!(allowed, Some("https://elsewhere.example"), "{line}");
+    }
+}

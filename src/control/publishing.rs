@@ -1,0 +1,100 @@
+//! Publishing: audit events of changes, which wait in the store until the journal has them, and events that
+//! no resource stands behind, which are published at once or not at all.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use super::audit;
+use super::change::unavailable;
+use super::refusal::Refusal;
+use super::{Asked, Control, Outbox};
+use crate::pipeline::{NotTaken, PublishError};
+
+/// How often audit events that the journal had no room for are tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
+
+/// Audit events published in one go.
+const PUBLISH_BATCH: usize = 256;
+
+impl Control {
+    /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
+    pub(super) async fn publish(&self, outbox: &mut Outbox) {
+        if let Err(error) = self.try_publish(outbox).await {
+            warn!(%error, "audit events wait");
+        }
+    }
+
+    async fn try_publish(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        loop {
+            let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
+            let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
+            // The store lists them until it is told below, which may have failed the last time.
+            let published = outbox.published;
+            for event in waiting.into_iter().filter(|event| event.number > published) {
+                match self.pipeline.publish(&event.event).await {
+                    Ok(()) => {}
+                    Err(PublishError::NoEvent(error)) => {
+                        // It will be no event the next time either, and would hold up all behind it.
+                        warn!(%error, "an audit event is not valid and is left out");
+                    }
+                    // They are published at the next start.
+                    Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(()),
+                    Err(PublishError::NotTaken(cause)) => {
+                        return Err(unavailable(cause.to_string()));
+                    }
+                }
+                outbox.published = event.number;
+            }
+            self.in_store(move |store| store.published(last)).await?;
+        }
+    }
+
+    /// Publishes what an earlier run, a full journal or another process has left, as long as the
+    /// daemon runs.
+    pub async fn keep_publishing(&self) {
+        let mut failing = false;
+        loop {
+            let mut turn = self.changing.lock().await;
+            self.resume().await;
+            let published = self.try_publish(&mut turn).await;
+            drop(turn);
+            match &published {
+                Ok(()) if failing => info!("audit events are published again"),
+                Err(error) if !failing => warn!(%error, "audit events wait"),
+                _ => {}
+            }
+            failing = published.is_err();
+            self.tell_refused().await;
+            tokio::time::sleep(PUBLISH_AGAIN).await;
+        }
+    }
+
+    /// Publishes an event that no resource stands behind, with whoever asked for what it tells of. What the
+    /// journal does not take at once is not published.
+    pub async fn tell(&self, event_type: &str, object: Value, asked: Option<&Asked>) {
+        let principal = asked.map(|asked| asked.caller.principal(&asked.base));
+        let event = audit::envelope(event_type, object, principal, &self.identity.account_id);
+        if let Err(error) = self.pipeline.publish(&event).await {
+            debug!(%error, event_type, "not published");
+        }
+    }
+
+    /// Tells of requests that were refused for want of a key, a right or an address.
+    async fn tell_refused(&self) {
+        for it in self.refused.due(Instant::now()) {
+            let address = it.address.map(|address| address.to_string());
+            let (entrance, code, refused) = (it.scope.entrance(), it.code, it.count);
+            let from = address.as_deref().unwrap_or("several addresses");
+            info!(entrance, code, from, refused, "requests were not let in");
+            let object = json!({
+                "entrance": entrance,
+                "error_code": code,
+                "address": address,
+                "refused": refused,
+            });
+            self.tell("access_refused.v0", object, None).await;
+        }
+    }
+}
