@@ -65,6 +65,7 @@ fn entry(destinations: &Arc<[ResourceId]>) -> Entry {
         event_id: "ev_2nTcP1kHs9JqMv3rYx8bWd".into(),
         time: Timestamp::now(),
         body: vec![b'x'; BODY].into(),
+        hops: 0,
     };
     Entry { record: Arc::new(record), destinations: Arc::clone(destinations) }
 }

@@ -383,6 +383,6 @@ impl Change {
 /// Marks need no record, and many are gathered.
 fn without_record(letter: StoredLetter) -> StoredLetter {
     let (event_id, time) = (letter.record.event_id.clone(), letter.record.time);
-    let record = Record { event_id, time, body: bytes::Bytes::new() };
+    let record = Record { event_id, time, body: bytes::Bytes::new(), hops: 0 };
     StoredLetter { record: Arc::new(record), ..letter }
 }

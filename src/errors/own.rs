@@ -260,6 +260,12 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Give the secret again in the same request: the secret key, or the whole URL with its query.",
     ),
     entry(
+        "ERR_SLUICEGATE_1326",
+        "the event has come through more than 8 daemons, one of which most likely is this one",
+        "Look for a callback that leads back to where its events come from, perhaps through another daemon: \
+         the event's id is the same in every copy. A chain that is meant must be shorter.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1330",
         "the disk had no room for `control.db` when the daemon started, so what is made through the API can be read and not changed",
         "Make room on the disk of `data_dir`. The daemon tries each second and takes changes again by itself; \

@@ -12,6 +12,7 @@ mod differential;
 mod envelope;
 mod extract;
 mod frame;
+mod hops;
 mod id;
 mod once;
 mod record;
@@ -25,6 +26,7 @@ pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, Fiel
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
 pub use extract::{EventReader, Root, SlotPlan, read_event};
 pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
+pub use hops::{HOPS_HEADER, Hops, MAX_HOPS};
 pub use id::{ksuid, ksuid_after};
 pub use record::Record;
 pub use scan::{

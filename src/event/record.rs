@@ -13,4 +13,6 @@ pub struct Record {
     pub time: Timestamp,
     /// One JSON object in UTF-8 without line breaks or a trailing newline.
     pub body: Bytes,
+    /// How many daemons the event had come through when it came in; at most [`super::MAX_HOPS`].
+    pub hops: u8,
 }

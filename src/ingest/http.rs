@@ -19,7 +19,7 @@ use super::HttpSettings;
 use super::decompress::{DecompressError, Encoding};
 use crate::budget::{Budget, Held};
 use crate::control::{Control, Credential, Scope};
-use crate::event::{Framing, MAX_EVENTS, TooMany};
+use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
 use crate::http::{
     ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
 };
@@ -193,13 +193,15 @@ impl Ingest {
         })?;
         let is_empty = framed.is_empty();
         let framed = Arc::new(framed);
+        let hops = hops(&head.headers);
         for _ in 0..MAX_ADMISSIONS {
             let admitted = self.admit(head, Asking::Again)?;
             let acl = admitted.as_ref().map(Credential::acl);
             let (ingest, head) = (Arc::clone(self), Arc::clone(head));
             let still = move || ingest.admit(&head, Asking::Again).is_ok_and(|it| it == admitted);
             let sender = Sender::new(Entrance::Http, self.settings.max_event, acl);
-            let sender = sender.within(Arc::clone(&held)).provided(still);
+            let sender = sender.within(Arc::clone(&held)).with_hops(vec![hops.clone()]);
+            let sender = sender.provided(still);
             match self.pipeline.take(&framed, &Arc::new(sender)).await {
                 Err(NotTaken::Withdrawn) => {}
                 taken => {
@@ -259,6 +261,16 @@ fn stopping() -> ErrorAnswer {
 /// Whether a charset is UTF-8, by its name or by the one that many programs write.
 fn is_utf8(charset: &str) -> bool {
     ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
+/// The hops that a body's events have made. Several headers are one list, in their order.
+fn hops(headers: &HeaderMap) -> Hops {
+    let texts: Vec<&str> =
+        headers.get_all(HOPS_HEADER).iter().filter_map(|value| value.to_str().ok()).collect();
+    match texts[..] {
+        [] => Hops::default(),
+        _ => Hops::parse(&texts.join(",")),
+    }
 }
 
 /// Reads `Content-Type`.

@@ -17,6 +17,7 @@ pub(super) fn letter(place: &str, event: &[u8], rejection: &Rejection, now: Time
         Ok(text) => json!(text),
         Err(_) => json!({ "hex": hex::encode(event) }),
     };
-    let record = Record { event_id: place.into(), time: now, body: Bytes::from(body.to_string()) };
+    let record =
+        Record { event_id: place.into(), time: now, body: Bytes::from(body.to_string()), hops: 0 };
     (Arc::new(record), format!("{} ({})", rejection.message, rejection.code))
 }

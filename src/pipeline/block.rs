@@ -69,11 +69,12 @@ impl Route {
             && *self.destinations == *wanted.subscription.destinations
     }
 
-    pub fn entry(&self, event: &Event<'_>, body: &[u8]) -> Entry {
+    pub fn entry(&self, event: &Event<'_>, body: &[u8], hops: u8) -> Entry {
         let record = Record {
             event_id: string_value(&event.event_id).unwrap_or_default().into(),
             time: event.time,
             body: Bytes::copy_from_slice(body),
+            hops,
         };
         Entry { record: Arc::new(record), destinations: Arc::clone(&self.destinations) }
     }

@@ -81,6 +81,8 @@ pub(super) struct Dispatching {
     search: Search,
     /// Where a record is written before it is copied to its own place.
     body: Vec<u8>,
+    /// The hops that the present event has made.
+    pub(super) hops: u8,
 }
 
 impl Dispatcher {
@@ -184,7 +186,7 @@ impl Dispatcher {
         }
         let mut slots = of_object.clone();
         of_type.plan.extract_envelope(event, &mut slots);
-        let Dispatching { entries, tallies, met, search, body } = begun;
+        let Dispatching { entries, tallies, met, search, body, hops } = begun;
         let tallies = of_type.tallies(of, tallies);
         search.begin();
         let (first, mut from) = *met;
@@ -209,7 +211,7 @@ impl Dispatcher {
                         route.projection.write(event, &slots, body);
                         *work = work.saturating_sub(body.len() as u64 + WORK_PER_RECORD);
                         held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
-                        entries.push(route.entry(event, body));
+                        entries.push(route.entry(event, body, *hops));
                     }
                     Err(error) => {
                         tally.errors += 1;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::dispatch::{Dispatched, Dispatcher, Dispatching, TypeNumber};
 use super::recent::Recent;
 use crate::budget::{Budget, Held, OverBudget};
-use crate::event::{Acl, Event, Framed, Place, Rejection, Slots, Timestamp, read_event};
+use crate::event::{
+    Acl, Event, Framed, Hops, MAX_HOPS, Place, Rejection, Slots, Timestamp, read_event,
+};
 use crate::telemetry::Entrance;
 
 /// Unknown event types of one body for which a similar one is looked for. It takes longer than to
@@ -33,6 +35,8 @@ pub struct Sender {
     max_event: usize,
     /// What may be sent; anything if there are no rules.
     acl: Option<Acl>,
+    /// The hops of its events, by the number of their body; none where nobody says so.
+    hops: Vec<Hops>,
     /// Whether the sender is still let in as it was; nobody asks where there is no such question.
     still: Option<Still>,
     /// Where the events count as taken in. Those of the daemon's own making do nowhere.
@@ -46,13 +50,23 @@ impl Sender {
     #[must_use]
     pub fn new(entrance: Entrance, max_event: usize, acl: Option<Acl>) -> Sender {
         let held = Arc::new(Budget::unbounded().hold());
-        Sender { max_event, acl, still: None, entrance: Some(entrance), held }
+        Sender { max_event, acl, hops: Vec::new(), still: None, entrance: Some(entrance), held }
     }
 
     /// The same, where what is made of its body counts as held, besides what does already.
     #[must_use]
     pub fn within(self, held: Arc<Held>) -> Sender {
         Sender { held, ..self }
+    }
+
+    /// The same, whose events have made hops, for each body that is framed with others its own.
+    #[must_use]
+    pub fn with_hops(self, hops: Vec<Hops>) -> Sender {
+        Sender { hops, ..self }
+    }
+
+    fn hops(&self, place: Place) -> u8 {
+        self.hops.get(place.body).map_or(0, |hops| hops.of(place.index))
     }
 
     /// The same, provided that `still` holds: it is asked just before anything is kept.
@@ -157,6 +171,7 @@ impl Examination {
                 Ok((of, event)) => {
                     let (begun, held) = (&mut self.dispatching, &self.sender.held);
                     let typed = (of, &event.0, &event.1);
+                    begun.hops = self.sender.hops(place);
                     if !dispatcher.dispatch_some(typed, begun, &mut work, held)? {
                         return Ok(false);
                     }
@@ -222,6 +237,13 @@ impl<'c> Check<'c> {
             Some(Err(denied)) => return refuse(denied.code(), denied.to_string()),
             Some(Ok(account @ Some(_))) => event.account_id = account,
             Some(Ok(None)) | None => {}
+        }
+        let hops = self.sender.hops(place);
+        if hops > MAX_HOPS {
+            let message = format!(
+                "the event has come through {hops} daemons, at most {MAX_HOPS} are allowed: deliveries go round in a circle"
+            );
+            return refuse("ERR_SLUICEGATE_1326", message);
         }
         Ok((of, (event, slots)))
     }

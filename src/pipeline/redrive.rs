@@ -124,7 +124,12 @@ mod tests {
         let record = |at: usize| {
             let seconds = i64::try_from(at % 2).unwrap() * 172_800;
             let time = Timestamp { seconds, nanos: 0 };
-            Arc::new(Record { event_id: at.to_string().into(), time, body: Bytes::from("{}") })
+            Arc::new(Record {
+                event_id: at.to_string().into(),
+                time,
+                body: Bytes::from("{}"),
+                hops: 0,
+            })
         };
         (0..count).map(record).collect()
     }

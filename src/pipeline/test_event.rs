@@ -26,7 +26,7 @@ fn test_record(now: Timestamp, random: u128) -> Record {
     let body = format!(
         r#"{{"event_id":"{event_id}","event_type":"test","event_timestamp":"{time}","object":{{}}}}"#
     );
-    Record { event_id: event_id.into(), time, body: Bytes::from(body) }
+    Record { event_id: event_id.into(), time, body: Bytes::from(body), hops: 0 }
 }
 
 /// Sends one test event and waits for the verdict.

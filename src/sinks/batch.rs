@@ -69,6 +69,7 @@ mod tests {
             event_id: "ev_12".into(),
             time: Timestamp { seconds: 0, nanos: 0 },
             body: Bytes::from_static(b"{\"a\":1}"),
+            hops: 0,
         };
         for (count, bytes) in [
             (Count::Line, 8),

@@ -23,7 +23,7 @@ use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
 use super::transport::{Lines, Routes, Sending, connector};
-use crate::event::Record;
+use crate::event::{HOPS_HEADER, Hops, Record};
 use crate::https::{CONNECT_TIMEOUT, has_possible_port};
 
 /// Time for the answer's body, which decides nothing.
@@ -91,7 +91,7 @@ impl Callback {
     async fn request(
         &self,
         method: Method,
-        body: Bytes,
+        (body, hops): (Bytes, &str),
         sending: &Sending,
     ) -> Result<Answer, Fault> {
         let unusable = |error: &dyn fmt::Display| {
@@ -102,6 +102,7 @@ impl Callback {
             .uri(self.uri.clone())
             .header(header::CONTENT_TYPE, "application/x-ndjson")
             .header(header::USER_AGENT, USER_AGENT)
+            .header(HOPS_HEADER, hops)
             .body(SdkBody::from(body))
             .map_err(|error| unusable(&error))?;
         let request = HttpRequest::try_from(request).map_err(|error| unusable(&error))?;
@@ -121,7 +122,9 @@ impl Callback {
         let mut parts = Parts::new(records.len());
         while let Some(part) = parts.next() {
             let count = part.len();
-            let body = Bytes::from(lines(&records[part.clone()]));
+            let records = &records[part.clone()];
+            let hops = Hops::header_of_next(records.iter().map(|record| record.hops));
+            let body = (Bytes::from(lines(records)), hops.as_str());
             let outcome = match self.request(Method::POST, body, sending).await {
                 Ok(answer) => self.outcome(&answer, count, sending),
                 Err(fault) => Outcome::Failed(fault),
@@ -164,7 +167,7 @@ impl Callback {
 
     /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do.
     pub(super) async fn probe(&self, sending: &Sending) -> Result<String, Fault> {
-        let answer = self.request(Method::OPTIONS, Bytes::new(), sending).await?;
+        let answer = self.request(Method::OPTIONS, (Bytes::new(), "1"), sending).await?;
         Ok(format!(
             "{self} was reached, with {} for OPTIONS; whether it takes events shows with the first",
             answer.status

@@ -188,6 +188,7 @@ mod tests {
             event_id: "ev_1".into(),
             time: Timestamp { seconds: 0, nanos: 0 },
             body: Bytes::from_static(b"{}"),
+            hops: 0,
         };
         (0..count).map(|_| Arc::new(record.clone())).collect()
     }

@@ -257,6 +257,7 @@ mod tests {
             event_id: "ev_1".into(),
             time: Timestamp { seconds: 0, nanos: 0 },
             body: Bytes::from_static(body.as_bytes()),
+            hops: 0,
         };
         bodies.iter().map(|body| Arc::new(record(body))).collect()
     }

@@ -270,6 +270,7 @@ mod tests {
             event_id: "ev_1".into(),
             time: Timestamp { seconds: 0, nanos: 0 },
             body: Bytes::from(vec![b'x'; length]),
+            hops: 0,
         }
     }
 

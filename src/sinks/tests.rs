@@ -131,6 +131,7 @@ fn batch(ids: &[&str]) -> Batch {
             event_id: (*id).into(),
             time: Timestamp { seconds: 1_700_000_000, nanos: 0 },
             body: Bytes::from(format!("{{\"id\":\"{id}\"}}")),
+            hops: 0,
         })
     };
     Batch { records: ids.iter().map(record).collect() }

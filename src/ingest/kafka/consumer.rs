@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedHeaders, Headers as _, Message as _};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -19,7 +19,7 @@ use super::client::properties;
 use super::context::Context;
 use super::letters::{frame, letter};
 use super::taken::{Batch, Kept, Message};
-use crate::event::Timestamp;
+use crate::event::{HOPS_HEADER, Hops, Timestamp};
 use crate::journal::{AT_KAFKA, Settlement};
 use crate::pipeline::{NotTaken, Pipeline, Sender};
 use crate::telemetry::Entrance;
@@ -47,12 +47,21 @@ enum Refusal {
     Closed,
 }
 
+/// The hops that a message's events have made.
+fn hops(headers: Option<&BorrowedHeaders>) -> Hops {
+    let named = |headers: &BorrowedHeaders| {
+        let found = headers.iter().find(|it| it.key.eq_ignore_ascii_case(HOPS_HEADER));
+        found.and_then(|it| str::from_utf8(it.value?).ok()).map(Hops::parse)
+    };
+    headers.and_then(named).unwrap_or_default()
+}
+
 /// A member of the group.
 pub(super) struct Consumer {
     client: BaseConsumer<Context>,
     pipeline: Arc<Pipeline>,
     runtime: Handle,
-    sender: Arc<Sender>,
+    max_event: usize,
     orders: Arc<AtomicU8>,
     paused: bool,
 }
@@ -68,9 +77,15 @@ impl Consumer {
         let client: BaseConsumer<Context> = properties(settings).create_with_context(context)?;
         let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
         client.subscribe(&topics)?;
-        let sender = Arc::new(Sender::new(Entrance::Kafka, settings.max_event, None));
         let runtime = Handle::current();
-        Ok(Consumer { client, pipeline, runtime, sender, orders, paused: false })
+        Ok(Consumer {
+            client,
+            pipeline,
+            runtime,
+            max_event: settings.max_event,
+            orders,
+            paused: false,
+        })
     }
 
     /// Runs until ordered to leave; dropping the client commits and leaves the group.
@@ -114,6 +129,7 @@ impl Consumer {
                         partition: message.partition(),
                         offset: message.offset(),
                         payload: message.payload().unwrap_or_default().to_vec(),
+                        hops: hops(message.headers()),
                     });
                     if !more {
                         return Ok(());
@@ -199,7 +215,9 @@ impl Consumer {
     async fn take(&self, messages: &[Message]) -> Result<Kept, Refusal> {
         let now = Timestamp::now();
         let framed = Arc::new(frame(messages));
-        let taken = self.pipeline.take(&framed, &self.sender).await.map_err(|cause| {
+        let hops = messages.iter().map(|message| message.hops.clone()).collect();
+        let sender = Sender::new(Entrance::Kafka, self.max_event, None).with_hops(hops);
+        let taken = self.pipeline.take(&framed, &Arc::new(sender)).await.map_err(|cause| {
             self.pipeline.refusals().tell(Entrance::Kafka, cause.code(), 1, &cause);
             match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
@@ -215,5 +233,24 @@ impl Consumer {
             letter(&messages[refused.place.body], framed.event(refused.place), refused, now)
         });
         Ok(Kept { settlement: taken.settlement, letters: letters.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::{Header, OwnedHeaders};
+
+    use super::*;
+
+    #[test]
+    fn hops_are_read_from_a_messages_headers_whatever_the_case_of_the_name() {
+        let read = |key: &str, value: Option<&str>| {
+            let headers = OwnedHeaders::new().insert(Header { key, value });
+            hops(Some(headers.as_borrowed())).of(0)
+        };
+        assert_eq!(read("Sluicegate-Hops", Some("3")), 3);
+        assert_eq!(read("sluicegate-hops", None), 0);
+        assert_eq!(read("other", Some("3")), 0);
+        assert_eq!(hops(None), Hops::default());
     }
 }

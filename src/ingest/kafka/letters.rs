@@ -50,6 +50,7 @@ pub(super) fn letter(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Hops;
     use crate::event::Place;
 
     #[test]
@@ -70,8 +71,13 @@ mod tests {
 
     #[test]
     fn a_letter_tells_the_place_and_the_reason_and_keeps_every_byte() {
-        let message =
-            Message { topic: "events".to_owned(), partition: 3, offset: 42, payload: Vec::new() };
+        let message = Message {
+            topic: "events".to_owned(),
+            partition: 3,
+            offset: 42,
+            payload: Vec::new(),
+            hops: Hops::default(),
+        };
         let place = Place { index: 1, ..Place::default() };
         let rejection = Rejection { place, code: "E", message: "no JSON".to_owned() };
         let (record, reason) = letter(&message, b"say \"hi\"", &rejection, Timestamp::MIN);

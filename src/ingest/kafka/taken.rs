@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::marks::{Marks, Partition};
+use crate::event::Hops;
 use crate::ingest::letter::Letter;
 use crate::journal::Settlement;
 
@@ -22,6 +23,8 @@ pub(super) struct Message {
     pub partition: i32,
     pub offset: i64,
     pub payload: Vec<u8>,
+    /// The hops that its events have made.
+    pub hops: Hops,
 }
 
 /// Messages that are kept together.
@@ -121,7 +124,13 @@ mod tests {
     use super::*;
 
     fn message(partition: i32, offset: i64, bytes: usize) -> Message {
-        Message { topic: "events".to_owned(), partition, offset, payload: vec![b'x'; bytes] }
+        Message {
+            topic: "events".to_owned(),
+            partition,
+            offset,
+            payload: vec![b'x'; bytes],
+            hops: Hops::default(),
+        }
     }
 
     fn at(partition: i32) -> Partition {

@@ -53,7 +53,7 @@ pub(super) fn encode_opening(opening: &Opening, out: &mut Vec<u8>) {
     });
     let time = Timestamp { seconds: 0, nanos: 0 };
     framed::encode(
-        Record { event_id: "".into(), time, body: Bytes::from(format!("{head}\n")) },
+        Record { event_id: "".into(), time, body: Bytes::from(format!("{head}\n")), hops: 0 },
         out,
     );
 }
@@ -70,8 +70,7 @@ pub(super) fn encode_letter(letter: &StoredLetter, out: &mut Vec<u8>) {
     });
     let mut body = format!("{head}\n").into_bytes();
     body.extend_from_slice(&letter.record.body);
-    let Record { event_id, time, .. } = &*letter.record;
-    framed::encode(Record { event_id: event_id.clone(), time: *time, body: body.into() }, out);
+    framed::encode(Record { body: body.into(), ..(*letter.record).clone() }, out);
 }
 
 /// What a frame says; `None` if a later version wrote it.
@@ -86,7 +85,7 @@ pub(super) fn decode(frame: &Record) -> Option<Content> {
         return Some(Content::Opening(Opening { owner, from, last: count("last"), gone }));
     }
     let body = frame.body.slice(end + 1..);
-    let record = Record { event_id: frame.event_id.clone(), time: frame.time, body };
+    let record = Record { body, ..frame.clone() };
     Some(Content::Letter(StoredLetter {
         id: text("id")?,
         time: Timestamp::parse(&text("time")?)?,
@@ -109,6 +108,7 @@ mod tests {
             event_id: "ev_\"ö\"\n".into(),
             time: Timestamp { seconds: 1_756_980_674, nanos: 5 },
             body: Bytes::from_static(b"{\"n\":1.50}"),
+            hops: 0,
         };
         let letter = StoredLetter {
             id: "dl_1".to_owned(),

@@ -44,7 +44,7 @@ fn encode(mark: &Mark) -> Vec<u8> {
         let text = json!({"owner": mark.owner, "fate": mark.fate.as_str(), "numbers": numbers});
         let time = Timestamp { seconds: 0, nanos: 0 };
         let body = Bytes::from(text.to_string());
-        framed::encode(Record { event_id: "".into(), time, body }, &mut bytes);
+        framed::encode(Record { event_id: "".into(), time, body, hops: 0 }, &mut bytes);
     }
     bytes
 }

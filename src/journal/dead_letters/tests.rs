@@ -15,7 +15,12 @@ pub(super) fn id(name: &str) -> ResourceId {
 
 pub(super) fn record(event_id: &str, size: usize) -> Arc<Record> {
     let body = Bytes::from(format!("\"{}\"", "x".repeat(size)));
-    Arc::new(Record { event_id: event_id.into(), time: Timestamp { seconds: 5, nanos: 0 }, body })
+    Arc::new(Record {
+        event_id: event_id.into(),
+        time: Timestamp { seconds: 5, nanos: 0 },
+        body,
+        hops: 0,
+    })
 }
 
 pub(super) fn refused(event_id: &str, size: usize) -> (Pending, DeadLetter) {

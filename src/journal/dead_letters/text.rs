@@ -68,6 +68,7 @@ fn scan(line: &str) -> Result<Option<StoredLetter>, ScanError> {
                 event_id: text(event_id)?.into(),
                 time: instant(event_time)?,
                 body: Bytes::copy_from_slice(record?.as_bytes()),
+                hops: 0,
             }),
         })
     };
@@ -84,6 +85,7 @@ mod tests {
             event_id: "ev_\"1\"".into(),
             time: Timestamp { seconds: 1_756_980_674, nanos: 0 },
             body: Bytes::from_static(b"{\"n\":1.50}"),
+            hops: 0,
         };
         let letter = StoredLetter {
             id: "dl_1".to_owned(),

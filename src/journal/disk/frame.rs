@@ -7,7 +7,7 @@
 //!  4  4  CRC-32C of bytes 8 to the frame's end
 //!  8  4  length of the whole frame
 //! 12  2  number of destinations
-//! 14  2  length of the event's id
+//! 14  2  length of the event's id in 12 bits, and above them the hops that the event had made
 //! 16  4  length of the destinations
 //! 20  4  the event's time: nanoseconds after the second
 //! 24  8  the event's time: seconds since 1970, signed
@@ -21,6 +21,8 @@
 //! append that it ends. Its body has a line for each destination: id, space, count. What they let
 //! through needs none, since each record counts as one event accepted for each of its destinations.
 //!
+//! Earlier versions wrote no hops, which reads as none; they take a frame with hops for a damaged one.
+//!
 //! FF and FE occur nowhere in UTF-8, so no id and no body can hold a marker: whoever looks for the
 //! next frame behind a damaged one is not misled by what senders wrote.
 
@@ -28,7 +30,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::event::{Record, Timestamp};
+use crate::event::{MAX_HOPS, Record, Timestamp};
 use crate::journal::{Entry, Offer};
 use crate::resources::ResourceId;
 
@@ -37,6 +39,11 @@ pub(super) const MARKER: [u8; 4] = [0xff, b'S', b'G', 0xfe];
 
 /// Bytes before the destinations.
 pub(super) const HEAD: usize = 40;
+
+/// Bits of an event's id's length; an id has at most 256 bytes. Four are left for hops, of which there
+/// are at most 8.
+const ID_LENGTH_BITS: u32 = 12;
+const _: () = assert!(MAX_HOPS < 1 << (u16::BITS - ID_LENGTH_BITS));
 
 /// How many bytes an entry's frame has.
 pub(super) fn length(entry: &Entry) -> usize {
@@ -50,7 +57,7 @@ pub(super) fn tally(offers: &[Offer]) -> Option<Entry> {
     let lines: String =
         turned_down.map(|it| format!("{} {}\n", it.destination, it.filtered_out)).collect();
     let time = Timestamp { seconds: 0, nanos: 0 };
-    let record = Record { event_id: "".into(), time, body: Bytes::from(lines) };
+    let record = Record { event_id: "".into(), time, body: Bytes::from(lines), hops: 0 };
     let entry = Entry { record: Arc::new(record), destinations: Arc::new([]) };
     (!entry.record.body.is_empty()).then_some(entry)
 }
@@ -67,7 +74,8 @@ pub(super) fn encode(entry: &Entry, appended: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&(length(entry) as u32).to_le_bytes());
     out.extend_from_slice(&(entry.destinations.len() as u16).to_le_bytes());
-    out.extend_from_slice(&(record.event_id.len() as u16).to_le_bytes());
+    let hops = u16::from(record.hops.min(MAX_HOPS)) << ID_LENGTH_BITS;
+    out.extend_from_slice(&(record.event_id.len() as u16 | hops).to_le_bytes());
     out.extend_from_slice(&(destinations as u32).to_le_bytes());
     out.extend_from_slice(&record.time.nanos.to_le_bytes());
     out.extend_from_slice(&record.time.seconds.to_le_bytes());
@@ -99,6 +107,7 @@ pub(super) struct Frame<'a> {
     destinations: &'a [u8],
     event_id: &'a str,
     body: &'a [u8],
+    hops: u8,
 }
 
 impl<'a> Frame<'a> {
@@ -114,9 +123,12 @@ impl<'a> Frame<'a> {
     /// The same for bytes whose length and checksum were compared already.
     pub(super) fn verified(bytes: &'a [u8]) -> Option<Frame<'a>> {
         let destinations_end = HEAD.checked_add(u32::from_le_bytes(field(bytes, 16)?) as usize)?;
-        let id_end = destinations_end + usize::from(u16::from_le_bytes(field(bytes, 14)?));
+        let id_and_hops = u16::from_le_bytes(field(bytes, 14)?);
+        let id_length = id_and_hops & ((1 << ID_LENGTH_BITS) - 1);
+        let id_end = destinations_end + usize::from(id_length);
         Some(Frame {
             bytes,
+            hops: (id_and_hops >> ID_LENGTH_BITS) as u8,
             destinations: bytes.get(HEAD..destinations_end)?,
             event_id: std::str::from_utf8(bytes.get(destinations_end..id_end)?).ok()?,
             body: bytes.get(id_end..)?,
@@ -170,6 +182,7 @@ impl<'a> Frame<'a> {
             event_id: self.event_id.into(),
             time: Timestamp { seconds, nanos },
             body: Bytes::copy_from_slice(self.body),
+            hops: self.hops,
         })
     }
 }
@@ -201,6 +214,7 @@ mod tests {
             event_id: id.into(),
             time: Timestamp { seconds: -5, nanos: 999_999_999 },
             body: Bytes::copy_from_slice(body.as_bytes()),
+            hops: 0,
         };
         let destinations = destinations.iter().map(|name| ResourceId::new(name).unwrap()).collect();
         Entry { record: Arc::new(record), destinations }
@@ -232,6 +246,19 @@ mod tests {
         assert_eq!(bytes[..4], [0xff, b'S', b'G', 0xfe]);
         assert_eq!(bytes[8..20], [47, 0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 0]);
         assert_eq!(bytes[40..], *b"\x02abid{}");
+    }
+
+    #[test]
+    fn hops_take_no_room_and_a_frame_without_them_is_that_of_earlier_versions() {
+        let without = encoded(&entry("ev_1", "{}", &["a"]));
+        assert_eq!(without[14..16], [4, 0]);
+        for hops in 0..=MAX_HOPS {
+            let mut entry = entry("ev_1", "{}", &["a"]);
+            entry.record = Arc::new(Record { hops, ..(*entry.record).clone() });
+            let bytes = encoded(&entry);
+            assert_eq!(bytes.len(), without.len());
+            assert_eq!(Frame::parse(&bytes).unwrap().record(), entry.record);
+        }
     }
 
     #[test]

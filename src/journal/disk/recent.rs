@@ -71,7 +71,7 @@ mod tests {
         let mut recent = Recent::new(3 * (100 + RECORD_OVERHEAD), 1_000);
         for position in [1_000, 1_200, 1_400, 1_600] {
             let body = vec![b'x'; 100].into();
-            let record = Record { event_id: "".into(), time: Timestamp::MIN, body };
+            let record = Record { event_id: "".into(), time: Timestamp::MIN, body, hops: 0 };
             recent.push(Item {
                 position,
                 bytes: 200,

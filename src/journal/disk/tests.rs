@@ -24,6 +24,7 @@ pub(super) fn entry(event: u64, size: usize, destinations: &[&str]) -> Entry {
             event_id: event.to_string().into(),
             time: Timestamp { seconds: 1, nanos: 2 },
             body: Bytes::from(vec![b'x'; size]),
+            hops: 0,
         }),
         destinations: destinations.iter().map(|name| id(name)).collect(),
     }

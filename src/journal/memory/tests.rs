@@ -17,6 +17,7 @@ fn entry(size: usize, destinations: &[&str]) -> Entry {
             event_id: "ev".into(),
             time: Timestamp::MIN,
             body: Bytes::from(vec![b'x'; size]),
+            hops: 0,
         }),
         destinations: destinations.iter().map(|name| id(name)).collect(),
     }

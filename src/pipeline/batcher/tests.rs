@@ -10,8 +10,12 @@ use super::*;
 use crate::event::{Record, Timestamp};
 
 fn attempt(position: u64, bytes: usize, seconds: i64, since: Instant) -> Attempt {
-    let record =
-        Record { event_id: "e".into(), time: Timestamp { seconds, nanos: 0 }, body: Bytes::new() };
+    let record = Record {
+        event_id: "e".into(),
+        time: Timestamp { seconds, nanos: 0 },
+        body: Bytes::new(),
+        hops: 0,
+    };
     let pending = Pending { position, record: Arc::new(record) };
     Attempt { pending, bytes, tries: 0, since, lone: false, refused: false }
 }

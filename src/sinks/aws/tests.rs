@@ -89,6 +89,7 @@ fn batch() -> Batch {
             event_id: id.into(),
             time: Timestamp { seconds: 1_700_000_000, nanos: 0 },
             body: Bytes::from_static(b"{}"),
+            hops: 0,
         })
     };
     Batch { records: vec![record("a"), record("b")] }

@@ -83,6 +83,7 @@ fn records(bodies: &[&'static str]) -> Vec<Arc<Record>> {
             event_id: "ev_1".into(),
             time: Timestamp { seconds: 0, nanos: 0 },
             body: Bytes::from_static(body.as_bytes()),
+            hops: 0,
         })
     };
     bodies.iter().map(record).collect()

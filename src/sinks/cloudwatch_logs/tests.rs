@@ -14,6 +14,7 @@ fn record(seconds: i64, body: &'static str) -> Arc<Record> {
         event_id: "ev_1".into(),
         time: Timestamp { seconds, nanos: 0 },
         body: Bytes::from_static(body.as_bytes()),
+        hops: 0,
     })
 }
 
@@ -78,6 +79,7 @@ fn an_event_has_its_time_in_milliseconds_and_its_body_as_it_is() {
         event_id: "ev_1".into(),
         time: Timestamp { seconds: 1_700_000_000, nanos: 123_999_999 },
         body: Bytes::from_static("{\"é\":1.0}".as_bytes()),
+        hops: 0,
     };
     let entry = entry(&record).unwrap();
     assert_eq!((entry.timestamp(), entry.message()), (1_700_000_000_123, "{\"é\":1.0}"));

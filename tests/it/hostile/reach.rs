@@ -317,3 +317,61 @@ fn what_a_receiver_says_is_for_the_operator_and_not_for_who_made_the_target() {
         }
     }
 }
+
+#[test]
+fn an_event_that_goes_round_through_two_daemons_ends_with_the_ninth_hop() {
+    let (one, other) = (daemon(&[]), daemon(&[]));
+    let lead = |from: &Daemon, to: &Daemon| {
+        let client = Client::new(from);
+        let id = made(&client, &callback(&format!("http://{}/v1/events", to.ingest)));
+        subscribe(&client, &id);
+    };
+    lead(&one, &other);
+    lead(&other, &one);
+    one.send(&generate("http_request_complete.v0", 1, 1));
+    let refused = |daemon: &Daemon| {
+        daemon.status()["ingest"]["refused"]["ERR_SLUICEGATE_1326"].as_u64().unwrap_or(0)
+    };
+    patiently("the circle is cut", || refused(&one) + refused(&other) > 0);
+    for daemon in [&one, &other] {
+        daemon.wait_until_delivered();
+    }
+    let accepted = |daemon: &Daemon| daemon.status()["ingest"]["accepted"].as_u64().unwrap();
+    assert_eq!((accepted(&one), accepted(&other)), (5, 4));
+    let dead = |daemon: &Daemon| daemon.status()["destinations"][0]["dead_lettered"].clone();
+    assert_eq!((dead(&one), dead(&other)), (json!(1), json!(0)));
+}
+
+#[test]
+fn hops_are_counted_for_each_event_and_outlive_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(503, None);
+    let settings = format!(
+        "data_dir: {}
+destinations: [{{ id: hook, target: {{ debug: {{ callback_url: 'http://{}/' }} }} }}]
+subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [hook] }}]
+",
+        folder.path().join("data").display(),
+        receiver.address
+    );
+    let events = generate("http_request_complete.v0", 4, 1);
+    let first = Daemon::start(&settings);
+    let headers = [("content-type", "application/x-ndjson"), ("Sluicegate-Hops", "3,8,9,0")];
+    let answer = first.post_with(&headers, events.join("\n"));
+    let refused = &answer.json()["rejected"][0];
+    assert_eq!((answer.status, &refused["index"]), (200, &json!(2)));
+    assert_eq!(refused["error_code"], "ERR_SLUICEGATE_1326");
+    patiently("it was tried", || !receiver.requests().is_empty());
+    drop(first);
+    receiver.take_lines();
+    receiver.set(200);
+    let second = Daemon::start(&settings);
+    second.wait_until_delivered();
+    let told: Vec<String> = receiver
+        .requests()
+        .iter()
+        .filter_map(|(head, _)| head.split("sluicegate-hops: ").nth(1)?.lines().next())
+        .map(str::to_owned)
+        .collect();
+    assert!(told.iter().flat_map(|it| it.split(',')).eq(["4", "9", "1"]), "{told:?}");
+}

@@ -157,7 +157,7 @@ impl Rig {
             let event_id = event_id.to_string();
             let body = Bytes::from(format!("{{\"id\":\"{event_id}\"}}"));
             let time = Timestamp { seconds: 0, nanos: 0 };
-            let record = Arc::new(Record { event_id: event_id.into(), time, body });
+            let record = Arc::new(Record { event_id: event_id.into(), time, body, hops: 0 });
             Entry { record, destinations: Arc::clone(&destinations) }
         };
         let entries: Vec<Entry> = ids.into_iter().map(entry).collect();
