@@ -188,6 +188,9 @@ impl Daemon {
         let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
         let api = Served::apart(api_listener, router, limits, proxies);
         let api = api.map_err(cannot("api.listen"))?;
+        for remark in config.loose() {
+            warn!("{remark}");
+        }
         if resources.subscriptions().is_empty() {
             warn!("there are no subscriptions: events are accepted and go nowhere");
         }

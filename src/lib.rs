@@ -8,6 +8,7 @@
 //! - [`report`]: how mistakes are shown (place, caret, nearest name), and text from outside (escaped)
 //! - [`errors`]: the one list of error codes: what each means and what to do about it
 //! - `lock`: how a lock is taken whose holder panicked
+//! - `private`: files and folders that are their owner's alone, made in one place
 //! - `budget`: bytes that bodies may hold, counted as they come, and refused to one too many
 //! - `https`: our own HTTPS client, for the command line
 //! - `telemetry`: what the daemon tells of itself: log set-up and the one list of metrics
@@ -31,6 +32,7 @@
 pub mod report;
 pub mod errors;
 mod lock;
+mod private;
 mod budget;
 mod https;
 mod telemetry;

@@ -1,5 +1,5 @@
 //! `sluicegate check`: every mistake of a settings file, whether the disk has the room that it gives the
-//! journal, and which way requests go where the environment names a proxy; with `--online`, what the services say.
+//! journal, which files are open to others, and which way requests go where the environment names a proxy; with `--online`, what the services say.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -47,6 +47,9 @@ impl Check {
         writeln!(out, "  memory: at most {} ({})", mebibytes(all), listed.join(", "))?;
         drop(out);
         warn_of_room(&config)?;
+        for remark in config.loose() {
+            writeln!(io::stderr(), "warning: {remark}")?;
+        }
         let mut out = io::stdout().lock();
         if !self.online {
             for destination in resources.destinations() {

@@ -2,9 +2,7 @@
 //! Works beside a running daemon and without one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +23,7 @@ use crate::event::{Record, Timestamp};
 use crate::journal::{
     AT_KAFKA, AT_STDIN, Fate, StoredLetter, forget_dead_letters, read_dead_letters,
 };
+use crate::private;
 use crate::report::{counted, escaped};
 
 /// Letters sent in one go, so that memory stays small however many there are.
@@ -266,9 +265,8 @@ impl Export {
         let mut out: Box<dyn Write> = match &self.output {
             None => Box::new(io::stdout().lock()),
             Some(path) => {
-                let mut options = OpenOptions::new();
-                // Events may hold personal data.
-                let options = options.write(true).create(true).truncate(true).mode(0o600);
+                let mut options = private::file();
+                let options = options.write(true).truncate(true);
                 let cannot =
                     |error| Failure::work(format!("{} cannot be written: {error}", path.display()));
                 Box::new(BufWriter::new(options.open(path).map_err(cannot)?))

@@ -4,7 +4,6 @@
 //! the demo says of itself goes to standard error.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use crate::config::{Config, Document, Format};
 use crate::daemon::{Daemon, Ended, Signals};
 use crate::event::Catalog;
 use crate::generate::Generator;
+use crate::private;
 use crate::report::{counted, escaped};
 use crate::sinks::LogOutput;
 use crate::telemetry;
@@ -62,7 +62,7 @@ impl Demo {
             return Ok(io::stdout().lock().write_all(SETTINGS.as_bytes())?);
         }
         let folder = &self.data_dir;
-        fs::create_dir_all(folder).map_err(|error| {
+        private::make_folder(folder).map_err(|error| {
             Failure::work(format!("{} cannot be made: {error}", folder.display()))
         })?;
         let config = self.settings()?;

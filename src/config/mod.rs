@@ -39,6 +39,7 @@ mod document;
 mod interpolate;
 mod json;
 mod listeners;
+mod loose;
 mod machine;
 mod memory;
 mod mistakes;

@@ -215,7 +215,13 @@ fn read_debug(section: &mut Section<'_>) -> Option<Target> {
 fn read_file(section: &mut Section<'_>) -> Option<Target> {
     let path = section.required("path").string()?;
     check_output_file(section, &path);
-    placed(section, None, FileTarget::new(path.value)).map(Target::File)
+    let mode = section.optional("mode").string();
+    let target = FileTarget::new(path.value);
+    let with_mode = |target: FileTarget| match &mode {
+        Some(digits) => target.with_mode(digits.value),
+        None => Ok(target),
+    };
+    placed(section, None, target.and_then(with_mode)).map(Target::File)
 }
 
 /// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`.

@@ -44,6 +44,7 @@ use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
 use crate::store::{Change, Identity, MasterKey, Store, StoreError};
 
+pub use crate::store::secret_files;
 pub use access::{Access, AccessCounts, Scope};
 pub use admission::{Asked, Credential};
 pub use audit::Caller;

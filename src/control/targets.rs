@@ -263,7 +263,11 @@ pub(super) fn shown(kept: &Value) -> Value {
 /// Reads a target that was accepted before, be it from the settings file. What it may do is not asked.
 pub(super) fn read_kept(kept: &Value) -> Result<Target, Refusal> {
     if let Some(path) = kept["file"]["path"].as_str() {
-        return Ok(Target::File(FileTarget::new(path)?));
+        let target = FileTarget::new(path)?;
+        return Ok(Target::File(match kept["file"]["mode"].as_str() {
+            Some(digits) => target.with_mode(digits)?,
+            None => target,
+        }));
     }
     read_any(kept, None)
 }
@@ -298,7 +302,7 @@ fn written(target: &Target, secrets: Secrets) -> Value {
             });
             json!({"log": it.log(), "callback_url": callback_url})
         }
-        Target::File(it) => json!({"path": it.path()}),
+        Target::File(it) => json!({"path": it.path(), "mode": it.mode()}),
     };
     let mut all = nothing();
     all.insert(target.kind().to_owned(), settings);

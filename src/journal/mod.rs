@@ -26,9 +26,8 @@ mod refusal;
 mod settlement;
 
 use std::fmt;
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +35,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::event::Record;
+use crate::private;
 use crate::resources::{Overflow, ResourceId};
 
 pub use account::{Account, Offer};
@@ -258,7 +258,7 @@ impl Journal {
         watch: &dyn Fn(u64, u64),
     ) -> io::Result<Journal> {
         let directory = &settings.directory;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        private::make_folder(directory)?;
         let lock = lock(directory)?;
         let max_bytes = settings.max_bytes;
         let is_on_disk = settings.durability == Durability::Disk;
@@ -561,7 +561,7 @@ pub fn forget_pending(settings: &JournalSettings, destination: &ResourceId) -> i
 
 /// Takes a folder for this process alone. The system gives it back when the process ends, however.
 fn lock(directory: &Path) -> io::Result<File> {
-    let file = File::create(directory.join("lock"))?;
+    let file = private::file().write(true).open(directory.join("lock"))?;
     locked(file.try_lock())?;
     Ok(file)
 }

@@ -5,9 +5,9 @@
 //! file belongs to one destination: two would take back each other's lines.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ use super::batch::{Count, Limits};
 use super::error::{OpenError, TargetError};
 use crate::event::Record;
 use crate::lock::lock;
+use crate::private;
 
 /// Most records of one write: bounds the duplicates of a write that is taken back.
 const MAX_RECORDS: usize = 10_000;
@@ -41,6 +42,8 @@ pub(super) const LIMITS: Limits = Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileTarget {
     path: PathBuf,
+    /// The rights of a file that is made.
+    mode: u32,
 }
 
 impl FileTarget {
@@ -58,9 +61,33 @@ impl FileTarget {
         } else if path.file_name().is_none() || bytes.ends_with(b"/") {
             "must be the path of a file, not of a directory"
         } else {
-            return Ok(FileTarget { path });
+            return Ok(FileTarget { path, mode: private::FILE });
         };
         Err(TargetError::Setting { name: "path", problem: problem.to_owned() })
+    }
+
+    /// The same with other rights of a file that is made, in octal digits such as `0640`. One that is
+    /// there keeps its own.
+    pub fn with_mode(self, digits: &str) -> Result<FileTarget, TargetError> {
+        let problem = || TargetError::Setting {
+            name: "mode",
+            problem: "must be three octal digits, such as `640`, that let the owner read and write"
+                .to_owned(),
+        };
+        let rest = digits.strip_prefix('0').filter(|_| digits.len() == 4).unwrap_or(digits);
+        let are_octal = rest.len() == 3 && rest.bytes().all(|it| (b'0'..b'8').contains(&it));
+        let mode =
+            u32::from_str_radix(rest, 8).ok().filter(|mode| mode & private::FILE == private::FILE);
+        match mode {
+            Some(mode) if are_octal => Ok(FileTarget { mode, ..self }),
+            _ => Err(problem()),
+        }
+    }
+
+    /// The rights of a file that is made, in four octal digits.
+    #[must_use]
+    pub fn mode(&self) -> String {
+        format!("{:04o}", self.mode)
     }
 
     /// The file's path as it was given.
@@ -81,6 +108,7 @@ impl fmt::Display for FileTarget {
 #[derive(Clone)]
 pub(super) struct Sink {
     path: Arc<Path>,
+    mode: u32,
     file: Arc<Mutex<Option<File>>>,
 }
 
@@ -91,6 +119,7 @@ impl Sink {
         match tokio::fs::metadata(directory).await {
             Ok(found) if found.is_dir() => Ok(Sink {
                 path: Arc::from(settings.path.as_path()),
+                mode: settings.mode,
                 file: Arc::new(Mutex::new(None)),
             }),
             Ok(_) => {
@@ -142,7 +171,7 @@ impl Sink {
         let mut open = lock(&self.file);
         let mut file = match open.take() {
             Some(file) if is_still_at(&file, &self.path) => file,
-            _ => open_for_append(&self.path)?,
+            _ => open_for_append(&self.path, self.mode)?,
         };
         work(&mut file)?;
         // Only a file that is known to be sound is kept; any other is looked at anew.
@@ -178,10 +207,13 @@ fn is_still_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn open_for_append(path: &Path) -> io::Result<File> {
+fn open_for_append(path: &Path, mode: u32) -> io::Result<File> {
     let is_new = !path.exists();
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut file = private::file().append(true).open(path)?;
     if is_new {
+        if mode != private::FILE {
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
         // So that the file's name, too, outlives a power cut.
         File::open(directory(path))?.sync_all()?;
     } else if ends_in_mid_line(path) {
@@ -314,11 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn rights_are_octal_digits_that_leave_the_file_to_its_owner() {
+        let with = |digits| FileTarget::new("out").unwrap().with_mode(digits);
+        for (digits, mode) in [("640", "0640"), ("0644", "0644"), ("777", "0777")] {
+            assert_eq!(with(digits).unwrap().mode(), mode);
+        }
+        for digits in ["", "64", "0o640", "648", "1640", "00640", "440", "-60", "rw-r--r--"] {
+            assert!(with(digits).is_err(), "{digits}");
+        }
+    }
+
+    #[test]
     fn a_batch_that_cannot_be_written_whole_is_taken_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("events");
         fs::write(&path, "kept\n").unwrap();
-        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
         let cut = append_or_take_back(&mut file, |file| {
             file.write_all(b"{}\n{\"cut")?;
             Err(io::Error::from(ErrorKind::StorageFull))

@@ -8,9 +8,7 @@ mod held;
 mod seal;
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::event::{Timestamp, ksuid};
 use crate::lock::lock;
+use crate::private;
 
 use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
@@ -137,6 +136,12 @@ fn external_id() -> String {
     format!("sluicegate-{:032x}", rand::random::<u128>())
 }
 
+/// The files of a data folder that hold secrets, or open them.
+#[must_use]
+pub fn secret_files(data_dir: &Path) -> [PathBuf; 2] {
+    [FILE, KEY_FILE].map(|name| data_dir.join(name))
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Store")
@@ -150,10 +155,10 @@ impl Store {
     /// # Errors
     /// When a file cannot be used, is of a later version, or was sealed with another key.
     pub fn open(data_dir: &Path, key: Option<MasterKey>) -> Result<Store, StoreError> {
-        fs::create_dir_all(data_dir).map_err(|error| StoreError::File(data_dir.into(), error))?;
+        private::make_folder(data_dir).map_err(|error| StoreError::File(data_dir.into(), error))?;
         let path = data_dir.join(FILE);
         // SQLite gives its other files the rights of this one.
-        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let made = private::file().append(true).open(&path);
         made.map_err(|error| StoreError::File(path.clone(), error))?;
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -392,6 +397,7 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

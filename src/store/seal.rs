@@ -3,14 +3,14 @@
 //! It protects what lies on disk against readers of the disk, not against readers of the process.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use super::StoreError;
+use crate::private;
 
 /// The environment variable that holds the key, so that it need not lie beside the data.
 pub const MASTER_KEY_VARIABLE: &str = "SLUICEGATE_MASTER_KEY";
@@ -130,8 +130,7 @@ impl MasterKey {
 /// Writes a fresh key to a file of its owner's own.
 fn write_key(draft: &Path) -> io::Result<()> {
     let fresh: [u8; KEY_BYTES] = rand::random();
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(draft)?;
+    let mut file = private::file().write(true).truncate(true).open(draft)?;
     writeln!(file, "{}", hex::encode(fresh))?;
     file.sync_all()
 }

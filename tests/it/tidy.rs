@@ -125,6 +125,35 @@ fn the_import_test_sees_every_form_of_path() {
     assert_eq!(paths, ["a::B", "c", "d::e::f", "g"]);
 }
 
+/// What makes a file or a folder.
+const MAKES: [&str; 6] = [
+    "File::create",
+    "fs::write(",
+    "create_dir",
+    ".create(true)",
+    ".create_new(true)",
+    "DirBuilder",
+];
+
+#[test]
+fn files_and_folders_are_made_in_the_room_for_it_alone() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        let is_test = ["tests.rs", "model.rs", "golden.rs", "flips.rs", "world.rs"];
+        let is_exempt = name == "src/private.rs" || is_test.iter().any(|it| name.ends_with(it));
+        if is_exempt || name.contains("/tests/") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        wrong.extend(
+            MAKES.iter().filter(|it| code.contains(**it)).map(|it| format!("{name}: {it}")),
+        );
+    }
+    assert!(wrong.is_empty(), "`private` makes them for their owner alone: {wrong:?}");
+}
+
 #[test]
 fn every_file_says_what_it_is_and_none_is_too_long() {
     let mut wrong = Vec::new();

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,6 +21,7 @@ use super::{
 use crate::event::{Record, Timestamp, ksuid};
 use crate::journal::{Account, Pending};
 use crate::lock::lock;
+use crate::private;
 use crate::resources::ResourceId;
 
 /// Records that are buried in one write, at most, in bytes; a longer one has its own.
@@ -438,7 +438,7 @@ fn stored(
 
 /// Events may hold personal data, so the folder is its owner's only.
 pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    private::make_folder(folder)
 }
 
 fn cut(folder: &Path, number: u64, end: u64) -> io::Result<()> {

@@ -5,9 +5,8 @@
 //! is cut off again, by the next writer if the process was killed, and no reader takes it for a mark. The
 //! daemon empties it once no letter is left that it speaks of. The first mark of a letter counts.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -17,6 +16,7 @@ use super::super::disk::framed::{self, Piece, Pieces};
 use super::Fate;
 use super::totals::{give_reserve, is_full};
 use crate::event::{Record, Timestamp};
+use crate::private;
 
 /// Most letters in one frame.
 const AT_ONCE: usize = 10_000;
@@ -34,8 +34,7 @@ fn path(folder: &Path) -> PathBuf {
 }
 
 fn open(folder: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600).open(path(folder))
+    private::file().read(true).append(true).open(path(folder))
 }
 
 fn encode(mark: &Mark) -> Vec<u8> {
@@ -87,7 +86,8 @@ pub(super) fn add(folder: &Path, marks: &[Mark]) -> io::Result<()> {
 /// What a process leaves that is killed while it adds marks.
 #[cfg(test)]
 pub(super) fn leave_torn(folder: &Path, beginning: &[u8]) {
-    let Ok(mut file) = OpenOptions::new().read(true).append(true).open(path(folder)) else {
+    let Ok(mut file) = std::fs::OpenOptions::new().read(true).append(true).open(path(folder))
+    else {
         return;
     };
     cut_torn(&file).unwrap();

@@ -8,12 +8,12 @@
 //! but that and marks that come before the move.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoredLetter;
+use crate::private;
 
 /// What every letter's line begins with: keys were written in the alphabet's order.
 const BEGINNING: &[u8] = b"{\"attempts\":";
@@ -94,8 +94,8 @@ pub(super) fn hand_over(
             let file = match &mut aside {
                 Some(file) => file,
                 None => {
-                    let mut options = OpenOptions::new();
-                    let options = options.write(true).create(true).truncate(true).mode(0o600);
+                    let mut options = private::file();
+                    let options = options.write(true).truncate(true);
                     aside.insert(options.open(damaged_path(directory))?)
                 }
             };
@@ -150,8 +150,7 @@ fn owner_of(piece: &[u8]) -> String {
 
 /// Marks letters as gone that are not moved over yet.
 pub(super) fn forget(directory: &Path, ids: &[&str]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.append(true).create(true).mode(0o600).open(gone_path(directory))?;
+    let mut file = private::file().append(true).open(gone_path(directory))?;
     file.lock()?;
     // A line that was cut short must not swallow the first of these.
     let lines: String = ids.iter().map(|id| format!("\n{id}\n")).collect();

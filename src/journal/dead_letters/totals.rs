@@ -5,15 +5,15 @@
 //! be written down.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::super::disk::{Faults, whole};
 use super::Gone;
+use crate::private;
 
 const NAME: &str = "totals";
 const TITLE: &str = "sluicegate dead letters";
@@ -62,8 +62,7 @@ pub(super) fn renew_reserve(folder: &Path) {
     if path.exists() {
         return;
     }
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&path);
+    let file = private::new_file().write(true).open(&path);
     let made = file.and_then(|mut file| {
         // Written, not only claimed: a hole takes no room.
         file.write_all(&vec![b'.'; RESERVE_BYTES])?;

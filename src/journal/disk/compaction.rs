@@ -10,10 +10,9 @@
 //! Which segments are worth it is decided in `room`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -23,6 +22,7 @@ use super::pending::Segment;
 use super::scanner::{self, MARK_BYTES, Step};
 use super::segment::{self, COMPACTED_HEADER};
 use super::state::State;
+use crate::private;
 use crate::resources::ResourceId;
 
 /// Most bytes of segments that are read in one pass, so that checkpoints go on being made.
@@ -167,8 +167,7 @@ impl Plan {
         faults: &Faults,
         path: &Path,
     ) -> io::Result<Option<Copied>> {
-        let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file = private::file().write(true).truncate(true).open(path)?;
         let mut out = BufWriter::with_capacity(256 << 10, file);
         out.write_all(&segment::compacted_header(&run.span, run.revision, now))?;
         let (mut size, mut damage) = (COMPACTED_HEADER, Vec::new());

@@ -26,9 +26,8 @@
 //! A thread writes the frames; whoever settles waits for it, but not for ever for a disk that hangs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +40,7 @@ use tracing::warn;
 use super::faults::Faults;
 use crate::journal::Outcome;
 use crate::lock::lock;
+use crate::private;
 use crate::resources::ResourceId;
 
 /// Bytes before a frame's id.
@@ -357,9 +357,7 @@ impl Noter {
 impl Open {
     /// Opens a file, or makes it, and cuts what lies behind its last whole frame.
     fn at_end(directory: &Path, number: u64) -> io::Result<Open> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let file = options.open(path(directory, number))?;
+        let file = private::file().read(true).append(true).open(path(directory, number))?;
         let mut bytes = Vec::new();
         (&file).take(MOST_WRITTEN).read_to_end(&mut bytes)?;
         let mut rest = bytes.as_slice();
@@ -440,9 +438,9 @@ fn list(directory: &Path) -> io::Result<Vec<u64>> {
 #[cfg(test)]
 pub(super) fn cut(directory: &Path, thousandths: usize) {
     for number in list(directory).unwrap() {
-        let path = path(directory, number);
-        let bytes = fs::read(&path).unwrap();
-        fs::write(&path, &bytes[..bytes.len() * thousandths / 1_000]).unwrap();
+        let file = File::options().write(true).open(path(directory, number)).unwrap();
+        let bytes = file.metadata().unwrap().len();
+        file.set_len(bytes * thousandths as u64 / 1_000).unwrap();
     }
 }
 

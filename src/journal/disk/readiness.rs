@@ -1,15 +1,15 @@
 //! Whether the next append would be kept: asked by whoever sends traffic here, also while nobody
 //! appends. After an append failed, the keeper finds out by trying when the disk works again.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::faults::Faults;
 use super::state::JournalProblem;
 use super::{Disk, Shared};
 use crate::journal::SMALL_APPEND;
+use crate::private;
 
 /// The file that is written to try the disk, and deleted again.
 const NAME: &str = "probe";
@@ -74,17 +74,14 @@ impl Shared {
 fn probe(directory: &Path, faults: &Faults) -> io::Result<()> {
     let path = directory.join(NAME);
     let bytes = [0; SMALL_APPEND];
-    let mut options = OpenOptions::new();
-    let written = options.write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(
-        |mut file| {
-            if let Some((_, kind)) = faults.write_limit(0, bytes.len()) {
-                return Err(kind.into());
-            }
-            file.write_all(&bytes)?;
-            faults.before_sync()?;
-            file.sync_data()
-        },
-    );
+    let written = private::file().write(true).truncate(true).open(&path).and_then(|mut file| {
+        if let Some((_, kind)) = faults.write_limit(0, bytes.len()) {
+            return Err(kind.into());
+        }
+        file.write_all(&bytes)?;
+        faults.before_sync()?;
+        file.sync_data()
+    });
     // It is written anew the next time.
     let _left = fs::remove_file(&path);
     written

@@ -25,12 +25,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use super::faults::Faults;
 use super::scanner::{Place, Scanner};
+use crate::private;
 
 const MAGIC: [u8; 8] = *b"SLUICELG";
 
@@ -314,8 +315,7 @@ impl Active {
         let make = || {
             // A file of this name can only be what is left of an attempt that failed.
             let _absent = fs::remove_file(&path);
-            let mut options = OpenOptions::new();
-            let file = options.append(true).create_new(true).mode(0o600).open(&path)?;
+            let file = private::new_file().append(true).open(&path)?;
             let mut active = Active { file, base, synced: 0, faults: faults.clone() };
             active.append(&[&header(base, now)]).map_err(|error| error.cause)?;
             sync_directory(directory)?;

@@ -2,13 +2,13 @@
 //! the rest, then JSON for people's eyes. What they say, and what a damaged one costs, is their owners'
 //! matter.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::faults::Faults;
 use super::segment::sync_directory;
+use crate::private;
 
 /// The text of a file.
 pub(in crate::journal) fn text(title: &str, version: u64, body: &str) -> String {
@@ -36,8 +36,7 @@ pub(in crate::journal) fn replace(
     faults: &Faults,
 ) -> io::Result<()> {
     let temporary = directory.join(format!("{name}.new"));
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = private::file().write(true).truncate(true).open(&temporary)?;
     faults.before_replacing()?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;

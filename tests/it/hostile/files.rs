@@ -1,0 +1,107 @@
+//! Files: what the daemon writes is its owner's alone, whatever the umask, and what is looser is told.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::control::Client;
+use crate::support::daemon::Daemon;
+use crate::support::{generate, sluicegate};
+
+/// A process that takes nothing away from the rights that it gives.
+const NO_UMASK: &str = "umask 000";
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// A folder and all that is in it, however deep.
+fn all_in(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_owned()];
+    let mut at = 0;
+    while at < found.len() {
+        if found[at].is_dir() {
+            let inside = fs::read_dir(&found[at]).unwrap();
+            found.extend(inside.map(|entry| entry.unwrap().path()).collect::<Vec<_>>());
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Those that others than their owner may use.
+fn open_to_others(folder: &Path) -> Vec<String> {
+    let all = all_in(folder);
+    assert!(all.len() > 2, "{all:?}");
+    let open = all.into_iter().filter(|path| mode(path) & 0o077 != 0);
+    open.map(|path| format!("{} {:o}", path.display(), mode(&path))).collect()
+}
+
+/// Runs `sluicegate` without a umask, in a folder.
+fn unmasked(folder: &Path, arguments: &str) {
+    let program = env!("CARGO_BIN_EXE_sluicegate");
+    let command = format!("{NO_UMASK}; exec {program} {arguments}");
+    let output = Command::new("sh").args(["-c", &command]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+const SETTINGS: &str = "ingest: { stdin: {}, http: { listen: '127.0.0.1:0' } }
+destinations:
+  - { id: default, target: { file: { path: DIR/default.ndjson } } }
+  - { id: wider, target: { file: { path: DIR/wider.ndjson, mode: '0640' } } }
+subscriptions: [{ id: all, sources: [{ type: http_request_complete.v0 }], destinations: [default, wider] }]
+";
+
+#[test]
+fn whatever_the_daemon_writes_is_its_owners_alone() {
+    let daemon = Daemon::start_under(NO_UMASK, SETTINGS);
+    Client::new(&daemon).must("POST /ip_policies", &json!({}));
+    daemon.send(&generate("http_request_complete.v0", 100, 1));
+    daemon.wait_until_delivered();
+    let data = daemon.path("data");
+    daemon.wait_for("a checkpoint", |_| data.join("journal/cursors").exists());
+    assert_eq!(open_to_others(&data), [""; 0]);
+    assert_eq!(mode(&daemon.path("default.ndjson")), 0o600);
+    assert_eq!(mode(&daemon.path("wider.ndjson")), 0o640);
+    let letters = daemon.path("letters.txt");
+    let settings = daemon.path("sluicegate.yaml");
+    let export = format!("dead-letters export -c {} -o {}", settings.display(), letters.display());
+    unmasked(&data, &export);
+    assert_eq!(mode(&letters), 0o600);
+    assert!(!daemon.log().contains("closes it to others"), "{}", daemon.log());
+}
+
+#[test]
+fn a_key_that_is_made_without_a_daemon_lies_in_a_folder_of_its_owners_own() {
+    let folder = tempfile::tempdir().unwrap();
+    unmasked(folder.path(), "api-key create");
+    assert_eq!(open_to_others(&folder.path().join("sluicegate-data")), [""; 0]);
+}
+
+#[test]
+fn what_is_open_to_others_is_told_by_the_start_and_by_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let settings = format!("data_dir: {}\n{SETTINGS}", data.display());
+    drop(Daemon::start(&settings));
+    set_mode(&data, 0o755);
+    set_mode(&data.join("master.key"), 0o644);
+    let daemon = Daemon::start(&settings);
+    let file = daemon.path("sluicegate.yaml");
+    let checked = sluicegate(&["check", "-c", file.to_str().unwrap()], "");
+    let said = String::from_utf8(checked.stderr).unwrap();
+    for (path, rights) in [(data.clone(), "0755"), (data.join("master.key"), "0644")] {
+        let remark = format!("{} has the rights {rights}", path.display());
+        assert!(daemon.log().contains(&remark), "no `{remark}` in\n{}", daemon.log());
+        assert!(said.contains(&remark), "no `{remark}` in\n{said}");
+    }
+    assert_eq!(said.matches("closes it to others").count(), 2, "{said}");
+    assert_eq!(mode(&data), 0o755, "somebody may have meant it");
+}
