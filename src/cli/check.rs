@@ -53,7 +53,7 @@ impl Check {
         let mut out = io::stdout().lock();
         if !self.online {
             for destination in resources.destinations() {
-                if let Some(way) = block_on(destination.target.way())? {
+                if let Some(way) = block_on(destination.way())? {
                     writeln!(out, "  {}: {way}", destination.id)?;
                 }
             }
@@ -68,7 +68,7 @@ impl Check {
         }
         for destination in config.resources.destinations() {
             let id = &destination.id;
-            if let Some(way) = block_on(destination.target.way())? {
+            if let Some(way) = block_on(destination.way())? {
                 writeln!(out, "  {id}: {way}")?;
             }
             match block_on(probe(destination))? {

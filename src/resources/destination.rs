@@ -107,6 +107,11 @@ impl Destination {
         self.target.open(log, self.timeout, self.bounds.as_deref()).await
     }
 
+    /// Which way its requests go, if the environment names a proxy; see `Target::way`.
+    pub async fn way(&self) -> Option<String> {
+        self.target.way(self.bounds.as_deref()).await
+    }
+
     /// Whether a sink that was opened for the other one serves this one too.
     #[must_use]
     pub fn opens_like(&self, other: &Destination) -> bool {

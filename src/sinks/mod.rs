@@ -170,9 +170,9 @@ impl Target {
         Ok(Sink { kind, barred })
     }
 
-    /// Which way requests go, if the environment names a proxy: `directly`, or through which. None
-    /// where it names none, and for targets on this machine. Asks no service.
-    pub async fn way(&self) -> Option<String> {
+    /// Which way requests go, if the environment names a proxy: `directly`, or through which; `bounds` as
+    /// for [`Target::open`]. None where it names none, and for targets on this machine. Asks no service.
+    pub async fn way(&self, bounds: Option<&Bounds>) -> Option<String> {
         if !proxy::RULES.any() {
             return None;
         }
@@ -191,7 +191,8 @@ impl Target {
             Target::File(_) => None,
         };
         let url = url?;
-        Some(format!("`{}` is reached {}", transport::address(&url), proxy::RULES.way(&url)))
+        let way = bounds.map_or_else(|| proxy::RULES.way(&url), |it| it.lines().way(&url));
+        Some(format!("`{}` is reached {way}", transport::address(&url)))
     }
 }
 

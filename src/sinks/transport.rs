@@ -182,13 +182,16 @@ pub(super) enum Lines {
 }
 
 impl Lines {
-    /// The way to a URL, and a connection that goes it.
-    fn way(&self, url: &Uri) -> (Way, Result<SharedHttpConnector, Why>) {
-        let way = match self {
+    /// The way to a URL.
+    pub(super) fn way(&self, url: &Uri) -> Way {
+        match self {
             Lines::Shared(_) => RULES.way(url),
             Lines::Gated(gated) => gated.way(url),
-        };
-        let connector = match (self, &way) {
+        }
+    }
+
+    fn connector(&self, way: &Way, url: &Uri) -> Result<SharedHttpConnector, Why> {
+        match (self, way) {
             (_, Way::Blocked(_)) => Err(Why::Blocked),
             (Lines::Shared(routes), way) => {
                 let https = url.scheme_str() == Some("https");
@@ -200,8 +203,7 @@ impl Lines {
                 Ok(()) => Ok(gated.connector(way, url)),
                 Err(barred) => Err(Why::Barred(barred)),
             },
-        };
-        (way, connector)
+        }
     }
 
     /// Sends a request the way that its URL goes; `read` takes what it wants of the answer. The limit
@@ -217,8 +219,8 @@ impl Lines {
         R: Future<Output = Result<T, ConnectorError>>,
     {
         let uri: Uri = request.uri().parse().unwrap_or_default();
-        let (way, connector) = self.way(&uri);
-        let call = connector.map(|connector| connector.call(request));
+        let way = self.way(&uri);
+        let call = self.connector(&way, &uri).map(|connector| connector.call(request));
         async move {
             let no = |why| NoAnswer { address: address(&uri), way, why };
             let call = match call {

@@ -189,6 +189,19 @@ fn a_proxy_is_asked_only_for_hosts_that_the_operator_names() {
     tested(&client, &other);
     let lines: Vec<_> = proxy.requests().into_iter().map(|request| request.line).collect();
     assert_eq!(lines, ["POST http://collector.example/x HTTP/1.1"]);
+    let settings = daemon.path("sluicegate.yaml");
+    let check = Command::new(env!("CARGO_BIN_EXE_sluicegate"))
+        .args(["check", "--online", "-c", settings.to_str().unwrap()])
+        .envs(environment)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(check.stdout).unwrap();
+    for way in [
+        format!("{named}: `http://collector.example` is reached through the proxy"),
+        format!("{other}: `https://collector.invalid` is reached directly"),
+    ] {
+        assert!(said.contains(&way), "{said}");
+    }
 }
 
 #[test]
