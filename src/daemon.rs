@@ -24,6 +24,7 @@ use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_
 use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
+use crate::resources::Resources;
 use crate::sinks::LogOutput;
 use crate::telemetry::Entrance;
 use crate::{api, ingest};
@@ -178,8 +179,7 @@ impl Daemon {
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
         let kafka = config.kafka.clone().map(start).transpose().map_err(StartError::Kafka)?;
-        let start =
-            |settings: StdinSettings| Stdin::start(settings.max_event, Arc::clone(&pipeline));
+        let start = |settings: StdinSettings| Stdin::start(settings, Arc::clone(&pipeline));
         let stdin = config.stdin.map(start);
         let board = kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
@@ -188,15 +188,7 @@ impl Daemon {
         let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
         let api = Served::apart(api_listener, router, limits, proxies);
         let api = api.map_err(cannot("api.listen"))?;
-        for remark in config.loose() {
-            warn!("{remark}");
-        }
-        if resources.subscriptions().is_empty() {
-            warn!("there are no subscriptions: events are accepted and go nowhere");
-        }
-        if !control.has_keys() {
-            info!("the control API has no key yet: `sluicegate api-key create` makes one");
-        }
+        remark(&config, &resources, &control);
         info!(
             ingest = ingest.as_ref().map(|it| tracing::field::display(it.address)),
             api = %api.address,
@@ -346,6 +338,19 @@ async fn open_journal(
     let opened = tokio::task::spawn_blocking(opening).await;
     let opened = opened.unwrap_or_else(|panicked| Err(io::Error::other(panicked)));
     opened.map_err(|cause| StartError::Journal { directory, cause })
+}
+
+/// Says what the operator may not have meant.
+fn remark(config: &Config, resources: &Resources, control: &Control) {
+    for remark in config.loose() {
+        warn!("{remark}");
+    }
+    if resources.subscriptions().is_empty() {
+        warn!("there are no subscriptions: events are accepted and go nowhere");
+    }
+    if !control.has_keys() {
+        info!("the control API has no key yet: `sluicegate api-key create` makes one");
+    }
 }
 
 async fn upkeep(metrics: PrometheusHandle) {

@@ -15,6 +15,7 @@ use super::resources::read_resources;
 use super::targets::read_api_targets;
 use crate::api::{ApiSettings, RateLimit};
 use crate::event::Catalog;
+use crate::formats::Format;
 use crate::http::BearerTokens;
 use crate::https::has_possible_port;
 use crate::ingest::{
@@ -214,8 +215,14 @@ fn max_event(section: &mut Section<'_>) -> usize {
     })
 }
 
+/// Reads `format`, the name of a format of log lines.
+fn format(section: &mut Section<'_>) -> Option<Format> {
+    let formats: Vec<_> = Format::all().map(|it| (it.name(), it)).collect();
+    section.optional("format").word(&formats)
+}
+
 fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
-    Some(StdinSettings { max_event: max_event(section) })
+    Some(StdinSettings { max_event: max_event(section), format: format(section) })
 }
 
 fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {

@@ -143,6 +143,11 @@ pub(super) const CODES: &[ErrorCode] = &[
          `docs/entrances/`; `sluicegate convert --guess FILE` finds the format of a file.",
     ),
     entry(
+        "ERR_SLUICEGATE_1151",
+        "`?format=` names no format of log lines",
+        "Use one of those in `docs/entrances/`, or leave it out and send events.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

@@ -181,6 +181,8 @@ impl PartialEq for Format {
     }
 }
 
+impl Eq for Format {}
+
 impl std::str::FromStr for Format {
     type Err = String;
 

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: a body of events in, one answer out.
+//! `POST /v1/events`: a body of events in, or with `?format=` of an access log's lines, one answer out.
 //!
 //! The answer comes after the journal has taken all of the body's accepted events, or none.
 
@@ -16,10 +16,12 @@ use axum::{Extension, Router};
 use serde_json::json;
 
 use super::HttpSettings;
+use super::conversion::{NotConverted, convert};
 use super::decompress::{DecompressError, Encoding};
 use crate::budget::{Budget, Held};
 use crate::control::{Control, Credential, Scope};
 use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
+use crate::formats::Format;
 use crate::http::{
     ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
 };
@@ -106,7 +108,7 @@ impl Ingest {
             return Err(stopping());
         }
         self.admit(&head, Asking::First)?;
-        let framing = framing(&head.headers)?;
+        let content = content(&head)?;
         let encoding = Encoding::of(&head.headers).map_err(|name| {
             ErrorAnswer::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -117,7 +119,7 @@ impl Ingest {
         let held = Arc::new(self.budget.hold());
         let body = read_body(&head.headers, body, self.settings.max_body, &held).await?;
         let body = self.decode(body, encoding, &held).await?;
-        self.keep(&Arc::new(head), body, framing, held).await
+        self.keep(&Arc::new(head), body, content, held).await
     }
 
     /// Lets a request in by its address and its token, and gives the credential that says what it may
@@ -180,16 +182,27 @@ impl Ingest {
         self: &Arc<Self>,
         head: &Arc<Parts>,
         body: Bytes,
-        framing: Framing,
+        content: Content,
         held: Arc<Held>,
     ) -> Result<Response, ErrorAnswer> {
         held.shrink_to(body.len());
-        let framed = self.pipeline.frame(body, framing).await.map_err(|TooMany| {
-            ErrorAnswer::new(
+        let framed = match content {
+            Content::Events(framing) => {
+                let framed = self.pipeline.frame(body, framing).await;
+                framed.map_err(|TooMany| NotConverted::TooMany)
+            }
+            Content::Lines(format) => {
+                let max_event = self.settings.max_event;
+                convert(&self.pipeline, body, format, max_event, Arc::clone(&held)).await
+            }
+        };
+        let framed = framed.map_err(|cause| match cause {
+            NotConverted::OverBudget(cause) => over_budget(cause),
+            NotConverted::TooMany => ErrorAnswer::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "ERR_SLUICEGATE_1105",
                 format!("the body has more than {MAX_EVENTS} events"),
-            )
+            ),
         })?;
         let is_empty = framed.is_empty();
         let framed = Arc::new(framed);
@@ -273,28 +286,48 @@ fn hops(headers: &HeaderMap) -> Hops {
     }
 }
 
-/// Reads `Content-Type`.
-fn framing(headers: &HeaderMap) -> Result<Framing, ErrorAnswer> {
-    let text = headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+/// What a body holds.
+#[derive(Clone, Copy)]
+enum Content {
+    Events(Framing),
+    Lines(Format),
+}
+
+/// Reads `Content-Type` and `?format=`.
+fn content(head: &Parts) -> Result<Content, ErrorAnswer> {
+    let query = head.uri.query().unwrap_or_default();
+    let format = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "format");
+    let format = format.map(|(_, name)| name.parse::<Format>()).transpose().map_err(|message| {
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, "ERR_SLUICEGATE_1151", message)
+    })?;
+    let text = head.headers.get(header::CONTENT_TYPE);
+    let text = text.map_or("", |value| value.to_str().unwrap_or("?"));
     let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
     let other_charset =
         parameters.split(';').filter_map(|it| it.trim().split_once('=')).any(|(name, value)| {
             name.eq_ignore_ascii_case("charset") && !is_utf8(value.trim_matches('"'))
         });
-    match media_type.trim().to_ascii_lowercase().as_str() {
+    let media_type = media_type.trim().to_ascii_lowercase();
+    match (media_type.as_str(), format) {
         _ if other_charset => {}
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-            return Ok(Framing::Ndjson);
+        ("text/plain", Some(format)) => return Ok(Content::Lines(format)),
+        ("application/x-ndjson" | "application/ndjson" | "application/jsonl", None) => {
+            return Ok(Content::Events(Framing::Ndjson));
         }
-        "application/json" => return Ok(Framing::Json),
+        ("application/json", None) => return Ok(Content::Events(Framing::Json)),
         _ => {}
     }
+    let send = match format {
+        Some(_) => "lines of a `format` as `text/plain`",
+        None => {
+            "`application/x-ndjson` (one event a line) or `application/json`, or lines of an access log \
+             as `text/plain` with `?format=`"
+        }
+    };
     Err(ErrorAnswer::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "ERR_NGROK_210",
-        format!(
-            "content type `{text}` is not known: send `application/x-ndjson` (one event a line) or `application/json`, in UTF-8"
-        ),
+        format!("content type `{text}` is not known: send {send}, in UTF-8"),
     ))
 }
 

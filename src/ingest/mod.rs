@@ -3,6 +3,7 @@
 //!
 //! There are HTTP, Kafka and standard input. What becomes of an accepted event is the pipeline's matter.
 
+mod conversion;
 mod decompress;
 mod http;
 mod kafka;
@@ -12,6 +13,7 @@ mod stdin;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::formats::Format;
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
 pub use http::router;
@@ -48,6 +50,8 @@ pub struct HttpSettings {
 pub struct StdinSettings {
     /// Largest single event, in bytes.
     pub max_event: usize,
+    /// How its lines are written, if they are those of an access log and no events.
+    pub format: Option<Format>,
 }
 
 impl Default for HttpSettings {

@@ -1,4 +1,4 @@
-//! Events on standard input, one a line: for pipes.
+//! Events on standard input, or lines of an access log, one a line: for pipes.
 //!
 //! Nobody is answered, so a bad line becomes a dead letter whose id tells its number, and a full
 //! journal lets the pipe fill up until whoever writes to it waits. What was read and not yet kept
@@ -13,9 +13,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::StdinSettings;
+use super::conversion::convert;
 use super::letter::{Letter, letter};
 use super::lines::{Lines, read_lines};
-use crate::event::{Framing, Timestamp};
+use crate::budget::Budget;
+use crate::event::{Framed, Framing, Timestamp};
 use crate::journal::AT_STDIN;
 use crate::pipeline::{NotTaken, Pipeline, Sender};
 use crate::telemetry::Entrance;
@@ -33,9 +36,10 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Begins to read. `max_event` is the longest line, in bytes.
+    /// Begins to read.
     #[must_use]
-    pub fn start(max_event: usize, pipeline: Arc<Pipeline>) -> Stdin {
+    pub fn start(settings: StdinSettings, pipeline: Arc<Pipeline>) -> Stdin {
+        let max_event = settings.max_event;
         let (lines, taken) = mpsc::channel(WAITING);
         let (stop, stopped) = watch::channel(false);
         // A read of standard input cannot be called back, so its thread ends with the process.
@@ -45,8 +49,12 @@ impl Stdin {
                 error!(%error, "standard input cannot be read any more");
             }
         });
-        let sender = Arc::new(Sender::new(Entrance::Stdin, max_event, None));
-        let task = tokio::spawn(take(sender, pipeline, taken, stopped));
+        let input = Input {
+            settings,
+            sender: Arc::new(Sender::new(Entrance::Stdin, max_event, None)),
+            pipeline,
+        };
+        let task = tokio::spawn(input.take(taken, stopped));
         Stdin { stop, task }
     }
 
@@ -64,80 +72,92 @@ impl Stdin {
     }
 }
 
-async fn take(
+/// What becomes of the lines.
+struct Input {
+    settings: StdinSettings,
     sender: Arc<Sender>,
     pipeline: Arc<Pipeline>,
-    mut taken: mpsc::Receiver<Lines>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    loop {
-        let lines = tokio::select! {
-            biased;
-            // What was handed on is still kept.
-            _ = stopped.wait_for(|stop| *stop), if !taken.is_closed() => {
-                taken.close();
-                continue;
-            }
-            lines = taken.recv() => lines,
-        };
-        let Some(lines) = lines else {
-            info!("standard input has ended");
-            return;
-        };
-        let count = memchr::memchr_iter(b'\n', &lines.text).count();
-        if !keep(&pipeline, &sender, lines, &mut stopped).await {
-            error!(
-                count,
-                "lines of standard input were read and could not be kept before the stop"
-            );
-        }
-    }
 }
 
-/// Keeps the events of some lines, then puts the bad ones among the dead letters; waits for as long
-/// as either has no room, or until the stop. Tells whether they are kept.
-async fn keep(
-    pipeline: &Pipeline,
-    sender: &Arc<Sender>,
-    lines: Lines,
-    stopped: &mut watch::Receiver<bool>,
-) -> bool {
-    let (first, text) = (lines.first, Bytes::from(lines.text));
-    let Ok(framed) = pipeline.frame(text, Framing::Ndjson).await else { return false };
-    let framed = Arc::new(framed);
-    let mut waits = false;
-    let refused = loop {
-        let cause = match pipeline.take(&framed, sender).await {
-            Ok(taken) => break taken.refused,
-            Err(NotTaken::Closed) => return false,
-            Err(cause) => cause,
+impl Input {
+    async fn take(self, mut taken: mpsc::Receiver<Lines>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let lines = tokio::select! {
+                biased;
+                // What was handed on is still kept.
+                _ = stopped.wait_for(|stop| *stop), if !taken.is_closed() => {
+                    taken.close();
+                    continue;
+                }
+                lines = taken.recv() => lines,
+            };
+            let Some(lines) = lines else {
+                info!("standard input has ended");
+                return;
+            };
+            let count = memchr::memchr_iter(b'\n', &lines.text).count();
+            if !self.keep(lines, &mut stopped).await {
+                error!(
+                    count,
+                    "lines of standard input were read and could not be kept before the stop"
+                );
+            }
+        }
+    }
+
+    /// The events of some lines. They are few enough for one body, and what is made of them is bounded by
+    /// how many are read at a time.
+    async fn frame(&self, text: Bytes) -> Option<Framed> {
+        let StdinSettings { max_event, format } = self.settings;
+        match format {
+            None => self.pipeline.frame(text, Framing::Ndjson).await.ok(),
+            Some(format) => {
+                let held = Arc::new(Budget::unbounded().hold());
+                convert(&self.pipeline, text, format, max_event, held).await.ok()
+            }
+        }
+    }
+
+    /// Keeps the events of some lines, then puts the bad ones among the dead letters; waits for as long
+    /// as either has no room, or until the stop. Tells whether they are kept.
+    async fn keep(&self, lines: Lines, stopped: &mut watch::Receiver<bool>) -> bool {
+        let first = lines.first;
+        let Some(framed) = self.frame(Bytes::from(lines.text)).await else { return false };
+        let framed = Arc::new(framed);
+        let mut waits = false;
+        let refused = loop {
+            let cause = match self.pipeline.take(&framed, &self.sender).await {
+                Ok(taken) => break taken.refused,
+                Err(NotTaken::Closed) => return false,
+                Err(cause) => cause,
+            };
+            self.pipeline.refusals().tell(Entrance::Stdin, cause.code(), 1, &cause);
+            if !waits {
+                warn!(%cause, "standard input waits");
+                waits = true;
+            }
+            if *stopped.borrow() {
+                return false;
+            }
+            // Either way the next attempt is made.
+            let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
         };
-        pipeline.refusals().tell(Entrance::Stdin, cause.code(), 1, &cause);
-        if !waits {
-            warn!(%cause, "standard input waits");
-            waits = true;
+        let now = Timestamp::now();
+        let letters = refused.iter().map(|refused| {
+            let place = format!("line/{}", first + refused.place.line + 1);
+            letter(&place, framed.event(refused.place), refused, now)
+        });
+        let letters: Vec<Letter> = letters.collect();
+        if letters.is_empty() {
+            return true;
         }
-        if *stopped.borrow() {
-            return false;
+        while let Err(error) = self.pipeline.reject(AT_STDIN, letters.clone()).await {
+            error!(%error, "dead letters cannot be written; standard input waits");
+            if *stopped.borrow() {
+                return false;
+            }
+            let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
         }
-        // Either way the next attempt is made.
-        let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
-    };
-    let now = Timestamp::now();
-    let letters = refused.iter().map(|refused| {
-        let place = format!("line/{}", first + refused.place.line + 1);
-        letter(&place, framed.event(refused.place), refused, now)
-    });
-    let letters: Vec<Letter> = letters.collect();
-    if letters.is_empty() {
-        return true;
+        true
     }
-    while let Err(error) = pipeline.reject(AT_STDIN, letters.clone()).await {
-        error!(%error, "dead letters cannot be written; standard input waits");
-        if *stopped.borrow() {
-            return false;
-        }
-        let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
-    }
-    true
 }

@@ -283,3 +283,53 @@ fn standard_input_that_ends_ends_the_daemon_where_it_is_the_only_entrance() {
         assert_eq!(delivered.lines().count(), round * events.len());
     }
 }
+
+/// Lines as nginx writes them, and one in between that is none.
+const LINES: &str = r#"198.51.100.7 - - [26/Nov/2026:15:54:47 +0100] "GET /a?x=1 HTTP/1.1" 200 120 "-" "curl/8.9.1"
+
+no line of an access log
+198.51.100.8 - - [26/Nov/2026:15:54:48 +0100] "POST /fail HTTP/1.1" 502 157 "-" "curl/8.9.1"
+"#;
+
+#[test]
+fn lines_of_an_access_log_are_posted_with_their_format() {
+    let daemon = Daemon::start(TO_FILE);
+    let text = [("content-type", "text/plain; charset=utf-8")];
+    let post = |path: &str, headers: &[(&str, &str)], body: &str| {
+        http::request(daemon.ingest, &format!("POST {path}"), headers, body.as_bytes())
+    };
+    let answer = post("/v1/events?format=nginx", &text, LINES);
+    let said = "expected a time such as `[10/Oct/2000:13:55:36 -0700]` at byte 0";
+    let rejected = json!([{"index": 1, "error_code": "ERR_SLUICEGATE_1150", "msg": said}]);
+    assert_eq!((answer.status, answer.json()), (200, json!({"accepted": 2, "rejected": rejected})));
+    let records = delivered(&daemon);
+    let record: serde_json::Value = serde_json::from_str(&records[1]).unwrap();
+    assert_eq!(record["event_timestamp"], "2026-11-26T14:54:48Z");
+    assert_eq!(record["object"]["http"]["request"]["method"], "post");
+    let bad = post("/v1/events?format=ngnix", &text, LINES);
+    assert_eq!((bad.status, &bad.json()["error_code"]), (400, &json!("ERR_SLUICEGATE_1151")));
+    assert!(bad.json()["msg"].as_str().unwrap().contains("did you mean `nginx`?"));
+    for (path, media_type) in
+        [("/v1/events", "text/plain"), ("/v1/events?format=nginx", "application/json")]
+    {
+        let answer = post(path, &[("content-type", media_type)], LINES);
+        assert_eq!((answer.status, &answer.json()["error_code"]), (415, &json!("ERR_NGROK_210")));
+    }
+    let none = post("/v1/events?format=nginx", &text, "bad\n");
+    assert_eq!(none.status, 400);
+}
+
+#[test]
+fn standard_input_may_be_an_access_log() {
+    let (daemon, mut input) = Daemon::start_piped(&format!(
+        "ingest: {{ stdin: {{ format: nginx }}, http: {{ listen: 127.0.0.1:0 }} }}\n{TO_FILE}"
+    ));
+    input.write_all(LINES.as_bytes()).unwrap();
+    drop(input);
+    daemon.wait_for_log("standard input has ended");
+    assert_eq!(delivered(&daemon).len(), 2);
+    let settings = daemon.path("sluicegate.yaml");
+    let listed = output_of(&["dead-letters", "list", "-c", settings.to_str().unwrap()], "");
+    assert!(listed.contains("(ingest.stdin)  line/3"), "{listed}");
+    assert!(listed.contains("ERR_SLUICEGATE_1150"), "{listed}");
+}
