@@ -96,6 +96,8 @@ const OUTBOUND_BARRED: &str = "sluicegate_outbound_barred_total";
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// 1 while the disk has no room for what is made through the API, which can only be read then.
 pub const STORE_ERROR: &str = "sluicegate_store_error";
+/// What was not as this program had written it last when it looked at the store, at its start.
+pub const STORE_CHANGED: &str = "sluicegate_store_changed_outside";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -211,6 +213,7 @@ fn describe_of_process() {
         ACCESS_DENIED,
         "requests from addresses that an IP restriction does not allow, since the start"
     );
+    describe_gauge!(STORE_CHANGED, "what others had done to the store before the start");
     describe_gauge!(STORE_ERROR, "1 while what is made through the API can only be read");
     describe_gauge!(
         RELOAD_SUCCESSFUL,

@@ -88,9 +88,10 @@ pub(super) fn set_refused(refusals: &Refusals) {
     }
 }
 
-/// Whether what is made through the API can only be read.
-pub(super) fn set_store(failing: bool) {
+/// Whether what is made through the API can only be read, and what others did to it.
+pub(super) fn set_store(failing: bool, changed_outside: usize) {
     gauge!(telemetry::STORE_ERROR).set(f64::from(u8::from(failing)));
+    gauge!(telemetry::STORE_CHANGED).set(changed_outside as f64);
 }
 
 /// Both sides of the ledger and their difference, from one reading of all accounts.

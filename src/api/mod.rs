@@ -266,7 +266,8 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
         metrics::set_ready(of_reading.not_ready().is_none());
         metrics::set_reload(of_reading.control.rejected_reload().is_none());
         metrics::set_refused(of_reading.pipeline.refusals());
-        metrics::set_store(of_reading.control.cannot_write().is_some());
+        let control = &of_reading.control;
+        metrics::set_store(control.cannot_write().is_some(), control.changed_outside().len());
         of_reading.metrics.render().into_bytes()
     });
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

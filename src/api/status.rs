@@ -56,7 +56,7 @@ pub(super) fn to_json(
         "subscriptions": subscriptions,
         "destinations": destinations,
         "ip_restrictions": of_access(&control.access()),
-        "store": {"error": control.cannot_write()},
+        "store": {"error": control.cannot_write(), "changed_outside": control.changed_outside()},
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,

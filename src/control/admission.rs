@@ -61,11 +61,14 @@ impl PartialEq for Credential {
     }
 }
 
-/// Whether a key or a credential opens anything: its owner may be a service user who is not active.
+/// Whether a key or a credential opens anything: its owner may be a service user who is not active, or whom
+/// somebody took out of the store.
 fn is_open(world: &World, object: &Object) -> bool {
-    world
-        .get(Kind::ServiceUser, &owner(object.text("owner_id")))
-        .is_none_or(|bot| bot.flag("active"))
+    let owner = owner(object.text("owner_id"));
+    match world.get(Kind::ServiceUser, &owner) {
+        Some(bot) => bot.flag("active"),
+        None => !owner.starts_with(&format!("{}_", Kind::ServiceUser.spec().prefix)),
+    }
 }
 
 /// Refuses a request whose key or address is not let in any more.

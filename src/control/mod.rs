@@ -29,6 +29,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
@@ -36,13 +37,15 @@ use std::sync::{Arc, RwLock};
 
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::event::Catalog;
 use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{ResourceId, Resources};
-use crate::store::{Change, Identity, MasterKey, Store, StoreError};
+use crate::store::{
+    CHANGED_OUTSIDE, Change, Identity, Inspected, MasterKey, Row, Store, StoreError,
+};
 
 pub use crate::store::secret_files;
 pub use access::{Access, AccessCounts, Scope};
@@ -61,6 +64,8 @@ const USER: &str = "operator";
 pub struct Saved {
     store: Arc<Store>,
     world: World,
+    /// What others did to the store.
+    changed: Vec<String>,
 }
 
 impl Saved {
@@ -79,8 +84,15 @@ impl Saved {
             );
         }
         let file = with_external_id(file, &store.identity()?);
-        let world = World::of_file(&file).with_rows(store.load(None)?)?;
-        Ok(Saved { store: Arc::new(store), world })
+        let Inspected { mut rows, mut changed } = store.inspect()?;
+        if !changed.is_empty() {
+            leave_out_orphans(&mut rows, &file, &mut changed);
+        }
+        for told in &changed {
+            error!(code = CHANGED_OUTSIDE, "control.db was changed outside: {told}");
+        }
+        let world = World::of_file(&file).with_rows(rows)?;
+        Ok(Saved { store: Arc::new(store), world, changed })
     }
 
     /// All that decides where events go, from the settings file and the store.
@@ -105,6 +117,8 @@ pub struct Control {
     reloads: reloads::Reloads,
     /// Requests that were not let in.
     refused: refused::Refused,
+    /// What others had done to the store when the daemon started.
+    changed: Vec<String>,
 }
 
 /// How far the outbox was emptied.
@@ -144,7 +158,7 @@ impl Control {
     /// # Errors
     /// When the store cannot be used.
     pub fn new(saved: Saved, pipeline: Arc<Pipeline>) -> Result<Arc<Control>, Refusal> {
-        let Saved { store, world } = saved;
+        let Saved { store, world, changed } = saved;
         let identity = store.identity()?;
         let version = store.version()?;
         access::tell_of_idle(&Access::default(), world.access());
@@ -157,6 +171,7 @@ impl Control {
             changing: Mutex::new(Outbox { published: 0 }),
             reloads: reloads::Reloads::default(),
             refused: refused::Refused::default(),
+            changed,
         }))
     }
 
@@ -172,6 +187,12 @@ impl Control {
     #[must_use]
     pub fn cannot_write(&self) -> Option<String> {
         self.store().cannot_write().map(str::to_owned)
+    }
+
+    /// What was not as this program had written it last when the daemon started.
+    #[must_use]
+    pub fn changed_outside(&self) -> &[String] {
+        &self.changed
     }
 
     #[must_use]
@@ -329,6 +350,27 @@ impl Control {
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
     }
+}
+
+/// Leaves out the subscriptions whose destinations others took away: they would keep the daemon from
+/// starting.
+fn leave_out_orphans(rows: &mut Vec<Row>, file: &Resources, changed: &mut Vec<String>) {
+    let of = |kind: Kind, row: &Row| row.kind == kind.spec().path;
+    let made = rows.iter().filter(|row| of(Kind::EventDestination, row)).map(|row| row.id.clone());
+    let of_file = file.destinations().iter().map(|it| it.id.to_string());
+    let there: HashSet<String> = made.chain(of_file).collect();
+    rows.retain(|row| {
+        if !of(Kind::EventSubscription, row) {
+            return true;
+        }
+        let body: Value = serde_json::from_str(&row.body).unwrap_or_default();
+        let mut ids = body["destination_ids"].as_array().into_iter().flatten();
+        let is_whole = ids.all(|id| id.as_str().is_some_and(|id| there.contains(id)));
+        if !is_whole {
+            changed.push(format!("{} `{}` names what is gone and is left out", row.kind, row.id));
+        }
+        is_whole
+    });
 }
 
 /// What the settings file and the store of a data folder say together, also beside a running daemon.

@@ -277,6 +277,13 @@ pub(super) const CODES: &[ErrorCode] = &[
          nothing has changed meanwhile.",
     ),
     entry(
+        "ERR_SLUICEGATE_1340",
+        "what the API made was changed outside of this program, or put back, before it started",
+        "If you put a backup back, look whether what it lacks matters: keys that were deleted since are there \
+         again. Else somebody else writes in `data_dir`. The daemon runs with what opens; it tells the \
+         same again only of rows that do not.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1350",
         "an update names another value for what cannot be changed, such as the id in its path",
         "Leave it out, or send it as it is. To have another, make a new resource.",

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::register::Register;
 use super::{FILE, MIGRATIONS, MasterKey, Store, StoreError, sealed};
 
 impl StoreError {
@@ -52,7 +53,8 @@ impl Store {
             None => key.unwrap_or_else(MasterKey::fresh),
         };
         let connection = Mutex::new(connection);
-        Ok(Store { connection, key, directory: data_dir.to_owned(), held: Some(cause) })
+        let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
+        Ok(Store { connection, key, directory, register, held: Some(cause) })
     }
 
     /// Why nothing can be changed, if so: the disk had no room when the store was opened.

@@ -5,6 +5,8 @@
 //! a change and its audit event are both there or neither. What rows mean is `control`'s matter.
 
 mod held;
+mod inspection;
+mod register;
 mod seal;
 
 use std::fmt;
@@ -13,12 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use tracing::warn;
 
 use crate::event::{Timestamp, ksuid};
 use crate::lock::lock;
 use crate::private;
 
+pub use inspection::{CHANGED_OUTSIDE, Inspected};
+use inspection::{number, set_number};
+use register::{Register, hash};
 use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 
@@ -73,9 +79,6 @@ pub enum StoreError {
         "the store {FILE} can only be read, since its disk had no room when the daemon started: {0}"
     )]
     Held(String),
-    /// A row does not open with the right key: somebody changed it.
-    #[error("the store {FILE} is damaged at {kind} `{id}`: the row was changed by others")]
-    Damaged { kind: String, id: String },
 }
 
 /// One resource as it is kept.
@@ -128,6 +131,7 @@ pub struct Store {
     connection: Mutex<Connection>,
     key: MasterKey,
     directory: PathBuf,
+    register: Register,
     /// Why it is held in memory, if it is.
     held: Option<String>,
 }
@@ -175,8 +179,9 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", true)?;
         migrate(&mut connection)?;
-        let directory = data_dir.to_owned();
-        let store = Store { connection: Mutex::new(connection), key, directory, held: None };
+        let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
+        let connection = Mutex::new(connection);
+        let store = Store { connection, key, directory, register, held: None };
         store.prove_key()?;
         Ok(store)
     }
@@ -200,8 +205,9 @@ impl Store {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let Some(sealed) = sealed(&connection)? else { return Ok(None) };
         let key = sealed.opened_by(key, data_dir)?;
-        let directory = data_dir.to_owned();
-        Ok(Some(Store { connection: Mutex::new(connection), key, directory, held: None }))
+        let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
+        let connection = Mutex::new(connection);
+        Ok(Some(Store { connection, key, directory, register, held: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -243,10 +249,11 @@ impl Store {
         })
     }
 
-    /// All rows, or those of one kind.
+    /// All rows that open, or those of one kind. What others changed is told at the start
+    /// ([`Store::inspect`]).
     ///
     /// # Errors
-    /// When the file cannot be read, or a row was changed by others.
+    /// When the file cannot be read.
     pub fn load(&self, kind: Option<&str>) -> Result<Vec<Row>, StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare(
@@ -257,9 +264,8 @@ impl Store {
         while let Some(row) = found.next()? {
             let (kind, id): (String, String) = (row.get(0)?, row.get(1)?);
             let sealed: Vec<u8> = row.get(3)?;
-            match self.key.open(&kind, &id, &sealed) {
-                Some(body) => rows.push(Row { kind, id, created_at: row.get(2)?, body }),
-                None => return Err(StoreError::Damaged { kind, id }),
+            if let Some(body) = self.key.open(&kind, &id, &sealed) {
+                rows.push(Row { kind, id, created_at: row.get(2)?, body });
             }
         }
         Ok(rows)
@@ -273,24 +279,47 @@ impl Store {
     pub fn write(&self, changes: &[Change], events: &[String]) -> Result<(), StoreError> {
         self.check_writable()?;
         let mut connection = self.lock();
-        let transaction = connection.transaction()?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut written = Vec::new();
         for change in changes {
             match change {
-                Change::Put(Row { kind, id, created_at, body }) => transaction
-                    .prepare(
-                        "INSERT INTO objects (kind, id, created_at, body) VALUES (?1, ?2, ?3, ?4)
-                         ON CONFLICT DO UPDATE SET body = excluded.body",
-                    )?
-                    .execute(params![kind, id, created_at, self.key.seal(kind, id, body)])?,
-                Change::Delete { kind, id } => transaction
-                    .prepare("DELETE FROM objects WHERE kind = ?1 AND id = ?2")?
-                    .execute(params![kind, id])?,
-            };
+                Change::Put(Row { kind, id, created_at, body }) => {
+                    let sealed = self.key.seal(kind, id, body);
+                    let hash = hash(kind, id, *created_at, &sealed);
+                    written.push((kind.clone(), id.clone(), Some(hash)));
+                    transaction
+                        .prepare(
+                            "INSERT INTO objects (kind, id, created_at, body)
+                             VALUES (?1, ?2, ?3, ?4)
+                             ON CONFLICT DO UPDATE SET body = excluded.body",
+                        )?
+                        .execute(params![kind, id, created_at, sealed])?;
+                }
+                Change::Delete { kind, id } => {
+                    written.push((kind.clone(), id.clone(), None));
+                    transaction
+                        .prepare("DELETE FROM objects WHERE kind = ?1 AND id = ?2")?
+                        .execute(params![kind, id])?;
+                }
+            }
         }
         for event in events {
             transaction.prepare("INSERT INTO outbox (event) VALUES (?1)")?.execute([event])?;
         }
+        // None before a daemon has begun the register.
+        let number = number(&transaction, &self.key)?.map(|last| last + 1);
+        if let Some(number) = number {
+            set_number(&transaction, &self.key, number)?;
+            let registered = self.register.write(&self.key, number, written);
+            registered.map_err(|cause| self.unusable(cause))?;
+        }
         transaction.commit()?;
+        if let Some(number) = number
+            && let Err(error) = self.register.done(&self.key, number)
+        {
+            // The store has the change, and says so itself.
+            warn!(%error, "the store's register is not up to date");
+        }
         Ok(())
     }
 
@@ -379,8 +408,7 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if version == MIGRATIONS.len() as i64 {
         return Ok(());
     }
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .optional()?
@@ -396,142 +424,4 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    fn row(kind: &str, id: &str, body: &str) -> Row {
-        Row { kind: kind.to_owned(), id: id.to_owned(), created_at: 7, body: body.to_owned() }
-    }
-
-    fn key(byte: char) -> MasterKey {
-        MasterKey::parse(&byte.to_string().repeat(64)).unwrap()
-    }
-
-    #[test]
-    fn what_was_written_is_there_after_opening_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), None).unwrap();
-        let (a, b) = (row("ip_policies", "ipp_1", r#"{"a":1}"#), row("api_keys", "ak_1", "{}"));
-        let put = |row: &Row| Change::Put(row.clone());
-        store
-            .write(&[put(&a), put(&b)], &["{\"n\":1}".to_owned(), "{\"n\":2}".to_owned()])
-            .unwrap();
-        let identity = store.identity().unwrap();
-        drop(store);
-        let store = Store::open(dir.path(), None).unwrap();
-        assert_eq!(store.load(None).unwrap(), [b.clone(), a]);
-        assert_eq!(store.load(Some("api_keys")).unwrap(), [b]);
-        assert_eq!(store.identity().unwrap(), identity);
-        let waiting = store.waiting(10).unwrap();
-        assert_eq!(
-            waiting.iter().map(|it| it.event.as_str()).collect::<Vec<_>>(),
-            ["{\"n\":1}", "{\"n\":2}"]
-        );
-        store.published(waiting[0].number).unwrap();
-        assert_eq!(store.waiting(10).unwrap().len(), 1);
-        let delete = Change::Delete { kind: "api_keys".to_owned(), id: "ak_1".to_owned() };
-        store.write(&[delete], &[]).unwrap();
-        assert_eq!(store.load(Some("api_keys")).unwrap(), []);
-    }
-
-    #[test]
-    fn the_files_tell_no_secret_and_are_for_their_owner_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), None).unwrap();
-        store.write(&[Change::Put(row("k", "i", "wJalrXUtnFEMI"))], &[]).unwrap();
-        for entry in fs::read_dir(dir.path()).unwrap() {
-            let path = entry.unwrap().path();
-            let bytes = fs::read(&path).unwrap();
-            assert!(!bytes.windows(13).any(|it| it == b"wJalrXUtnFEMI"), "{path:?}");
-            let mode = fs::metadata(&path).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{path:?}");
-        }
-    }
-
-    #[test]
-    fn another_key_and_a_later_version_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(Store::open(dir.path(), Some(key('a'))).unwrap());
-        let refused = Store::open(dir.path(), Some(key('b'))).unwrap_err();
-        assert!(refused.to_string().contains("sealed with another key"), "{refused}");
-        let store = Store::open(dir.path(), Some(key('a'))).unwrap();
-        store.lock().pragma_update(None, "user_version", 99).unwrap();
-        let refused = Store::open(dir.path(), Some(key('a'))).unwrap_err();
-        assert!(refused.to_string().contains("has version 99"), "{refused}");
-    }
-
-    #[test]
-    fn no_key_is_made_beside_what_it_could_not_open() {
-        let dir = tempfile::tempdir().unwrap();
-        let key_file = dir.path().join(KEY_FILE);
-        let store = Store::open(dir.path(), None).unwrap();
-        store.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
-        let kept = fs::read_to_string(&key_file).unwrap();
-        let refused = |store: Result<Store, StoreError>| store.unwrap_err().to_string();
-        for proof_too in [false, true] {
-            if proof_too {
-                store.lock().execute("DELETE FROM meta WHERE name = 'proof'", []).unwrap();
-            }
-            fs::remove_file(&key_file).unwrap();
-            let text = refused(Store::open(dir.path(), None));
-            assert!(
-                text.contains("put master.key back into") && text.contains("no new one"),
-                "{text}"
-            );
-            assert!(!key_file.exists());
-            let text = refused(Store::open(dir.path(), Some(key('b'))));
-            assert!(text.contains("sealed with another key"), "{text}");
-            fs::write(&key_file, &kept).unwrap();
-        }
-        let proofs = "SELECT count(*) FROM meta WHERE name = 'proof'";
-        let proofs: i64 = store.lock().query_row(proofs, [], |row| row.get(0)).unwrap();
-        assert_eq!(proofs, 0, "a wrong key has proved nothing");
-        let again = Store::open(dir.path(), None).unwrap();
-        assert_eq!(again.load(None).unwrap(), [row("k", "i", "{}")]);
-    }
-
-    #[test]
-    fn opening_what_is_there_makes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let files = || fs::read_dir(dir.path()).unwrap().count();
-        let existing = |key| Store::open_existing(dir.path(), key);
-        assert!(existing(None).unwrap().is_none());
-        fs::write(dir.path().join(FILE), "").unwrap();
-        assert!(existing(None).unwrap().is_none(), "a store that is being made");
-        assert_eq!(files(), 1);
-        fs::remove_file(dir.path().join(FILE)).unwrap();
-        let running = Store::open(dir.path(), Some(key('a'))).unwrap();
-        running.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
-        let rows = existing(Some(key('a'))).unwrap().unwrap().load(None).unwrap();
-        assert_eq!(rows, [row("k", "i", "{}")], "beside a running daemon");
-        assert!(matches!(existing(Some(key('b'))), Err(StoreError::WrongKey)));
-        assert!(matches!(existing(None), Err(StoreError::NoKey(_))));
-        drop(running);
-        assert!(existing(Some(key('a'))).unwrap().is_some());
-        assert_eq!(files(), 1, "no key file, and nothing of SQLite's is left");
-    }
-
-    #[test]
-    fn a_row_that_was_moved_or_changed_does_not_open() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), None).unwrap();
-        store.write(&[Change::Put(row("k", "one", "{}"))], &[]).unwrap();
-        store.lock().execute("UPDATE objects SET id = 'two'", []).unwrap();
-        assert!(matches!(store.load(None), Err(StoreError::Damaged { .. })));
-    }
-
-    #[test]
-    fn a_write_of_another_process_shows_in_the_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let (ours, theirs) =
-            (Store::open(dir.path(), None).unwrap(), Store::open(dir.path(), None).unwrap());
-        let before = ours.version().unwrap();
-        ours.write(&[Change::Put(row("k", "i", "{}"))], &[]).unwrap();
-        assert_eq!(ours.version().unwrap(), before);
-        theirs.write(&[Change::Put(row("k", "j", "{}"))], &[]).unwrap();
-        assert_ne!(ours.version().unwrap(), before);
-    }
-}
+mod tests;

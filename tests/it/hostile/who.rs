@@ -344,3 +344,51 @@ fn a_page_of_another_origin_reads_nothing_that_needs_no_key() {
         assert_eq!(allowed, Some("https://elsewhere.example"), "{line}");
     }
 }
+
+#[test]
+fn a_key_that_was_deleted_and_is_put_back_into_the_store_is_told_at_the_start() {
+    let kept = tempfile::tempdir().unwrap();
+    let settings = format!("data_dir: {}\n{SETTINGS}", kept.path().display());
+    let daemon = Daemon::start(&settings);
+    let operator = Client::new(&daemon);
+    let key = operator.must("POST /api_keys", &Value::Null);
+    let execute = |sql: &str| {
+        let store = rusqlite::Connection::open(kept.path().join("control.db")).unwrap();
+        store.execute_batch(sql).unwrap();
+    };
+    execute("CREATE TABLE old AS SELECT * FROM objects");
+    operator.must(&format!("DELETE /api_keys/{}", text(&key, "id")), &Value::Null);
+    assert!(daemon.stop().status.success());
+    execute("INSERT INTO objects SELECT * FROM old WHERE true ON CONFLICT DO NOTHING");
+    let daemon = Daemon::start(&settings);
+    let told = format!("api_keys `{}` was put back or added", text(&key, "id"));
+    assert_eq!(daemon.status()["store"]["changed_outside"], json!([told]));
+    let metrics = crate::support::http::get(daemon.api, "/metrics").body;
+    assert!(metrics.contains("\nsluicegate_store_changed_outside 1\n"), "{metrics}");
+    assert!(daemon.log().contains("ERR_SLUICEGATE_1340"), "{}", daemon.log());
+    assert!(daemon.stop().status.success());
+    let daemon = Daemon::start(&settings);
+    assert_eq!(daemon.status()["store"]["changed_outside"], json!([]), "it is known now");
+}
+
+#[test]
+fn a_destination_that_is_taken_out_of_the_store_keeps_the_daemon_from_nothing_else() {
+    let kept = tempfile::tempdir().unwrap();
+    let settings = format!("data_dir: {}\n{SETTINGS}", kept.path().display());
+    let daemon = Daemon::start(&settings);
+    let operator = Client::new(&daemon);
+    let target = json!({"format": "json", "target": {"debug": {"log": false}}});
+    let made = operator.must("POST /event_destinations", &target);
+    let asked = json!({"sources": [{"type": HTTP}], "destination_ids": [made["id"]]});
+    operator.must("POST /event_subscriptions", &asked);
+    assert!(daemon.stop().status.success());
+    let store = rusqlite::Connection::open(kept.path().join("control.db")).unwrap();
+    store.execute_batch("DELETE FROM objects WHERE kind = 'event_destinations'").unwrap();
+    drop(store);
+    let daemon = Daemon::start(&settings);
+    let told = daemon.status()["store"]["changed_outside"].clone();
+    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+    daemon.send(&[event()]);
+    daemon.wait_until_delivered();
+    assert_eq!(daemon.destination("kept")["delivered"], 1);
+}
