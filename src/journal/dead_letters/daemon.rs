@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tracing::{error, info, warn};
 
 use super::super::disk::framed::{self, Framed};
-use super::super::disk::{Buried, Faults};
+use super::super::disk::{self, Buried, Faults};
 use super::book::Book;
 use super::letter::{self, Opening};
 use super::{
@@ -182,12 +182,12 @@ impl DeadLetters {
         };
     }
 
-    /// Most bytes of all letters: half of what the file system can give them if that is less than the
-    /// settings say, since the log lies there too.
+    /// Most bytes of all letters: what the file system can give them if that is less than the settings
+    /// say.
     fn most_bytes(&self) -> u64 {
         let Some(free) = self.faults.free_bytes(&self.directory) else { return self.max_bytes };
         let taken: u64 = lock(&self.book).files.values().map(|it| it.len).sum();
-        self.max_bytes.min(free.saturating_add(taken) / 2)
+        self.max_bytes.min(disk::given(free, taken))
     }
 
     /// What an owner may have of so many bytes.

@@ -18,7 +18,7 @@
 //! Bounds: destinations have three quarters of `max_dead_letter_bytes`; one alone may have all of
 //! that, of several each half. At its share a destination buries nothing more. Each entrance has an
 //! eighth, in which the oldest file gives way. An owner without letters may have one of any size. Where
-//! the file system has less, all this is said of half of what is free there and what the letters have.
+//! the file system has less, all this is said of what is free there and what the letters have, less a reserve.
 
 mod book;
 mod daemon;

@@ -188,7 +188,7 @@ fn where_the_disk_has_less_than_the_settings_say_letters_fill_their_shares_of_th
     };
     assert!(matches!(refusal, NotBuried::NoRoom { .. }), "{refusal}");
     let bytes = daemon.counts_with("logs", || ()).0.bytes;
-    assert!((32 << 10..128 << 10).contains(&bytes), "{bytes}");
+    assert!((64 << 10..160 << 10).contains(&bytes), "{bytes}");
     // Rejected events give way in their share.
     for at in 0..400 {
         daemon.reject(AT_KAFKA, vec![(record(&at.to_string(), 500), "no".to_owned())]).unwrap();

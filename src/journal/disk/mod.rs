@@ -90,6 +90,7 @@ pub(crate) use faults::Faults;
 #[cfg(not(test))]
 pub(super) use faults::Faults;
 pub use retained::{LogReader, Retained};
+pub(super) use room::given;
 use state::{Found, JournalProblem, Limits, Next, Part, Sizes, State};
 use writer::{Handover, Writer};
 
@@ -216,7 +217,7 @@ pub(super) fn available_bytes(directory: &Path) -> Option<u64> {
     let bases = segment::list(directory).unwrap_or_default();
     let size = |base| fs::metadata(segment::path(directory, base)).map_or(0, |it| it.len());
     let free = Faults::default().free_bytes(existing)?;
-    Some(room::given(free, bases.into_iter().map(size).sum()))
+    Some(given(free, bases.into_iter().map(size).sum()))
 }
 
 /// Milliseconds since 1970.

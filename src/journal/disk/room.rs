@@ -57,8 +57,8 @@ pub(super) enum Room {
     NotYet(u64),
 }
 
-/// What a file system can give a log that has so many bytes.
-pub(super) fn given(free: u64, has: u64) -> u64 {
+/// What a file system can give files that have so many bytes.
+pub(in crate::journal) fn given(free: u64, has: u64) -> u64 {
     let all = free.saturating_add(has);
     let (least, most) = RESERVE_BYTES;
     all.saturating_sub((all / RESERVE).clamp(least, most))
