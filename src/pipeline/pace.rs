@@ -134,15 +134,17 @@ impl Pace {
         let Failure { fault, size, repeated } = failure;
         self.paused = fault.kind == FaultKind::Configuration;
         let halve = fault.unanswered || (repeated && fault.kind == FaultKind::Transient);
-        if halve && size.records > 1 {
-            // Another question, so it does not wait as long as the same one once more.
-            self.failures = self.failures.max(1);
+        let smaller = halve && size.records > 1;
+        if smaller {
             self.shrink(size.half());
-        } else {
-            self.failures = self.failures.saturating_add(1);
         }
+        // Another question does not wait as long as the same one once more: a smaller request, or in a
+        // pause a record that was not sent before, which may be taken where others were refused.
+        let is_another = smaller || (self.paused && !repeated);
+        self.failures =
+            if is_another { self.failures.max(1) } else { self.failures.saturating_add(1) };
         let range = if self.paused { backoff::CONFIGURATION } else { backoff::TRANSIENT };
-        let failures = if halve && size.records > 1 { 1 } else { self.failures };
+        let failures = if is_another { 1 } else { self.failures };
         self.hold_until = self.hold_until.max(now + range.wait(failures, random));
     }
 

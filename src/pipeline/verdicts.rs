@@ -10,7 +10,8 @@
 //!   buried, but still counts towards the next rule;
 //! - [`IN_A_ROW`] distinct records were refused and none was taken since the first: the destination
 //!   *pauses*. What is held, and what else waits, is kept. Each probe is one record that was not
-//!   refused yet, or, where no such record waits, the one whose refusal is the oldest.
+//!   refused yet, soon after the last, or, where no such record waits, the one whose refusal is the
+//!   oldest, ever more rarely.
 //!
 //! A pause ends when the service takes a record, whoever changed what. Then those that were refused
 //! are sent once more, since what refused them was perhaps the wrong setting and not they; what is

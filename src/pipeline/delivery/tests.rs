@@ -333,6 +333,22 @@ async fn one_success_ends_the_pause_and_what_was_refused_goes_out_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bad_records_that_a_kill_left_in_front_of_good_ones_end_in_a_short_pause() {
+    // What could not be buried before the kill is all that is left of the oldest records.
+    let is_bad = |id: &str| id.parse().is_ok_and(|id: usize| id < 60);
+    let service = Service::each(move |id| match is_bad(id) {
+        true => Ack::Rejected("too strange".to_owned()),
+        false => Ack::Delivered,
+    });
+    let mut rig = Rig::start(&service, 20);
+    let began = Instant::now();
+    rig.append(0..100).await;
+    rig.until_pending(0).await;
+    assert_eq!((rig.account().delivered, rig.account().dead_lettered), (40, 60));
+    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_ends_also_where_every_record_was_refused_and_none_comes() {
     let service = Service::each(|_| Ack::Rejected("400".to_owned()));
     let mut rig = Rig::start(&service, 1);
