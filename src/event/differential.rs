@@ -243,7 +243,7 @@ fn broken(random: &mut Random, out: &mut String) {
 fn check(text: &str, reader: &mut EventReader, plan: &SlotPlan, slots: &[usize]) {
     assert!(bitmaps::both_agree(text.as_bytes()), "the bitmaps of {text:?}");
     let mut found = Slots::new();
-    let ours = reader.read(text, Timestamp::MIN, || 0, |_| Some(plan), &mut found);
+    let ours = reader.read(text, Timestamp::MIN, || 0, (|_: &str| Some(plan), Some), &mut found);
     let is_json = !matches!(ours, Err(EventError::Json(_)));
     let theirs = match serde_json::from_str::<Value>(text) {
         Ok(value) => value,
@@ -264,7 +264,7 @@ fn check(text: &str, reader: &mut EventReader, plan: &SlotPlan, slots: &[usize])
         }
     };
     assert!(is_json, "{text:?}: {ours:?}");
-    let Ok(event) = ours else { return };
+    let Ok((event, _)) = ours else { return };
     let object: Value = serde_json::from_str(event.object).unwrap();
     assert_eq!(object, theirs["object"], "{text:?}");
     for (path, slot) in PATHS.iter().zip(slots) {

@@ -98,7 +98,8 @@ pub struct EventReader {
 
 impl EventReader {
     /// Reads and checks one event as [`Event::parse`] does, and fills `slots` from its object in the same
-    /// pass, by the plan that `plan_of` has for its type; without a plan there are none.
+    /// pass. `type_of` tells what is known by the name of its type, which is looked up once and given back,
+    /// and `plan_of` the plan of such a type; without one there are no slots.
     ///
     /// That takes the event's type to stand before its object, as every emitter writes it; else the
     /// object is walked a second time. Slots of the envelope are left to
@@ -106,33 +107,42 @@ impl EventReader {
     ///
     /// # Errors
     /// As [`Event::parse`].
-    pub fn read<'e, 'p>(
+    pub fn read<'e, 'p, T: Copy>(
         &mut self,
         text: &'e str,
         now: Timestamp,
         random: impl FnOnce() -> u128,
-        plan_of: impl Fn(&str) -> Option<&'p SlotPlan>,
+        (type_of, plan_of): (impl Fn(&str) -> Option<T>, impl Fn(T) -> Option<&'p SlotPlan>),
         slots: &mut Slots<'e>,
-    ) -> Result<Event<'e>, EventError> {
+    ) -> Result<(Event<'e>, Option<T>), EventError> {
         slots.clear();
-        let mut walked_by = None;
-        let event = Event::parse_with(text, &mut self.bitmaps, now, random, |walk, event_type| {
-            let Some(plan) = event_type.and_then(&plan_of) else {
+        // The name before the object, by its place in the text, and what is known of it.
+        let mut before = None;
+        let event = Event::parse_with(text, &mut self.bitmaps, now, random, |walk, name| {
+            let of = name.and_then(&type_of);
+            before = name.map(|name| (std::ptr::from_ref(name), of));
+            let Some(plan) = of.and_then(&plan_of) else {
+                slots.clear();
                 return walk.envelope_value(None, &mut []);
             };
             plan.clear(slots);
-            walked_by = Some(plan);
             walk.envelope_value(Some(&plan.object), slots)
         })?;
-        // The type may stand behind the object, or twice, and then the last counts: slots filled by no
-        // plan or by another type's are not this event's.
-        if let Some(plan) = plan_of(&event.event_type)
-            && !walked_by.is_some_and(|by| std::ptr::eq(by, plan))
+        let name: &str = &event.event_type;
+        if let Some((place, of)) = before
+            && std::ptr::eq(place, name)
         {
+            return Ok((event, of));
+        }
+        // The type stands behind the object, or twice, and then the last counts, or it has escapes: slots
+        // filled by no plan or by another type's are not this event's.
+        slots.clear();
+        let of = type_of(name);
+        if let Some(plan) = of.and_then(plan_of) {
             plan.clear(slots);
             fill(event.object, &plan.object, slots);
         }
-        Ok(event)
+        Ok((event, of))
     }
 }
 
@@ -147,7 +157,8 @@ pub fn read_event<'e, 'p>(
     plan_of: impl Fn(&str) -> Option<&'p SlotPlan>,
 ) -> Result<(Event<'e>, Slots<'e>), EventError> {
     let mut slots = Slots::new();
-    let event = EventReader::default().read(text, now, random, plan_of, &mut slots)?;
+    let by = (plan_of, Some);
+    let (event, _) = EventReader::default().read(text, now, random, by, &mut slots)?;
     Ok((event, slots))
 }
 

@@ -184,14 +184,21 @@ impl Dispatcher {
         if of_type.blocks.is_empty() {
             return Ok(true);
         }
-        let mut slots = of_object.clone();
-        of_type.plan.extract_envelope(event, &mut slots);
         let Dispatching { entries, tallies, met, search, body, hops } = begun;
+        let with_envelope;
+        let slots = if of_type.plan.has_envelope() {
+            let mut slots = of_object.clone();
+            of_type.plan.extract_envelope(event, &mut slots);
+            with_envelope = slots;
+            &with_envelope
+        } else {
+            of_object
+        };
         let tallies = of_type.tallies(of, tallies);
         search.begin();
         let (first, mut from) = *met;
         for (at, block) in of_type.blocks.iter().enumerate().skip(first) {
-            block.index.search(&slots, search);
+            block.index.search(slots, search);
             for number in search.possible(from) {
                 if *work == 0 {
                     *met = (at, number);
@@ -199,7 +206,7 @@ impl Dispatcher {
                 }
                 let route = &block.routes[number];
                 let (matches, took) =
-                    route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(&slots));
+                    route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(slots));
                 *work = work.saturating_sub(took + WORK_PER_ROUTE);
                 let tally = tallies.blocks[at].of(number, block.routes.len());
                 tally.work += took;
@@ -208,7 +215,7 @@ impl Dispatcher {
                     Ok(true) => {
                         tally.matched += 1;
                         body.clear();
-                        route.projection.write(event, &slots, body);
+                        route.projection.write(event, slots, body);
                         *work = work.saturating_sub(body.len() as u64 + WORK_PER_RECORD);
                         held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
                         entries.push(route.entry(event, body, *hops));

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::dispatch::{Dispatched, Dispatcher, Dispatching, TypeNumber};
-use super::recent::Recent;
+use super::recent::{PER_SECOND, Recent};
 use crate::budget::{Budget, Held, OverBudget};
 use crate::event::{
-    Acl, Event, Framed, Hops, MAX_HOPS, Place, Rejection, Slots, Timestamp, read_event,
+    Acl, Event, EventReader, Framed, Hops, MAX_HOPS, Place, Rejection, Slots, Timestamp,
 };
 use crate::telemetry::Entrance;
 
@@ -107,7 +107,8 @@ pub(super) struct Examination {
     /// Events that are done.
     done: usize,
     /// What the next event's id is made of if it brings none: the same in all slices that it takes.
-    random: u128,
+    random: Option<u128>,
+    reader: EventReader,
     /// What was said about unknown types of this body.
     hints: BTreeMap<String, String>,
     accepted: usize,
@@ -139,7 +140,8 @@ impl Examination {
             recent,
             now: Timestamp::now(),
             done: 0,
-            random: rand::random(),
+            random: None,
+            reader: EventReader::default(),
             hints: BTreeMap::new(),
             accepted: 0,
             dispatching: Dispatching::default(),
@@ -155,14 +157,17 @@ impl Examination {
         let framed = Arc::clone(&self.framed);
         let dispatcher = Arc::clone(&self.dispatcher);
         let check = Check { sender: &self.sender, dispatcher: &dispatcher, now: self.now };
-        let mut events = Vec::new();
+        let mut slots = Slots::new();
+        let mut last = Vec::new();
         for (place, text) in framed.texts().skip(self.done) {
             if work == 0 {
                 return Ok(false);
             }
             let price = WORK_PER_EVENT + text.len() as u64 * WORK_PER_BYTE;
             work = work.saturating_sub(price).max(1);
-            match check.event(place, text, self.random, &mut self.hints) {
+            let random = || *self.random.get_or_insert_with(rand::random);
+            let by = (&mut self.reader, &mut self.hints);
+            match check.event(place, text, random, by, &mut slots) {
                 Err(rejection) => {
                     let bytes = size_of::<Rejection>() + rejection.message.capacity();
                     self.sender.held.grow(bytes)?;
@@ -170,20 +175,23 @@ impl Examination {
                 }
                 Ok((of, event)) => {
                     let (begun, held) = (&mut self.dispatching, &self.sender.held);
-                    let typed = (of, &event.0, &event.1);
                     begun.hops = self.sender.hops(place);
-                    if !dispatcher.dispatch_some(typed, begun, &mut work, held)? {
+                    if !dispatcher.dispatch_some((of, &event, &slots), begun, &mut work, held)? {
                         return Ok(false);
                     }
                     self.accepted += 1;
-                    events.push(event);
+                    // No more of them are sampled.
+                    if last.len() == 2 * PER_SECOND {
+                        last.drain(..PER_SECOND);
+                    }
+                    last.push(event);
                 }
             }
             self.done += 1;
-            self.random = rand::random();
+            self.random = None;
         }
         // The last events of the body; of a long one those of its last slice.
-        self.sample = self.recent.sample(&events, self.now);
+        self.sample = self.recent.sample(&last, self.now);
         Ok(true)
     }
 
@@ -208,13 +216,15 @@ struct Check<'c> {
 }
 
 impl<'c> Check<'c> {
+    /// The event of a text with its type's number, and its slots.
     fn event<'e>(
         &self,
         place: Place,
         text: &'e str,
-        random: u128,
-        hints: &mut BTreeMap<String, String>,
-    ) -> Result<(TypeNumber, (Event<'e>, Slots<'e>)), Rejection>
+        random: impl FnOnce() -> u128,
+        (reader, hints): (&mut EventReader, &mut BTreeMap<String, String>),
+        slots: &mut Slots<'e>,
+    ) -> Result<(TypeNumber, Event<'e>), Rejection>
     where
         'c: 'e,
     {
@@ -224,12 +234,13 @@ impl<'c> Check<'c> {
             let message = format!("the event has {} bytes, at most {max} are allowed", text.len());
             return refuse("ERR_SLUICEGATE_1007", message);
         }
-        let plan_of = |name: &str| self.dispatcher.plan_of(self.dispatcher.type_of(name)?);
-        let (mut event, slots) = match read_event(text, self.now, || random, plan_of) {
-            Ok(event) => event,
+        let type_of = |name: &str| self.dispatcher.type_of(name);
+        let plan_of = |of| self.dispatcher.plan_of(of);
+        let (mut event, of) = match reader.read(text, self.now, random, (type_of, plan_of), slots) {
+            Ok(read) => read,
             Err(error) => return refuse(error.code(), error.to_string()),
         };
-        let Some(of) = self.dispatcher.type_of(&event.event_type) else {
+        let Some(of) = of else {
             return refuse("ERR_NGROK_238", self.unknown_type(&event.event_type, hints));
         };
         let checked = self.sender.acl.as_ref().map(|acl| acl.check(&event, text));
@@ -245,7 +256,7 @@ impl<'c> Check<'c> {
             );
             return refuse("ERR_SLUICEGATE_1326", message);
         }
-        Ok((of, (event, slots)))
+        Ok((of, event))
     }
 
     /// What an unknown type's sender is told. A similar one is looked for once a type and body, so

@@ -4,6 +4,8 @@
 //! answer), then read → batch → deliver → settle. There is one door in, and delivery is one task a
 //! destination. It knows neither how bodies come in nor how a service is spoken to.
 
+#[cfg(test)]
+mod allocations;
 mod backoff;
 mod batcher;
 mod block;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::projection::Projection;
-use crate::event::{Event, SlotPlan, Slots, Timestamp};
+use crate::event::{Event, SlotPlan, Timestamp};
 use crate::lock::lock;
 
 /// Most events kept.
@@ -16,7 +16,7 @@ const MAX_EVENTS: usize = 1_000;
 const MAX_BYTES: usize = 4 << 20;
 /// Most events taken in one second: enough that nothing is missed where people try things out, and
 /// a thousandth of a core in a flood.
-const PER_SECOND: usize = MAX_EVENTS;
+pub(super) const PER_SECOND: usize = MAX_EVENTS;
 
 #[derive(Debug, Default)]
 pub(super) struct Recent {
@@ -35,11 +35,7 @@ struct Kept {
 impl Recent {
     /// The texts of the last events of a body that are to be kept; none while another body's are
     /// chosen, or once the second has had enough.
-    pub(super) fn sample(
-        &self,
-        events: &[(Event<'_>, Slots<'_>)],
-        now: Timestamp,
-    ) -> Vec<Arc<str>> {
+    pub(super) fn sample(&self, events: &[Event<'_>], now: Timestamp) -> Vec<Arc<str>> {
         let room = {
             let Ok(mut kept) = self.kept.try_lock() else { return Vec::new() };
             if kept.second != now.seconds {
@@ -50,12 +46,18 @@ impl Recent {
             room
         };
         let whole = Projection::compile(None, &mut SlotPlan::default());
-        let text = |(event, _): &(Event<'_>, Slots<'_>)| {
+        let text = |event: &Event<'_>| {
             let mut text = Vec::with_capacity(event.object.len() + 256);
             whole.write(event, &[], &mut text);
             String::from_utf8(text).ok().map(Arc::from)
         };
         events[events.len() - room..].iter().filter_map(text).collect()
+    }
+
+    /// While it is held nothing is sampled.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        lock(&self.kept)
     }
 
     /// Keeps what was chosen from a body that was taken.
@@ -93,7 +95,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Timestamp, read_event};
+    use crate::event::Timestamp;
 
     #[test]
     fn the_last_events_are_kept_within_bounds() {
@@ -102,7 +104,7 @@ mod tests {
         let texts: Vec<String> = (0..2_000)
             .map(|n| format!(r#"{{"event_type":"t{}","object":{{"n":{n}}}}}"#, n % 2))
             .collect();
-        let read = |text| read_event(text, Timestamp::MIN, || 0, |_| None).unwrap();
+        let read = |text| Event::parse(text, Timestamp::MIN, || 0).unwrap();
         for (at, text) in texts.iter().enumerate() {
             note(&[read(text)], Timestamp { seconds: at as i64, nanos: 0 });
         }
