@@ -1,6 +1,8 @@
 //! The daemon: opens everything in order, reloads, drains and stops. The only room that sees all
 //! others.
 
+mod reload;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Mistakes};
-use crate::control::{Control, Refusal, Saved};
+use crate::control::{Control, Refusal, ReloadAsked, Saved};
 use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
 use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
 use crate::journal::{Durability, Journal, JournalSettings};
@@ -223,47 +225,6 @@ impl Daemon {
         self.pipeline.status()
     }
 
-    /// Puts the event types, destinations and subscriptions of another configuration into force.
-    /// All else stays as it was at the start.
-    ///
-    /// # Errors
-    /// When a destination cannot be opened, or what was made through the API does not go with the
-    /// file; then nothing has changed.
-    pub async fn reload(&mut self, mut config: Config) -> Result<(), Refusal> {
-        let own = self.ingest_address().into_iter().chain([self.api_address()]);
-        config.resources.api_targets.outbound.set_own(own.collect());
-        self.control.reload(&config.resources).await?;
-        let kept = [
-            ("ingest", self.config.ingest != config.ingest),
-            ("ingest.kafka", self.config.kafka != config.kafka),
-            ("ingest.stdin", self.config.stdin != config.stdin),
-            ("api", self.config.api != config.api),
-            ("journal", self.config.journal != config.journal),
-            ("stop", self.config.drain_limit != config.drain_limit),
-        ];
-        for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
-            warn!(section, "changed, but takes effect only at the next start");
-        }
-        info!(
-            destinations = config.resources.destinations().len(),
-            subscriptions = config.resources.subscriptions().len(),
-            "reloaded"
-        );
-        self.config.resources = config.resources;
-        Ok(())
-    }
-
-    /// Notes in the log and for `/status` that the settings file was not taken.
-    fn reject(&self, mistakes: &Mistakes) {
-        let summary = mistakes.summary();
-        error!(mistakes = %summary, "not reloaded; everything goes on as it was");
-        // A line of the report is a line of the log, so that carets stand under what they are about.
-        for line in mistakes.to_string().lines().filter(|line| !line.is_empty()) {
-            error!("  {line}");
-        }
-        self.control.reload_rejected(&summary);
-    }
-
     /// Done when nothing can come in any more: standard input is the only entrance and has ended.
     async fn entrance_ended(&self) {
         match &self.stdin {
@@ -413,13 +374,14 @@ impl Signals {
 }
 
 /// Runs until SIGTERM or SIGINT, or until the only entrance has ended, and then stops; a signal to stop
-/// during that ends it at once. SIGHUP calls `load`, which gives nothing where there is no file, and
-/// puts what it gives into force; mistakes change nothing.
+/// during that ends it at once. SIGHUP and the API call `load`, which gives nothing where there is no
+/// file, and what it gives is put into force; mistakes change nothing.
 pub async fn run_until_signalled(
     mut daemon: Daemon,
     mut signals: Signals,
     load: impl Fn() -> Result<Option<Config>, Mistakes>,
 ) -> Ended {
+    let mut asked = daemon.control.reloads_asked();
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
@@ -428,15 +390,12 @@ pub async fn run_until_signalled(
                 info!("the only entrance has ended");
                 break;
             }
-            _ = signals.hangup.recv() => match load() {
-                Ok(Some(config)) => {
-                    if let Err(cause) = daemon.reload(config).await {
-                        error!(%cause, "not reloaded; everything goes on as it was");
-                    }
-                }
-                Ok(None) => warn!("there is no settings file to read again"),
-                Err(mistakes) => daemon.reject(&mistakes),
-            },
+            // Why it was not taken is in the log and in `/status`.
+            _ = signals.hangup.recv() => drop(daemon.reload(&load, false).await),
+            Some(ReloadAsked { confirmed, answer }) = asked.recv() => {
+                // Whoever asked may have gone.
+                let _gone = answer.send(daemon.reload(&load, confirmed).await);
+            }
         }
     }
     tokio::select! {

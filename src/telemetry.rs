@@ -98,6 +98,9 @@ pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 pub const STORE_ERROR: &str = "sluicegate_store_error";
 /// What was not as this program had written it last when it looked at the store, at its start.
 pub const STORE_CHANGED: &str = "sluicegate_store_changed_outside";
+/// Reloads of the settings file; label `outcome`: `taken`, `mistaken` (the file has mistakes), `removal` (it
+/// would take most of what runs away), `failed`.
+const RELOADS: &str = "sluicegate_config_reloads_total";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -214,6 +217,7 @@ fn describe_of_process() {
         "requests from addresses that an IP restriction does not allow, since the start"
     );
     describe_gauge!(STORE_CHANGED, "what others had done to the store before the start");
+    describe_counter!(RELOADS, "reloads of the settings file since the start, by outcome");
     describe_gauge!(STORE_ERROR, "1 while what is made through the API can only be read");
     describe_gauge!(
         RELOAD_SUCCESSFUL,
@@ -278,4 +282,9 @@ pub fn connection_cut(reason: &'static str) {
 /// Counts a request that a target made through the API may not make (see [`OUTBOUND_BARRED`]).
 pub fn outbound_barred(code: &'static str) {
     counter!(OUTBOUND_BARRED, "code" => code).increment(1);
+}
+
+/// Counts a reload of the settings file that ended in this way (see [`RELOADS`]).
+pub fn reload_ended(outcome: &'static str) {
+    counter!(RELOADS, "outcome" => outcome).increment(1);
 }

@@ -10,6 +10,7 @@ mod ledger;
 mod metrics;
 mod openapi;
 mod rate;
+mod reload;
 mod request;
 mod routes;
 mod snapshot;
@@ -43,6 +44,7 @@ use crate::pipeline::Pipeline;
 
 pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
+pub use reload::CONFIRM_REMOVAL;
 pub use request::{MAX_BODY, encode};
 use snapshot::Snapshot;
 

@@ -219,6 +219,9 @@ fn fixed_paths() -> Map<String, Value> {
                 operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
                 &reference("bury"), true),
         },
+        "/reload": {
+            "post": operation("reload", "Read the settings file again; the header `sluicegate-confirm-removal: true` lets it take most of what runs away", ("200", any())),
+        },
     });
     match paths {
         Value::Object(paths) => paths,
@@ -442,7 +445,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 11 + EMPTY_LISTS.len());
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 12 + EMPTY_LISTS.len());
         check(&whole, &whole);
     }
 }

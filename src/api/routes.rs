@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::request::{self, encode};
-use super::{bury, status, try_filter};
+use super::{bury, reload, status, try_filter};
 use crate::budget::Held;
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
@@ -98,6 +98,7 @@ pub(super) enum Place {
     DestinationStatus(String),
     TryFilter,
     Bury,
+    Reload,
 }
 
 impl Place {
@@ -113,6 +114,7 @@ impl Place {
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
             ["dead_letters", "bury"] => Place::Bury,
+            ["reload"] => Place::Reload,
             [path] => match EMPTY_LISTS.into_iter().find(|it| *it == path) {
                 Some(name) => Place::EmptyList(name),
                 None => Place::Collection(route(path)?),
@@ -146,7 +148,7 @@ impl Place {
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
             Place::Part(..) => &["DELETE"],
-            Place::TestEvent(_) | Place::TryFilter | Place::Bury => &["POST"],
+            Place::TestEvent(_) | Place::TryFilter | Place::Bury | Place::Reload => &["POST"],
         }
     }
 
@@ -184,6 +186,9 @@ pub(super) async fn serve(
     match method {
         "GET" | "HEAD" => read(control, place, parameters, &asked).await,
         "DELETE" => delete(control, place, asked).await,
+        "POST" if place == Place::Reload => {
+            reload::run(control, parts, &input).await.map(Answer::ok)
+        }
         "POST" => post(control, place, input, asked).await,
         _ => {
             request::leave_out_unset_lists(&parts.headers, &mut input);
@@ -230,9 +235,12 @@ async fn read(
             found.map(status::destination).ok_or_else(crate::control::Refusal::not_found)?
         }
         // Served to everyone, or without this method: neither comes here.
-        Place::OpenApi | Place::Part(..) | Place::TestEvent(_) | Place::TryFilter | Place::Bury => {
-            json!({})
-        }
+        Place::OpenApi
+        | Place::Part(..)
+        | Place::TestEvent(_)
+        | Place::TryFilter
+        | Place::Bury
+        | Place::Reload => json!({}),
     }))
 }
 
@@ -417,6 +425,7 @@ mod tests {
             ),
             ("/agent_ingresses/agin_1/certificate", None),
             ("/dead_letters/bury", Some(Place::Bury)),
+            ("/reload", Some(Place::Reload)),
             ("/ip_policies/a+b", Some(Place::Item(policies, "a+b".to_owned()))),
             ("/event_destinations/ed_1/send_test_event", Some(Place::TestEvent("ed_1".to_owned()))),
         ] {

@@ -31,6 +31,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) struct Client {
     base: String,
     key: Option<Secret>,
+    /// A header that each request has besides.
+    header: Option<(&'static str, HeaderValue)>,
     patience: Duration,
     pool: HttpsClient,
 }
@@ -43,7 +45,7 @@ impl Client {
         // Reading the machine's roots takes a while, and plain addresses do not need them.
         let roots =
             if base.starts_with("https:") { system_roots() } else { RootCertStore::empty() };
-        Client { base, key: None, patience: TIMEOUT, pool: https::client(roots) }
+        Client { base, key: None, header: None, patience: TIMEOUT, pool: https::client(roots) }
     }
 
     /// Trusts the CAs in a file (PEM) and no others.
@@ -56,6 +58,11 @@ impl Client {
     /// The same with a bearer token or API key for every request.
     pub(super) fn with_key(self, key: Option<Secret>) -> Client {
         Client { key, ..self }
+    }
+
+    /// The same with one more header in every request.
+    pub(super) fn with_header(self, name: &'static str, value: &'static str) -> Client {
+        Client { header: Some((name, HeaderValue::from_static(value))), ..self }
     }
 
     /// The same with another limit of how long one answer may take.
@@ -99,6 +106,9 @@ impl Client {
             Request::builder().method(method).uri(uri).header("ngrok-version", API_VERSION);
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", key.expose()));
+        }
+        if let Some((name, value)) = &self.header {
+            request = request.header(*name, value);
         }
         let body = match body {
             None => Bytes::new(),

@@ -25,6 +25,7 @@ mod mended;
 mod paint;
 mod progress;
 mod redriving;
+mod reload;
 mod replay;
 mod run;
 mod schema;
@@ -101,6 +102,8 @@ enum Command {
     /// About the settings file
     #[command(subcommand)]
     Config(schema::ConfigCommand),
+    /// Have a running daemon read its settings file again
+    Reload(reload::Reload),
     /// Ask a running daemon whether it accepts events; for health checks
     Health(health::Health),
     /// Print a completion script for a shell
@@ -204,6 +207,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Catalog(catalog) => catalog.run(),
         Command::Errors(errors) => errors.run(),
         Command::Config(config) => config.run(),
+        Command::Reload(reload) => reload.run(),
         Command::Health(health) => block_on(health.run())?,
         Command::Completions { shell } => {
             clap_complete::generate(

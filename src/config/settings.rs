@@ -79,6 +79,8 @@ pub struct Config {
     pub journal: JournalSettings,
     /// How long a stop may go on delivering.
     pub drain_limit: Duration,
+    /// Whether a reload to these settings may take most of what runs away.
+    pub allow_removal: bool,
     /// Where the daemon keeps its data.
     pub data_dir: PathBuf,
 }
@@ -135,6 +137,7 @@ impl Config {
                 let drain_limit = stop.optional("drain_limit").duration(limit);
                 Some(drain_limit.unwrap_or(DEFAULT_DRAIN_LIMIT))
             });
+            let allow_removal = root.optional("allow_removal").bool().unwrap_or(false);
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
             let api_targets = read_api_targets(root, local).unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), api_targets);
@@ -151,6 +154,7 @@ impl Config {
                 api,
                 journal: journal?,
                 drain_limit: drain_limit?,
+                allow_removal,
                 data_dir: PathBuf::from(data_dir),
             };
             let listeners = config.ingest.iter().map(|http| http.listen).chain([config.api.listen]);

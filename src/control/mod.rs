@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, RwLock};
 
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tracing::{error, warn};
 
 use crate::event::Catalog;
@@ -54,7 +54,7 @@ pub use audit::Caller;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
 pub use refusal::{Class, Refusal};
-pub use reloads::RejectedReload;
+pub use reloads::{RejectedReload, ReloadAsked, Reloaded, no_settings_file};
 use world::World;
 
 /// The address that the one user is known by in audit events.
@@ -216,6 +216,20 @@ impl Control {
     #[must_use]
     pub fn rejected_reload(&self) -> Option<RejectedReload> {
         self.reloads.read()
+    }
+
+    /// The reloads that are asked for through the API from now on; for the one who makes them.
+    #[must_use]
+    pub fn reloads_asked(&self) -> mpsc::Receiver<ReloadAsked> {
+        self.reloads.receive()
+    }
+
+    /// Has the settings file read again, and waits until it is in force.
+    ///
+    /// # Errors
+    /// When there is none, or it is not taken; then nothing has changed.
+    pub async fn ask_for_reload(&self, confirmed: bool) -> Result<Reloaded, Refusal> {
+        self.reloads.ask(confirmed).await
     }
 
     /// Notes that the settings file could not be read again, and why.

@@ -1,10 +1,37 @@
-//! How the last reload of the settings file went, for `/status` and metrics: a rejected one leaves the
-//! daemon on its old settings, which nobody sees who does not read the log.
+//! Reloads of the settings file: asked for through the API, and how the last one went, for `/status` and
+//! metrics: a rejected one leaves the daemon on its old settings, which nobody sees who does not read the
+//! log. Reading the file, and what it may change, is the daemon's matter.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
+use tokio::sync::{mpsc, oneshot};
+
+use super::refusal::{Class, Refusal};
 use crate::event::Timestamp;
 use crate::lock::lock;
+
+/// Reloads that may wait for their turn. Each reads the file anew, so more would say the same.
+const MAX_ASKED: usize = 4;
+
+/// A reload that somebody asks for.
+#[derive(Debug)]
+pub struct ReloadAsked {
+    /// Whether it may take most of what runs away.
+    pub confirmed: bool,
+    /// Where its outcome goes.
+    pub answer: oneshot::Sender<Result<Reloaded, Refusal>>,
+}
+
+/// What is in force after a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Destinations of the settings file.
+    pub destinations: usize,
+    /// Its subscriptions.
+    pub subscriptions: usize,
+    /// Sections that changed and take effect only at the next start.
+    pub at_next_start: Vec<&'static str>,
+}
 
 /// Most bytes of the error that are kept: several mistakes with their places.
 const MAX_ERROR: usize = 4_096;
@@ -18,13 +45,38 @@ pub struct RejectedReload {
     pub error: String,
 }
 
-/// The last reload, if it was rejected.
+/// Who makes reloads, and the last one, if it was rejected.
 #[derive(Debug, Default)]
-pub(super) struct Reloads(Mutex<Option<RejectedReload>>);
+pub(super) struct Reloads {
+    asked: OnceLock<mpsc::Sender<ReloadAsked>>,
+    rejected: Mutex<Option<RejectedReload>>,
+}
 
 impl Reloads {
+    /// The reloads that are asked for from now on; for one caller.
+    pub(super) fn receive(&self) -> mpsc::Receiver<ReloadAsked> {
+        let (asked, received) = mpsc::channel(MAX_ASKED);
+        // A second caller's channel has no sender, so it receives nothing.
+        let _second = self.asked.set(asked);
+        received
+    }
+
+    /// Asks for a reload and waits for its end.
+    pub(super) async fn ask(&self, confirmed: bool) -> Result<Reloaded, Refusal> {
+        let refused = |message: &str| Refusal {
+            class: Class::Unavailable,
+            code: Some("ERR_SLUICEGATE_1404"),
+            message: message.to_owned(),
+        };
+        let Some(asked) = self.asked.get() else { return Err(no_settings_file()) };
+        let (answer, answered) = oneshot::channel();
+        let taken = asked.try_send(ReloadAsked { confirmed, answer });
+        taken.map_err(|_| refused("reloads are asked for faster than they can be made"))?;
+        answered.await.map_err(|_| refused("the daemon stops"))?
+    }
+
     pub(super) fn read(&self) -> Option<RejectedReload> {
-        lock(&self.0).clone()
+        lock(&self.rejected).clone()
     }
 
     pub(super) fn rejected(&self, error: &str) {
@@ -32,12 +84,18 @@ impl Reloads {
             true => format!("{}…", &error[..error.floor_char_boundary(MAX_ERROR)]),
             false => error.to_owned(),
         };
-        *lock(&self.0) = Some(RejectedReload { at: Timestamp::now(), error });
+        *lock(&self.rejected) = Some(RejectedReload { at: Timestamp::now(), error });
     }
 
     pub(super) fn succeeded(&self) {
-        *lock(&self.0) = None;
+        *lock(&self.rejected) = None;
     }
+}
+
+/// There is nothing to read again.
+pub fn no_settings_file() -> Refusal {
+    let message = "the daemon runs without a settings file: there is nothing to read again";
+    Refusal::conflict("ERR_SLUICEGATE_1403", message)
 }
 
 #[cfg(test)]

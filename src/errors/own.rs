@@ -1,5 +1,6 @@
 //! Codes of our own, for conditions that ngrok does not have. 10xx: one event; 11xx: a request to a
-//! listener; 12xx: a destination or a subscription; 13xx: the control plane.
+//! listener; 12xx: a destination or a subscription; 13xx: the control plane; 14xx: the daemon
+//! as a whole.
 
 use super::{ErrorCode, entry};
 
@@ -313,5 +314,26 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ERR_SLUICEGATE_1355",
         "the daemon failed over a request, which is a fault of its own",
         "Look in the log for `a request was not answered`, and report it.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1400",
+        "the settings file that was read again would take most of what runs away, so it was not taken",
+        "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \
+         `sluicegate-confirm-removal: true` on `POST /reload`, or `allow_removal: true` in the file.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1402",
+        "the settings file that was read again has mistakes, so it was not taken",
+        "`sluicegate check -c FILE` shows each with its place. Everything goes on as it was.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1403",
+        "the daemon runs without a settings file, so there is nothing to read again",
+        "Start it with `-c FILE`.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1404",
+        "a reload was asked for while others wait for their turn, or while the daemon stops",
+        "Ask again later.",
     ),
 ];

@@ -5,6 +5,7 @@
 //! saves nothing.
 
 mod destination;
+mod removal;
 mod subscription;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use crate::filter::FilterError;
 use crate::sinks::ApiTargets;
 
 pub use destination::{BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow};
+pub use removal::Removal;
 pub use subscription::{MAX_FIELDS, Source, Subscription};
 
 /// Most destinations in one daemon. Each has a task and buffers of its own; a thousand keeps their

@@ -167,7 +167,7 @@ fn a_reload_keeps_what_the_api_made_and_refuses_what_would_break_it() {
     daemon.reload(&format!("{with}# no change\n"));
     daemon.wait_for_log("\"reloaded\"");
     client.must(&format!("GET /event_subscriptions/{}", id(&made)), &Value::Null);
-    daemon.reload(UNLIMITED);
+    daemon.reload(&format!("{UNLIMITED}allow_removal: true\n"));
     daemon.wait_for_log(&id(&made));
     daemon.send(&generate(HTTP, 10, 1));
     daemon.wait_until_delivered();

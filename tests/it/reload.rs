@@ -1,12 +1,30 @@
-//! SIGHUP: destinations and subscriptions change under traffic; a bad file changes nothing.
+//! SIGHUP and `POST /reload`: destinations and subscriptions change under traffic; a bad file changes nothing.
 
+use crate::control::Client;
 use crate::support::daemon::Daemon;
 use crate::support::settings::{Destination, Settings, Subscription};
+use crate::support::sluicegate;
 
 fn settings(destination: &str, filter: &str) -> Settings {
     Settings::new()
         .destination(Destination::file(destination, format!("DIR/{destination}.ndjson")))
         .subscription(Subscription::new("sub", &[destination]).filter(filter))
+}
+
+/// Settings with so many destinations, each with a subscription.
+fn many(count: usize) -> Settings {
+    (1..=count).fold(Settings::new(), |settings, number| {
+        let (one, sub) = (format!("d{number}"), format!("s{number}"));
+        settings
+            .destination(Destination::file(&one, format!("DIR/{one}.ndjson")))
+            .subscription(Subscription::new(&sub, &[&one]))
+    })
+}
+
+fn in_force(daemon: &Daemon) -> (usize, usize) {
+    let status = daemon.status();
+    let count = |kind: &str| status[kind].as_array().unwrap().len();
+    (count("destinations"), count("subscriptions"))
 }
 
 fn event(id: u32, status: u32) -> String {
@@ -67,6 +85,71 @@ fn a_bad_file_changes_nothing_and_says_why() {
     assert!(metrics(&daemon).contains("\nsluicegate_config_last_reload_successful 1\n"));
     daemon.send(&[event(1, 500)]);
     assert_eq!(ids(&daemon, "one.ndjson"), ["1"]);
+}
+
+#[test]
+fn a_file_that_was_cut_short_takes_nothing_away_unless_somebody_says_that_it_may() {
+    let daemon = Daemon::start(&many(5));
+    for (cut, of) in [(2, "3 of 5 destinations"), (0, "5 of 5 subscriptions")] {
+        daemon.reload(&many(cut));
+        daemon.wait_for_log(of);
+        let status = daemon.wait_for("told", |status| {
+            status["reload"]["error"].as_str().is_some_and(|error| error.contains(of))
+        });
+        assert!(status["reload"]["error"].as_str().unwrap().contains("ERR_SLUICEGATE_1400"));
+        assert_eq!(in_force(&daemon), (5, 5));
+    }
+    assert!(metrics(&daemon).contains("sluicegate_config_reloads_total{outcome=\"removal\"} 2\n"));
+    daemon.reload(&many(3));
+    daemon.wait_for_log("\"reloaded\"");
+    daemon.reload("allow_removal: true\ndestinations: []\nsubscriptions: []\n");
+    daemon.wait_for_log_times("\"reloaded\"", 2);
+    daemon.wait_for("gone", |_| in_force(&daemon).1 == 0);
+}
+
+#[test]
+fn a_reload_is_asked_for_over_the_api_and_tells_what_came_of_it() {
+    let daemon = Daemon::start(&many(4));
+    let client = Client::new(&daemon);
+    let key = daemon.path("key");
+    std::fs::write(&key, client.key()).unwrap();
+    let reload = |more: &[&str]| {
+        let api = format!("http://{}", daemon.api);
+        let asked = ["reload", "--api", &api, "--key-file", key.to_str().unwrap()];
+        let output = sluicegate(&[&asked[..], more].concat(), "");
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout) + &text(output.stderr))
+    };
+    let settings = daemon.path("sluicegate.yaml");
+    let write = |settings_are: String| {
+        let folder = daemon.path("");
+        let text = settings_are.replace("DIR", folder.to_str().unwrap().trim_end_matches('/'));
+        std::fs::write(&settings, text).unwrap();
+    };
+    assert_eq!(
+        reload(&[]),
+        (Some(0), "reloaded: 4 destinations and 4 subscriptions of the settings file\n".into())
+    );
+    write(many(1).to_string());
+    let (code, said) = reload(&[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("3 of 4 destinations (`d2`, `d3`, `d4`)"), "{said}");
+    assert!(said.contains("409") && said.contains("ERR_SLUICEGATE_1400"), "{said}");
+    assert_eq!(in_force(&daemon), (4, 4));
+    let (code, said) = reload(&["--confirm-removal", "-o", "json"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\"destinations\":1"), "{said}");
+    write("destinations: []\nsubscriptions: [{}]\n".to_owned());
+    let refused = client.ask("POST /reload", &serde_json::Value::Null);
+    assert_eq!(
+        (refused.status, &refused.json()["error_code"]),
+        (400, &"ERR_SLUICEGATE_1402".into())
+    );
+    write(many(1).drain_limit("9s").to_string());
+    let answer = client.must("POST /reload", &serde_json::Value::Null);
+    assert_eq!(answer["at_next_start"], serde_json::json!(["stop"]));
+    let anybody = crate::support::http::request(daemon.api, "POST /reload", &[], b"");
+    assert_eq!(anybody.status, 403, "{anybody:?}");
 }
 
 #[test]

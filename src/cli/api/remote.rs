@@ -76,6 +76,11 @@ impl Remote {
         Ok(Remote { base, client })
     }
 
+    /// The same, where every request has one more header.
+    pub(in crate::cli) fn with_header(self, name: &'static str, value: &'static str) -> Remote {
+        Remote { client: self.client.with_header(name, value), ..self }
+    }
+
     /// Asks; gives the answer, be it an error.
     async fn ask(
         &self,

@@ -1,0 +1,33 @@
+//! `POST /reload`: has the daemon read its settings file again.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use serde_json::{Map, Value, json};
+use tracing::info;
+
+use crate::control::Control;
+use crate::http::ErrorAnswer;
+
+/// The header that says that a reload may take most of what runs away, with the value `true`.
+pub const CONFIRM_REMOVAL: &str = "sluicegate-confirm-removal";
+
+/// Reloads and tells what is in force then.
+pub(super) async fn run(
+    control: &Arc<Control>,
+    parts: &Parts,
+    input: &Map<String, Value>,
+) -> Result<Value, ErrorAnswer> {
+    if let Some(name) = input.keys().next() {
+        let message = format!("unknown parameter `{name}`; none are supported here");
+        return Err(ErrorAnswer::bad_request("ERR_NGROK_214", message));
+    }
+    let confirmed = parts.headers.get(CONFIRM_REMOVAL).is_some_and(|value| value == "true");
+    info!(confirmed, "a reload is asked for through the API");
+    let reloaded = control.ask_for_reload(confirmed).await?;
+    Ok(json!({
+        "destinations": reloaded.destinations,
+        "subscriptions": reloaded.subscriptions,
+        "at_next_start": reloaded.at_next_start,
+    }))
+}
