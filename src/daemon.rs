@@ -265,10 +265,7 @@ impl Daemon {
                 Ended::Clean
             }
             (left, Durability::Disk) => {
-                warn!(
-                    left,
-                    "stopped at the deadline: the rest waits in the journal for the next start"
-                );
+                warn!(left, "stopped: the rest waits in the journal for the next start");
                 Ended::Kept(left)
             }
             (left, Durability::Memory) => {

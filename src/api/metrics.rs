@@ -52,7 +52,7 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
         let set_aside = destination.condition.set_aside.len();
         gauge!(telemetry::SET_ASIDE, &label).set(set_aside as f64);
         gauge!(telemetry::OLDEST_PENDING, &label).set(account.oldest_pending.as_secs_f64());
-        for state in [State::Healthy, State::Retrying, State::Paused] {
+        for state in [State::Healthy, State::Retrying, State::Paused, State::Off] {
             let is_in = f64::from(u8::from(state == destination.condition.state));
             let labels = [("destination", id.clone()), ("state", state.as_str().to_owned())];
             gauge!(telemetry::DESTINATION_STATE, &labels).set(is_in);

@@ -344,6 +344,9 @@ fn shown(shape: Shape) -> Value {
             json!({"type": "string"})
         }
         Shape::Flag(_) => json!({"type": "boolean"}),
+        Shape::Batch => json!({"type": "object"}),
+        Shape::Timeout => json!({"type": "string"}),
+        Shape::Size => json!({"type": ["integer", "string", "null"]}),
         Shape::List(_) | Shape::Rules => json!({"type": "array", "items": {"type": "string"}}),
         Shape::Refs(..) => json!({"type": "array", "items": reference("reference")}),
         Shape::Ref(..) | Shape::CertificateRef => {
@@ -363,6 +366,14 @@ fn repeated(about: &str) -> Value {
     json!({"type": ["string", "null"], "description": about})
 }
 
+/// What is ours may be null, for its default.
+fn or_null(schema: Value, presence: Presence) -> Value {
+    match presence {
+        Presence::Ours => json!({"anyOf": [schema, {"type": "null"}]}),
+        _ => schema,
+    }
+}
+
 fn request_schema(spec: &Spec, on_create: bool) -> Value {
     let mut properties = Map::new();
     if !on_create {
@@ -370,7 +381,7 @@ fn request_schema(spec: &Spec, on_create: bool) -> Value {
     }
     for field in spec.fields.iter().filter(|field| field.presence != Presence::ReadOnly) {
         let mut schema = match field.presence.given(on_create) {
-            true => taken(field.shape),
+            true => or_null(taken(field.shape), field.presence),
             false => repeated(field.about),
         };
         schema["description"] = json!(field.about);
@@ -394,11 +405,27 @@ fn request_schema(spec: &Spec, on_create: bool) -> Value {
     })
 }
 
+/// How many records make a request.
+fn batch() -> Value {
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "max_records": {"type": ["integer", "null"], "minimum": 1},
+            "max_bytes": {"type": ["integer", "string", "null"], "minimum": 1},
+            "linger": {"type": ["string", "null"], "examples": ["200ms"]},
+        },
+    })
+}
+
 /// What a request may give for a shape.
 fn taken(shape: Shape) -> Value {
     match shape {
         Shape::Bytes(max) | Shape::Chars(max) => json!({"type": "string", "maxLength": max}),
         Shape::Flag(_) => json!({"type": "boolean"}),
+        Shape::Batch => batch(),
+        Shape::Timeout => json!({"type": "string", "examples": ["30s"]}),
+        Shape::Size => json!({"type": ["integer", "string"], "minimum": 1, "examples": ["64MiB"]}),
         Shape::Choice(choices, _) => json!({"type": "string", "enum": choices}),
         Shape::Refs(..) | Shape::Rules | Shape::List(_) => {
             json!({"type": "array", "items": {"type": "string"}})

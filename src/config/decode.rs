@@ -16,8 +16,8 @@ use std::time::Duration;
 use super::mistakes::{Mistake, Mistakes};
 use super::scalar::resolve;
 use super::tree::{Key, Node, Value};
-use super::units;
 use crate::report::{Span, nearest};
+use crate::resources::{duration, show_duration, show_size, size};
 
 /// Most characters of a value that a message repeats; the caret shows the rest.
 const SHOWN: usize = 60;
@@ -356,7 +356,7 @@ impl<'d> Setting<'d> {
         let node = self.given()?;
         let size = match &node.value {
             Value::Int(bytes) => u64::try_from(*bytes).ok(),
-            Value::String(text) => units::size(text),
+            Value::String(text) => size(text),
             _ => None,
         };
         let Some(size) = size else {
@@ -364,8 +364,8 @@ impl<'d> Setting<'d> {
             return self.refuse_with(node, "a size such as `10MiB`", help);
         };
         if !range.contains(&size) {
-            let upper = (*range.end() != u64::MAX).then(|| units::show_size(*range.end()));
-            return self.refuse(node, &limits(units::show_size(*range.start()), upper));
+            let upper = (*range.end() != u64::MAX).then(|| show_size(*range.end()));
+            return self.refuse(node, &limits(show_size(*range.start()), upper));
         }
         Some(size)
     }
@@ -375,7 +375,7 @@ impl<'d> Setting<'d> {
     pub fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let node = self.given()?;
         let duration = match &node.value {
-            Value::String(text) => units::duration(text),
+            Value::String(text) => duration(text),
             _ => None,
         };
         let Some(duration) = duration else {
@@ -383,8 +383,8 @@ impl<'d> Setting<'d> {
             return self.refuse_with(node, "a duration such as `30s`", help);
         };
         if !range.contains(&duration) {
-            let upper = (*range.end() != Duration::MAX).then(|| units::show_duration(*range.end()));
-            return self.refuse(node, &limits(units::show_duration(*range.start()), upper));
+            let upper = (*range.end() != Duration::MAX).then(|| show_duration(*range.end()));
+            return self.refuse(node, &limits(show_duration(*range.start()), upper));
         }
         Some(duration)
     }

@@ -31,7 +31,7 @@
 //!
 //! Its files in the order of the data: `document` opens and drives; `yaml`, `toml` and `json` make a
 //! `tree`; `interpolate` fills it in; `settings` (with `listeners`, `resources` and `targets`) asks `decode` (with
-//! `units`) for what it holds, and `machine` whether it can be had there; all speak through `mistakes`.
+//! `units` of the resources) for what it holds, and `machine` whether it can be had there; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
 mod decode;
@@ -49,12 +49,12 @@ mod settings;
 mod targets;
 mod toml;
 mod tree;
-mod units;
 mod yaml;
 
 #[cfg(test)]
 mod golden;
 
+pub use crate::resources::{duration, show_duration, show_size, size};
 pub use decode::{Section, Setting, Text, TextOr};
 pub use document::{Document, Format, MAX_FILE, load};
 pub use interpolate::MAX_FILLED;
@@ -62,4 +62,3 @@ pub use mistakes::{MAX_SHOWN, Mistake, Mistakes};
 pub use resources::FilterText;
 pub use settings::{Config, SCHEMA};
 pub use tree::{Key, MAX_ALIASED, MAX_NESTING, MAX_NODES, Node, Value};
-pub use units::{duration, show_duration, show_size, size};

@@ -128,6 +128,7 @@ fn read_destination(
         .optional("overflow")
         .word(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
     let max_pending_bytes = section.optional("max_pending_bytes").size(1..=u64::MAX);
+    let enabled = section.optional("enabled").bool();
     Some(Destination {
         id: id?,
         description,
@@ -136,6 +137,7 @@ fn read_destination(
         timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
         overflow: overflow.unwrap_or_default(),
         max_pending_bytes,
+        enabled: enabled.unwrap_or(true),
         bounds: None,
     })
 }
@@ -166,6 +168,7 @@ fn read_subscription(
     let description = description(section);
     let sources = section.required("sources").list(|source| read_source(source, catalog));
     let names = section.required("destinations").strings();
+    let enabled = section.optional("enabled").bool().unwrap_or(true);
     let mut destinations = Vec::new();
     for text in names.iter().flatten() {
         match ResourceId::new(text.value) {
@@ -188,6 +191,7 @@ fn read_subscription(
         return None; // reported already, by what was asked for or left out
     }
     Subscription::new(id?, description, sources?, destinations)
+        .map(|subscription| Subscription { enabled, ..subscription })
         .map_err(|error| refuse(section, "sources", &error))
         .ok()
 }

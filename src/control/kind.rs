@@ -3,10 +3,10 @@
 //!
 //! Names, limits and codes are those of ngrok's API. What a table cannot say stands in `rules`.
 
-use Presence::{Fixed, Optional, ReadOnly, Required};
+use Presence::{Fixed, Optional, Ours, ReadOnly, Required};
 use Shape::{
-    Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, List, Owner, Ref, Refs, Rules, Sources,
-    Target, Token,
+    Batch, Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, List, Owner, Ref, Refs, Rules,
+    Size, Sources, Target, Timeout, Token,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,8 @@ pub enum Presence {
     ReadOnly,
     /// It may, always, but is not kept: it asks for something to be done.
     Request,
+    /// It may, always; one that ngrok does not have, for which null means the default.
+    Ours,
 }
 
 /// What a field holds. The value kept is the one a request would give.
@@ -102,6 +104,12 @@ pub enum Shape {
     Refs(Kind, &'static str),
     Sources,
     Target,
+    /// How many records make a request: an object.
+    Batch,
+    /// The time for a request, such as `30s`.
+    Timeout,
+    /// Bytes, or text such as `64MiB`; null if not given.
+    Size,
     /// A network.
     Cidr,
     /// A credential's rules.
@@ -194,6 +202,7 @@ pub static KINDS: [Spec; 11] = [
                 Optional,
                 "Where matching events go.",
             ),
+            field("enabled", Flag(true), Ours, "Whether it takes anything."),
         ],
     },
     Spec {
@@ -219,6 +228,31 @@ pub static KINDS: [Spec; 11] = [
                 Flag(false),
                 Presence::Request,
                 "Send a test event first, and refuse if it fails.",
+            ),
+            field(
+                "batch",
+                Batch,
+                Ours,
+                "`max_records` and `max_bytes` of a request, by default what the service takes, and `linger`, how long the first record waits for more (200ms).",
+            ),
+            field("timeout", Timeout, Ours, "How long one request may take, 100ms to 5m (10s)."),
+            field(
+                "overflow",
+                Choice(&["block", "drop_oldest"], "ERR_NGROK_215"),
+                Ours,
+                "What gives way when its share of the journal is full.",
+            ),
+            field(
+                "max_pending_bytes",
+                Size,
+                Ours,
+                "Its share of the journal; null is the share that all have by default.",
+            ),
+            field(
+                "enabled",
+                Flag(true),
+                Ours,
+                "Whether anything is sent. While it is off, what comes is kept within its share.",
             ),
         ],
     },
@@ -467,7 +501,7 @@ impl Presence {
     #[must_use]
     pub fn given(self, on_create: bool) -> bool {
         match self {
-            Required(_) | Optional | Presence::Request => true,
+            Required(_) | Optional | Ours | Presence::Request => true,
             Fixed | Presence::FixedRequired(_) => on_create,
             ReadOnly => false,
         }

@@ -23,6 +23,7 @@ mod refused;
 mod reloads;
 mod request;
 mod rules;
+mod sending;
 mod targets;
 mod world;
 

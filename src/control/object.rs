@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::kind::{Kind, Shape};
-use super::targets;
+use super::kind::{Kind, Presence, Shape};
+use super::{sending, targets};
 use crate::event::Timestamp;
 
 /// Who manages a resource.
@@ -48,6 +48,12 @@ impl Object {
         self.body.get(name).and_then(Value::as_bool).unwrap_or_default()
     }
 
+    /// Whether it is on, as all are that nobody turned off.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.body.get("enabled").and_then(Value::as_bool).unwrap_or(true)
+    }
+
     /// A field that is a list of texts.
     pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.body
@@ -77,11 +83,10 @@ impl Object {
         answer.insert("id".to_owned(), json!(self.id));
         answer.insert("uri".to_owned(), json!(self.uri(base)));
         answer.insert("created_at".to_owned(), json!(self.created_at.to_string()));
-        for field in self.kind.spec().fields {
+        for field in self.kind.spec().fields.iter().filter(|it| it.presence != Presence::Request) {
             let value = self.body.get(field.name).unwrap_or(&Value::Null);
-            if let Some(value) = self.shown(field.shape, value, base) {
-                answer.insert(field.shape.answered_as(field.name).to_owned(), value);
-            }
+            let value = self.shown(field.shape, value, base);
+            answer.insert(field.shape.answered_as(field.name).to_owned(), value);
         }
         if matches!(self.kind, Kind::EventDestination | Kind::EventSubscription) {
             let managed_by = match self.managed {
@@ -93,14 +98,14 @@ impl Object {
         answer
     }
 
-    /// A field's value as answers show it; `None` for what is only asked for.
-    fn shown(&self, shape: Shape, value: &Value, base: &str) -> Option<Value> {
+    /// A field's value as answers show it.
+    fn shown(&self, shape: Shape, value: &Value, base: &str) -> Value {
         let reference = |kind, id: &Value| match id.as_str() {
             Some(id) if !id.is_empty() => json!({"id": id, "uri": uri(base, kind, id)}),
             _ => Value::Null,
         };
         let is_empty = value.as_array().is_none_or(Vec::is_empty);
-        Some(match shape {
+        match shape {
             // Null where nothing is pinned: ngrok's Terraform provider compares.
             Shape::Hosts if is_empty => Value::Null,
             Shape::Ref(kind, _) => reference(kind, value),
@@ -119,20 +124,24 @@ impl Object {
                 sources.map(|source| source_answer(source, &self.uri(base))).collect()
             }
             Shape::Target => targets::shown(value),
-            Shape::Bytes(_) | Shape::Chars(_) | Shape::Choice(..) => {
-                json!(value.as_str().unwrap_or(""))
+            Shape::Bytes(_) | Shape::Chars(_) => json!(value.as_str().unwrap_or("")),
+            Shape::Flag(default) => json!(value.as_bool().unwrap_or(default)),
+            Shape::Batch => {
+                sending::shown_batch(value, self.body.get("target").unwrap_or(&Value::Null))
             }
-            Shape::Flag(default) => match self.kind {
-                Kind::EventDestination => return None,
-                _ => json!(value.as_bool().unwrap_or(default)),
+            Shape::Timeout => sending::shown_timeout(value),
+            Shape::Choice(choices, _) => match value.as_str() {
+                // One that an older version did not keep yet.
+                None => json!(choices.first()),
+                Some(choice) => json!(choice),
             },
             Shape::List(_) | Shape::Rules | Shape::Hosts => match value {
                 Value::Null => json!([]),
                 list => list.clone(),
             },
             Shape::Token | Shape::Nothing => Value::Null,
-            Shape::Cidr | Shape::Certificate(_) | Shape::Owner => value.clone(),
-        })
+            Shape::Cidr | Shape::Certificate(_) | Shape::Owner | Shape::Size => value.clone(),
+        }
     }
 }
 

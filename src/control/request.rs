@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::kind::{Field, Kind, MAX_ITEMS, Presence, Shape, Spec};
 use super::object::{Object, owner};
 use super::refusal::Refusal;
-use super::targets;
+use super::{sending, targets};
 use crate::sinks::ApiTargets;
 
 /// Reads the body of a creation into the fields to keep.
@@ -43,7 +43,8 @@ pub(super) fn create(
     Ok(body)
 }
 
-/// Reads the body of an update over the resource as it is. Null means "not given".
+/// Reads the body of an update over the resource as it is. Null means "not given", but for what ngrok does
+/// not have: there it means the default.
 pub(super) fn update(
     before: &Object,
     input: &Map<String, Value>,
@@ -56,6 +57,11 @@ pub(super) fn update(
     let mut body = before.body.clone();
     let mut any = false;
     for field in spec.fields {
+        let resets = |value: &Value| value.is_null() && field.presence == Presence::Ours;
+        if input.get(field.name).is_some_and(resets) {
+            any = true;
+            body.insert(field.name.to_owned(), default(field.shape));
+        }
         let Some(value) = input.get(field.name).filter(|value| !value.is_null()) else { continue };
         if !field.presence.given(false) {
             fixed(field, value, before, rules)?;
@@ -197,6 +203,9 @@ fn read(
         Shape::CertificateRef => Ok(Some(text()?).filter(|id| !id.is_empty()).into()),
         Shape::Refs(..) => ids(name, value),
         Shape::Sources => sources(value),
+        Shape::Batch => sending::batch(name, value),
+        Shape::Timeout => sending::timeout(name, value),
+        Shape::Size => sending::bytes(name, value),
         Shape::Rules => rules(name, value),
         Shape::Hosts => hosts(name, value),
         Shape::Certificate(kind) => certificate(name, value, kind),

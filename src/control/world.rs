@@ -13,14 +13,13 @@ use super::access::Access;
 use super::kind::{KINDS, Kind};
 use super::object::{Managed, Object};
 use super::refusal::Refusal;
-use super::targets;
+use super::{sending, targets};
 use crate::event::{Catalog, Timestamp};
 use crate::filter::CheckedFilter;
 use crate::resources::{
-    BatchSettings, Destination, MAX_COMPILED_BY_API, Overflow, ResourceError, ResourceId,
-    Resources, Source, Subscription,
+    Destination, MAX_COMPILED_BY_API, ResourceError, ResourceId, Resources, Source, Subscription,
 };
-use crate::sinks::{Bounds, DEFAULT_TIMEOUT};
+use crate::sinks::Bounds;
 use crate::store::Row;
 
 /// The resources of one kind, by id.
@@ -314,16 +313,8 @@ fn object_of_row(row: Row) -> Result<Object, Refusal> {
 fn destination(object: &Object, bounds: &Arc<Bounds>) -> Result<Destination, Refusal> {
     let target = object.body.get("target").unwrap_or(&Value::Null);
     let target = bounds.rules().with_own_external_id(targets::read_kept(target)?);
-    Ok(Destination {
-        id: ResourceId::new(&object.id)?,
-        description: object.text("description").to_owned(),
-        batch: BatchSettings::new(&target, None, None, None)?,
-        target,
-        timeout: DEFAULT_TIMEOUT,
-        overflow: Overflow::default(),
-        max_pending_bytes: None,
-        bounds: Some(Arc::clone(bounds)),
-    })
+    let destination = sending::destination(ResourceId::new(&object.id)?, &object.body, target)?;
+    Ok(Destination { bounds: Some(Arc::clone(bounds)), ..destination })
 }
 
 /// Compiles a source of a subscription, or takes a known one that is equal.
@@ -378,7 +369,8 @@ fn subscription_of(
     if sources.is_empty() || destinations.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Subscription::new(id, description, sources, destinations)?))
+    let subscription = Subscription::new(id, description, sources, destinations)?;
+    Ok(Some(Subscription { enabled: object.is_enabled(), ..subscription }))
 }
 
 fn repeated_type(sources: &[Source]) -> Option<&str> {
@@ -394,7 +386,9 @@ fn destination_of_file(destination: &Destination, now: Timestamp) -> Object {
         "format": "json",
         "target": targets::write(&destination.target),
     });
-    of_file(Kind::EventDestination, &destination.id, now, body)
+    let mut object = of_file(Kind::EventDestination, &destination.id, now, body);
+    object.body.extend(sending::written(destination));
+    object
 }
 
 fn subscription_of_file(subscription: &Subscription, now: Timestamp) -> Object {
@@ -411,6 +405,7 @@ fn subscription_of_file(subscription: &Subscription, now: Timestamp) -> Object {
         "metadata": "",
         "sources": subscription.sources.iter().map(source).collect::<Vec<_>>(),
         "destination_ids": ids,
+        "enabled": subscription.enabled,
     });
     of_file(Kind::EventSubscription, &subscription.id, now, body)
 }

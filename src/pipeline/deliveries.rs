@@ -20,6 +20,9 @@ use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
 use crate::sinks::Sink;
 
+/// How often a drain looks whether all is delivered, where the journal cannot tell.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
 /// How long a delivery task that failed rests before another takes over.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -113,7 +116,13 @@ impl Deliveries {
         }
         for mut running in before {
             if !running.removed {
-                info!(destination = %running.id(), "removed; what it has is still delivered");
+                let last = match running.outlet.destination.enabled {
+                    true => "removed; what it has is still delivered",
+                    false => {
+                        "removed while off; what it has is kept until it comes back, or until `sluicegate journal forget`"
+                    }
+                };
+                info!(destination = %running.id(), "{last}");
             }
             running.removed = true;
             all.push(running);
@@ -157,6 +166,18 @@ impl Deliveries {
             running.ok_or(BuryError::NotThere)?.burial_sender.clone()
         };
         burial_sender.bury(event_id).await
+    }
+
+    /// Done when nothing waits that is going to be sent: what waits for a destination that is off does not
+    /// count.
+    pub(super) async fn drained(&self) {
+        let waits = |it: &Running| self.account(it).pending_records > 0;
+        if self.running().iter().all(|it| it.outlet.destination.enabled) {
+            return self.journal.drained().await;
+        }
+        while self.running().iter().any(|it| it.outlet.destination.enabled && waits(it)) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Tells every task that no record lingers any more.

@@ -181,10 +181,15 @@ impl Delivery {
         self.batcher.len() + self.records_in_flight + retrying + self.letters.len()
     }
 
+    /// Whether all is kept as it is: there is no room for dead letters, or the destination is off.
+    fn sends_nothing(&self) -> bool {
+        self.letters_are_full || !self.current.destination.enabled
+    }
+
     /// How many records and bytes may be read now: what fills every free request and one more batch,
     /// or only one request while the service refuses, so that what waits can still be given up.
     fn room(&self) -> (usize, usize) {
-        if self.letters_are_full {
+        if self.sends_nothing() {
             return (0, 0);
         }
         let Destination { batch, target, .. } = &*self.current.destination;
@@ -205,7 +210,7 @@ impl Delivery {
         let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
         let probe = self.probe_is_needed().then_some(now);
         let requests = [batch, alone, probe].into_iter().flatten();
-        let requests = requests.filter(|_| !self.letters_are_full);
+        let requests = requests.filter(|_| !self.sends_nothing());
         let requests = requests.map(|due| due.max(self.pace.hold_until()));
         let retries = self.retries.iter().map(|(due, _)| *due);
         let letters = (!self.letters.is_empty()).then_some(self.write_at);
@@ -230,7 +235,7 @@ impl Delivery {
 
     /// One request at a time while the service refuses, all that its limits allow otherwise.
     fn requests_allowed(&self) -> usize {
-        if self.letters_are_full {
+        if self.sends_nothing() {
             return 0;
         }
         if self.is_one_at_a_time() { 1 } else { self.current.destination.target.limits().in_flight }
@@ -290,7 +295,7 @@ impl Delivery {
         if self.current.hurry && self.batcher.is_empty() && self.in_flight.is_empty() {
             self.letters.extend(self.verdicts.give_up());
         }
-        if self.pace.hold_until() > now {
+        if self.pace.hold_until() > now || !self.current.destination.enabled {
             return;
         }
         if self.may_try_lone_records() {
@@ -527,7 +532,9 @@ impl Delivery {
         let hold_until = self.pace.hold_until();
         let waits = self.pace.is_failing() || hold_until > now || !self.retries.is_empty();
         let refuses = self.pace.is_paused() || self.verdicts.is_paused();
-        let state = if refuses || self.letters_are_full {
+        let state = if !self.current.destination.enabled {
+            State::Off
+        } else if refuses || self.letters_are_full {
             State::Paused
         } else if waits || !self.set_aside.is_empty() {
             State::Retrying
@@ -536,7 +543,8 @@ impl Delivery {
         };
         let before = self.health.update(state, hold_until, self.set_aside.list());
         match (before, state) {
-            (State::Paused, State::Paused) => {}
+            (State::Paused, State::Paused) | (State::Off, State::Off) => {}
+            (_, State::Off) => info!(destination = %id, "off: what comes is kept within its share"),
             (_, State::Paused) => {
                 let fault = self.health.read().last_error.map_or_else(String::new, |it| it.message);
                 if self.letters_are_full {
@@ -545,7 +553,7 @@ impl Delivery {
                     error!(destination = %id, fault, "paused: the service refuses; all records are kept");
                 }
             }
-            (State::Paused, _) => info!(destination = %id, "deliveries go on"),
+            (State::Paused | State::Off, _) => info!(destination = %id, "deliveries go on"),
             _ => {}
         }
     }

@@ -97,7 +97,7 @@ impl Dispatcher {
     pub fn after(before: Option<&Dispatcher>, resources: &Resources, stats: &Stats) -> Dispatcher {
         let mut wanted: BTreeMap<&str, Vec<Wanted<'_>>> =
             resources.catalog.iter().map(|it| (it.name.as_str(), Vec::new())).collect();
-        for subscription in resources.subscriptions() {
+        for subscription in resources.subscriptions().iter().filter(|it| it.enabled) {
             for source in &subscription.sources {
                 let of_type = wanted.entry(&source.event_type.name).or_default();
                 of_type.push(Wanted { subscription, source });

@@ -20,6 +20,8 @@ pub enum State {
     Retrying,
     /// The service refuses until somebody fixes a setting; everything is kept.
     Paused,
+    /// Somebody turned it off; everything is kept.
+    Off,
 }
 
 impl State {
@@ -30,6 +32,7 @@ impl State {
             State::Healthy => "healthy",
             State::Retrying => "retrying",
             State::Paused => "paused",
+            State::Off => "off",
         }
     }
 }

@@ -295,14 +295,14 @@ impl Pipeline {
     }
 
     /// Takes nothing in any more, and delivers everything pending without lingering, for at most
-    /// `limit`; tells how many records were left.
+    /// `limit`, but for what waits for destinations that are off; tells how many records were left.
     pub async fn drain(&self, limit: Duration) -> u64 {
         {
             let _one_at_a_time = self.changing.lock().await;
             self.replace_dispatcher(None).await;
         }
         self.deliveries.hurry();
-        let _deadline_passed = tokio::time::timeout(limit, self.journal.drained()).await;
+        let _deadline_passed = tokio::time::timeout(limit, self.deliveries.drained()).await;
         self.journal.checkpoint().await;
         self.journal.pending_records()
     }

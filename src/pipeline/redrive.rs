@@ -115,6 +115,7 @@ mod tests {
             timeout: DEFAULT_TIMEOUT,
             overflow: Overflow::Block,
             max_pending_bytes: None,
+            enabled: true,
             bounds: None,
         }
     }

@@ -55,6 +55,7 @@ impl Trial {
             description: String::new(),
             sources,
             destinations: Vec::new(),
+            enabled: true,
         };
         let mut resources = Resources::default();
         resources.add_subscription(subscription)?;

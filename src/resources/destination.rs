@@ -94,6 +94,8 @@ pub struct Destination {
     /// Its share of the journal: most bytes held for it. Left out, all of `journal.max_bytes` for a
     /// single destination, and half of it where there are several.
     pub max_pending_bytes: Option<u64>,
+    /// Whether anything is sent. While it is off, what comes is kept within its share.
+    pub enabled: bool,
     /// What its target may do if it was made through the API; none for those of the settings.
     pub bounds: Option<Arc<Bounds>>,
 }

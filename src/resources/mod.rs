@@ -7,6 +7,7 @@
 mod destination;
 mod removal;
 mod subscription;
+mod units;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::sinks::ApiTargets;
 pub use destination::{BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow};
 pub use removal::Removal;
 pub use subscription::{MAX_FIELDS, Source, Subscription};
+pub use units::{duration, show_duration, show_size, size};
 
 /// Most destinations in one daemon. Each has a task and buffers of its own; a thousand keeps their
 /// sum far below one machine's memory.

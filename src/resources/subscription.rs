@@ -102,10 +102,12 @@ pub struct Subscription {
     pub sources: Vec<Source>,
     /// At least one.
     pub destinations: Vec<ResourceId>,
+    /// Whether it takes anything.
+    pub enabled: bool,
 }
 
 impl Subscription {
-    /// Puts a subscription together.
+    /// Puts a subscription together, which is on.
     ///
     /// # Errors
     /// When it has no sources, no destinations, an event type twice, or regular expressions that are
@@ -128,7 +130,7 @@ impl Subscription {
                 return Err(ResourceError::RepeatedType(name.clone()));
             }
         }
-        let subscription = Subscription { id, description, sources, destinations };
+        let subscription = Subscription { id, description, sources, destinations, enabled: true };
         let compiled: HashMap<usize, usize> = subscription.compiled().collect();
         if compiled.values().sum::<usize>() > MAX_COMPILED {
             return Err(ResourceError::Compiled { of: "a subscription", max: MAX_COMPILED });

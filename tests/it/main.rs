@@ -42,6 +42,7 @@ mod replay;
 mod settings;
 mod shares;
 mod support;
+mod switches;
 mod tidy;
 mod tidy_circles;
 mod tls;

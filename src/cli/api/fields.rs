@@ -126,7 +126,7 @@ fn value(field: &Field, text: &str) -> Result<Value, Failure> {
     let value: Option<Value> = serde_json::from_str(text).ok();
     let fits = |value: &Value| match field.shape {
         Shape::Flag(_) => value.is_boolean(),
-        Shape::Target => value.is_object(),
+        Shape::Target | Shape::Batch => value.is_object(),
         Shape::Certificate(_) => value.is_object() || value.is_null(),
         _ => value.is_array(),
     };
@@ -146,12 +146,15 @@ fn example(shape: Shape) -> Option<&'static str> {
         | Shape::CertificateRef
         | Shape::Owner
         | Shape::Token
+        | Shape::Timeout
+        | Shape::Size
         | Shape::Nothing => None,
         Shape::Flag(_) => Some("true"),
         Shape::List(_) => Some(r#"["conn.client_ip"]"#),
         Shape::Refs(..) => Some(r#"["ID"]"#),
         Shape::Sources => Some(r#"[{"type": "http_request_complete.v0", "filter": "true"}]"#),
         Shape::Target => Some(r#"{"kinesis": {"stream_arn": "arn:aws:kinesis:..."}}"#),
+        Shape::Batch => Some(r#"{"max_records": 100, "linger": "1s"}"#),
         Shape::Rules => Some(r#"["bind:tcp_*"]"#),
         Shape::Hosts => Some(r#"[{"value": "203.0.113.9"}]"#),
         Shape::Certificate(_) => {

@@ -30,6 +30,7 @@ fn resources(filter: &str) -> Resources {
         description: String::new(),
         sources: vec![source],
         destinations: Vec::new(),
+        enabled: true,
     };
     resources.add_subscription(subscription).unwrap();
     resources

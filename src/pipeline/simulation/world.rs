@@ -203,6 +203,7 @@ impl World {
                 batch,
                 overflow: Overflow::Block,
                 max_pending_bytes: None,
+                enabled: true,
                 timeout: DEFAULT_TIMEOUT,
                 bounds: None,
             };
@@ -219,6 +220,7 @@ impl World {
                 description: String::new(),
                 sources: vec![source],
                 destinations: vec![id],
+                enabled: true,
             };
             resources.add_subscription(subscription).unwrap();
         }

@@ -128,6 +128,7 @@ pub(super) fn destination(max_records: usize) -> Arc<Destination> {
         bounds: None,
         overflow: Overflow::Block,
         max_pending_bytes: None,
+        enabled: true,
     })
 }
 
