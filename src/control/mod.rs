@@ -15,6 +15,7 @@ mod audit;
 mod change;
 mod keys;
 mod kind;
+mod life;
 mod listing;
 mod object;
 mod publishing;

@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::audit;
 use super::change::unavailable;
+use super::life::Life;
 use super::refusal::Refusal;
 use super::{Asked, Control, Outbox};
 use crate::pipeline::{NotTaken, PublishError};
@@ -51,10 +52,11 @@ impl Control {
         }
     }
 
-    /// Publishes what an earlier run, a full journal or another process has left, as long as the
-    /// daemon runs.
+    /// Publishes what an earlier run, a full journal or another process has left, and what happens to the
+    /// daemon itself, as long as it runs.
     pub async fn keep_publishing(&self) {
         let mut failing = false;
+        let mut life = Life::default();
         loop {
             let mut turn = self.changing.lock().await;
             self.resume().await;
@@ -67,6 +69,7 @@ impl Control {
             }
             failing = published.is_err();
             self.tell_refused().await;
+            self.tell_life(&mut life).await;
             tokio::time::sleep(PUBLISH_AGAIN).await;
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! A world is never changed: a change makes another, which shares all that stays.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -259,6 +259,15 @@ impl World {
             let access = Access::new(self.all(Kind::IpRestriction), &rules, &self.access);
             self.access = Arc::new(access);
         }
+    }
+
+    /// The destinations that any of these event types go to.
+    pub(super) fn destinations_of(&self, types: &[&str]) -> HashSet<ResourceId> {
+        let all = self.file.subscriptions().iter().chain(self.subscriptions.values());
+        let takes = |it: &&Arc<Subscription>| {
+            it.sources.iter().any(|source| types.contains(&source.event_type.name.as_str()))
+        };
+        all.filter(takes).flat_map(|it| it.destinations.iter().cloned()).collect()
     }
 
     /// All that decides where events go, from the settings file and the API.

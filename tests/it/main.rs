@@ -33,6 +33,7 @@ mod ingest;
 mod journal;
 mod kafka;
 mod ledger;
+mod life;
 mod ngrok;
 mod operations;
 mod proxies;
