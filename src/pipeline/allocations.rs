@@ -61,6 +61,7 @@ fn allocations(events: usize, filter: &str, filler: &str) -> u64 {
     let mut resources = Resources::default();
     resources
         .add_subscription(Subscription {
+            enabled: true,
             id: ResourceId::new("sub").unwrap(),
             description: String::new(),
             sources: vec![source.unwrap()],

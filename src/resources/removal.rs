@@ -120,6 +120,7 @@ mod tests {
             let id = ResourceId::new(id).unwrap();
             let batch = BatchSettings::new(&target, None, None, None).unwrap();
             all.add_destination(Destination {
+                enabled: true,
                 id: id.clone(),
                 description: String::new(),
                 target,

@@ -19,6 +19,7 @@ fn destination(name: &str) -> Destination {
     let target = DebugTarget::new(Some(true), None).unwrap();
     let target = Target::Debug(target);
     Destination {
+        enabled: true,
         id: id(name),
         description: String::new(),
         batch: BatchSettings::new(&target, None, None, None).unwrap(),
@@ -50,6 +51,7 @@ fn subscription(number: usize, seed: u64) -> Arc<Subscription> {
     }
     let destinations = ["one", "two", "three"].iter().skip(of(17, 3) as usize);
     Arc::new(Subscription {
+        enabled: true,
         id: id(&format!("sub{number}")),
         description: String::new(),
         sources,
@@ -194,6 +196,7 @@ fn a_change_of_one_subscription_leaves_all_other_blocks_as_they_are() {
     let named = |number: usize, filter: &str| {
         let source = Source::new(&Catalog::builtin(), TYPES[0], Some(filter), None).unwrap();
         Arc::new(Subscription {
+            enabled: true,
             id: id(&format!("sub{number:05}")),
             description: String::new(),
             sources: vec![source],
