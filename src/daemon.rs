@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, ReloadAsked, Saved};
 use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
-use crate::ingest::{CannotConsume, HttpSettings, Kafka, Stdin, StdinSettings};
+use crate::ingest::{CannotConsume, CannotFollow, Files, HttpSettings, Kafka, Stdin, Syslog};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::resources::Resources;
@@ -48,6 +48,9 @@ pub enum StartError {
     /// Kafka cannot be consumed with these settings.
     #[error("`ingest.kafka`: {0}")]
     Kafka(CannotConsume),
+    /// Log files cannot be followed.
+    #[error("{0}")]
+    Files(CannotFollow),
     /// An address cannot be listened on.
     #[error("`{setting}`: {cause}")]
     Listen {
@@ -127,8 +130,7 @@ pub struct Daemon {
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     ingest: Option<Served>,
-    kafka: Option<Kafka>,
-    stdin: Option<Stdin>,
+    others: Entrances,
     api: Served,
 }
 
@@ -179,11 +181,8 @@ impl Daemon {
             Served::new(listener, ingest::router(http, to_control, to_accepting), limits, proxies)
         };
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
-        let start = |settings| Kafka::start(settings, Arc::clone(&pipeline));
-        let kafka = config.kafka.clone().map(start).transpose().map_err(StartError::Kafka)?;
-        let start = |settings: StdinSettings| Stdin::start(settings, Arc::clone(&pipeline));
-        let stdin = config.stdin.map(start);
-        let board = kafka.as_ref().map(Kafka::board);
+        let others = Entrances::start(&config, &pipeline).await?;
+        let board = others.kafka.as_ref().map(Kafka::board);
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
@@ -205,7 +204,7 @@ impl Daemon {
             "subscriptions": resources.subscriptions().len(),
         });
         control.tell("daemon_started.v0", started, None).await;
-        Ok(Daemon { config, pipeline, control, accepting, ingest, kafka, stdin, api })
+        Ok(Daemon { config, pipeline, control, accepting, ingest, others, api })
     }
 
     /// The address of HTTP ingest, if there is any.
@@ -227,8 +226,10 @@ impl Daemon {
 
     /// Done when nothing can come in any more: standard input is the only entrance and has ended.
     async fn entrance_ended(&self) {
-        match &self.stdin {
-            Some(stdin) if self.ingest.is_none() && self.kafka.is_none() => stdin.ended().await,
+        match &self.others.stdin {
+            Some(stdin) if self.ingest.is_none() && self.others.is_only_stdin() => {
+                stdin.ended().await;
+            }
             _ => std::future::pending().await,
         }
     }
@@ -245,19 +246,13 @@ impl Daemon {
             .sum::<u64>();
         info!(pending, "stopping: nothing more is accepted");
         self.accepting.store(false, Ordering::Release);
-        if let Some(kafka) = &self.kafka {
-            kafka.stop();
-        }
+        self.others.stop_following();
         if let Some(ingest) = self.ingest {
             ingest.stop().await;
         }
-        if let Some(stdin) = self.stdin {
-            stdin.stop().await;
-        }
+        let followed = self.others.stop_taking().await;
         let left = self.pipeline.drain(self.config.drain_limit).await;
-        if let Some(kafka) = self.kafka {
-            kafka.leave().await;
-        }
+        followed.leave().await;
         self.api.stop().await;
         match (left, self.config.journal.durability) {
             (0, _) => {
@@ -308,6 +303,70 @@ fn remark(config: &Config, resources: &Resources, control: &Control) {
     }
     if !control.has_keys() {
         info!("the control API has no key yet: `sluicegate api-key create` makes one");
+    }
+}
+
+/// The entrances beside HTTP.
+struct Entrances {
+    kafka: Option<Kafka>,
+    stdin: Option<Stdin>,
+    files: Option<Files>,
+    syslog: Option<Syslog>,
+}
+
+impl Entrances {
+    async fn start(config: &Config, pipeline: &Arc<Pipeline>) -> Result<Entrances, StartError> {
+        let shared = || Arc::clone(pipeline);
+        let kafka = config.kafka.clone().map(|it| Kafka::start(it, shared()));
+        let kafka = kafka.transpose().map_err(StartError::Kafka)?;
+        let stdin = config.stdin.map(|it| Stdin::start(it, shared()));
+        let follow = || Files::start(config.files.clone(), &config.data_dir, shared());
+        let files = (!config.files.is_empty()).then(follow);
+        let files = files.transpose().map_err(StartError::Files)?;
+        let syslog = match config.syslog.clone() {
+            Some(settings) => {
+                let started = Syslog::start(settings, shared()).await;
+                let cannot = |cause| StartError::Listen { setting: "ingest.syslog.listen", cause };
+                Some(started.map_err(cannot)?)
+            }
+            None => None,
+        };
+        Ok(Entrances { kafka, stdin, files, syslog })
+    }
+
+    fn is_only_stdin(&self) -> bool {
+        self.kafka.is_none() && self.files.is_none() && self.syslog.is_none()
+    }
+
+    /// Has those whose positions move behind what is settled take nothing more.
+    fn stop_following(&self) {
+        if let Some(kafka) = &self.kafka {
+            kafka.stop();
+        }
+        if let Some(files) = &self.files {
+            files.stop();
+        }
+    }
+
+    /// Waits until the others have kept what they took, and gives those of before back.
+    async fn stop_taking(self) -> Entrances {
+        if let Some(stdin) = self.stdin {
+            stdin.stop().await;
+        }
+        if let Some(syslog) = self.syslog {
+            syslog.stop().await;
+        }
+        Entrances { stdin: None, syslog: None, kafka: self.kafka, files: self.files }
+    }
+
+    /// Has the positions stored of what is settled by now.
+    async fn leave(self) {
+        if let Some(files) = self.files {
+            files.leave().await;
+        }
+        if let Some(kafka) = self.kafka {
+            kafka.leave().await;
+        }
     }
 }
 

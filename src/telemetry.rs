@@ -29,6 +29,14 @@ pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
 pub const KAFKA_LAG: &str = "sluicegate_kafka_lag_messages";
 /// 1 while something keeps Kafka ingest from working as it should.
 pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
+/// Messages of syslog kept.
+pub const SYSLOG_MESSAGES: &str = "sluicegate_syslog_messages_total";
+/// Log files that are followed.
+pub const FILES_FOLLOWED: &str = "sluicegate_files_followed";
+/// Bytes of them that were seen and not read yet.
+pub const FILES_UNREAD: &str = "sluicegate_files_unread_bytes";
+/// Bytes that were seen in a log file and gone before they were read.
+pub const FILES_CUT: &str = "sluicegate_files_cut_bytes_total";
 /// Events of a subscription's types; label `subscription`.
 pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
 /// Events that matched; label `subscription`.
@@ -203,6 +211,14 @@ fn describe_of_process() {
     describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept since the start");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
+    describe_counter!(SYSLOG_MESSAGES, "messages of syslog kept since the start");
+    describe_gauge!(FILES_FOLLOWED, "log files that are followed");
+    describe_gauge!(FILES_UNREAD, Unit::Bytes, "bytes of log files that are not read yet");
+    describe_counter!(
+        FILES_CUT,
+        Unit::Bytes,
+        "bytes of log files that were cut off unread, since the start"
+    );
     describe_counter!(SUBSCRIPTION_SEEN, "events of the subscription's types since the start");
     describe_counter!(SUBSCRIPTION_MATCHED, "events that became a record since the start");
     describe_counter!(SUBSCRIPTION_ERRORS, "events whose filter ended in an error since the start");

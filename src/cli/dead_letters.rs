@@ -20,9 +20,7 @@ use super::{
 };
 use crate::config::Config;
 use crate::event::{Record, Timestamp};
-use crate::journal::{
-    AT_KAFKA, AT_STDIN, Fate, StoredLetter, forget_dead_letters, read_dead_letters,
-};
+use crate::journal::{ENTRANCES, Fate, StoredLetter, forget_dead_letters, read_dead_letters};
 use crate::private;
 use crate::report::{counted, escaped};
 
@@ -176,7 +174,7 @@ impl Chosen {
             writeln!(io::stderr(), "{places} of the dead letters cannot be read: left out")?;
         }
         match &self.destination {
-            Some(id) if !known.contains(id) && ![AT_KAFKA, AT_STDIN].contains(&id.as_str()) => {
+            Some(id) if !known.contains(id) && !ENTRANCES.contains(&id.as_str()) => {
                 let config = with_saved(config.clone())?;
                 let known = known.iter().map(String::as_str);
                 test_event::find(&config, id, self.config.as_deref(), known).map(drop)

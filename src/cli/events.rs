@@ -37,7 +37,7 @@ pub(super) fn for_each_line(
     let mut hand_on = |lines: Lines| {
         let framed = match format {
             None => Framed::of(lines.text.into(), Framing::Ndjson),
-            Some(format) => Framed::converted(&lines.text.into(), |line, out| {
+            Some(format) => Framed::converted(&lines.text.into(), |_, line, out| {
                 if line.len() > max_event {
                     return Err((MISFIT, too_long.clone()));
                 }

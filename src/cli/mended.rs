@@ -14,9 +14,7 @@ use super::client::Client;
 use super::redriving::{Results, send, tell};
 use super::{Failure, Outcome, block_on};
 use crate::config::Config;
-use crate::journal::{
-    AT_KAFKA, AT_STDIN, Fate, StoredLetter, forget_dead_letters, read_dead_letters,
-};
+use crate::journal::{ENTRANCES, Fate, StoredLetter, forget_dead_letters, read_dead_letters};
 
 /// Events of one request: far less than any body may have.
 const EVENTS_AT_ONCE: usize = 100;
@@ -30,7 +28,7 @@ pub(super) fn redrive(
 ) -> Outcome {
     let mut results = Results::default();
     for (owner, letters) in read(config, file, &mut results)? {
-        if ![AT_KAFKA, AT_STDIN].contains(&owner.as_str()) {
+        if !ENTRANCES.contains(&owner.as_str()) {
             send(config, letters, dry_run, &mut results).map_err(Failure::Work)?;
         } else if dry_run {
             let what = "would be sent to the daemon's ingest".to_owned();

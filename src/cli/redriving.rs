@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::{Failure, Outcome, block_on};
 use crate::config::Config;
-use crate::journal::{AT_KAFKA, AT_STDIN, Fate, StoredLetter, forget_dead_letters};
+use crate::journal::{
+    AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, Fate, StoredLetter, forget_dead_letters,
+};
 use crate::pipeline::redrive;
 use crate::report::{counted, escaped};
 use crate::sinks::{Ack, LogOutput};
@@ -49,7 +51,12 @@ pub(super) fn send(
         return Ok(());
     };
     let count = letters.len() as u64;
-    let from = [(AT_KAFKA, "over Kafka"), (AT_STDIN, "on standard input")];
+    let from = [
+        (AT_KAFKA, "over Kafka"),
+        (AT_STDIN, "on standard input"),
+        (AT_FILES, "from a log file"),
+        (AT_SYSLOG, "over syslog"),
+    ];
     if let Some((_, how)) = from.iter().find(|(entrance, _)| *entrance == id) {
         let what = format!(
             "kept: rejected on arrival {how}; mend what `export` prints and `redrive --from` it"

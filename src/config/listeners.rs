@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::decode::{Section, Text};
 use super::mistakes::Mistake;
 use crate::http::{
@@ -83,11 +85,16 @@ pub(super) fn read_connections(listener: &mut Section<'_>) -> ConnectionLimits {
 }
 
 pub(super) fn read_proxies(listener: &mut Section<'_>) -> TrustedProxies {
-    let texts = listener.optional("trusted_proxies").strings().unwrap_or_default();
+    TrustedProxies::new(read_networks(listener, "trusted_proxies"))
+}
+
+/// Reads a list of networks and addresses, of bounded length.
+pub(super) fn read_networks(listener: &mut Section<'_>, name: &'static str) -> Vec<IpNet> {
+    let texts = listener.optional(name).strings().unwrap_or_default();
     if texts.len() > TrustedProxies::MAX {
         let most = TrustedProxies::MAX;
-        let message = format!("`{}.trusted_proxies` has more than {most}", listener.path());
-        listener.push(Mistake::at(listener.place_of("trusted_proxies"), message));
+        let message = format!("`{}.{name}` has more than {most}", listener.path());
+        listener.push(Mistake::at(listener.place_of(name), message));
     }
     let mut networks = Vec::new();
     for text in &texts {
@@ -99,5 +106,5 @@ pub(super) fn read_proxies(listener: &mut Section<'_>) -> TrustedProxies {
             }
         }
     }
-    TrustedProxies::new(networks)
+    networks
 }

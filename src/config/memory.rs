@@ -15,6 +15,12 @@ const PROGRAM: u64 = 64 << 20;
 /// made of those that are taken in.
 const KAFKA: u64 = 96 << 20;
 
+/// Lines of one log file at a time, up to the longest, with their events and records.
+const FILES: u64 = 16 << 20;
+
+/// Connections of syslog, each with the beginning of a message and the lines of one reading.
+const SYSLOG: u64 = 96 << 20;
+
 /// A batch takes its records' bytes, the encoded request's, and a copy that the client of the service
 /// makes.
 const COPIES_OF_A_BATCH: u64 = 3;
@@ -49,6 +55,12 @@ impl Config {
         }
         if self.kafka.is_some() {
             parts.push(part("Kafka", KAFKA));
+        }
+        if !self.files.is_empty() {
+            parts.push(part("log files", FILES));
+        }
+        if self.syslog.is_some() {
+            parts.push(part("syslog", SYSLOG));
         }
         parts.push(part("bodies of the API", api::MAX_MEMORY as u64));
         parts.push(part("filters", filters));

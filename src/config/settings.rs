@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::decode::{Section, Text};
+use super::decode::{Section, Setting, Text};
 use super::document::{Document, load};
-use super::listeners::{read_connections, read_proxies, read_tls};
+use super::listeners::{read_connections, read_networks, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_input_file, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
@@ -19,7 +19,8 @@ use crate::formats::Format;
 use crate::http::BearerTokens;
 use crate::https::has_possible_port;
 use crate::ingest::{
-    HttpSettings, KafkaSettings, PropertyError, StdinSettings, check_kafka_property,
+    FileSettings, HttpSettings, KafkaSettings, PropertyError, StdinSettings, SyslogSettings,
+    check_kafka_property,
 };
 use crate::journal::{Durability, JournalSettings};
 use crate::resources::Resources;
@@ -73,6 +74,10 @@ pub struct Config {
     pub kafka: Option<KafkaSettings>,
     /// Standard input as an entrance, if there is any.
     pub stdin: Option<StdinSettings>,
+    /// Log files that are followed.
+    pub files: Vec<FileSettings>,
+    /// Syslog as an entrance, if there is any.
+    pub syslog: Option<SyslogSettings>,
     /// Operations routes and control API.
     pub api: ApiSettings,
     /// Where accepted records are kept until they are delivered.
@@ -122,11 +127,14 @@ impl Config {
             let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
             check_data_dir(root, Path::new(data_dir));
             let ingest = root.optional("ingest").section_or_empty(|ingest| {
-                let only_stdin = ingest.has("stdin") && !ingest.has("http") && !ingest.has("kafka");
+                let others = ["http", "kafka", "files", "syslog"];
+                let only_stdin = ingest.has("stdin") && !others.iter().any(|it| ingest.has(it));
                 let http = ingest.optional("http").section_or_empty(read_ingest);
                 let kafka = ingest.optional("kafka").section(read_kafka);
                 let stdin = ingest.optional("stdin").section(read_stdin);
-                Some(((!only_stdin).then_some(http?), kafka, stdin))
+                let files = ingest.optional("files").list(read_file).unwrap_or_default();
+                let syslog = ingest.optional("syslog").section(read_syslog);
+                Some(((!only_stdin).then_some(http?), kafka, stdin, files, syslog))
             });
             let api = root.optional("api").section_or_empty(read_api);
             let journal = root
@@ -141,7 +149,7 @@ impl Config {
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
             let api_targets = read_api_targets(root, local).unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), api_targets);
-            let ((ingest, kafka, stdin), api) = (ingest?, api?);
+            let ((ingest, kafka, stdin, files, syslog), api) = (ingest?, api?);
             if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
                 let message = "`ingest.http.listen` and `api.listen` are the same address";
                 root.push(Mistake::of_file(format!("{message}, {}", http.listen)));
@@ -151,6 +159,8 @@ impl Config {
                 ingest,
                 kafka,
                 stdin,
+                files,
+                syslog,
                 api,
                 journal: journal?,
                 drain_limit: drain_limit?,
@@ -219,14 +229,54 @@ fn max_event(section: &mut Section<'_>) -> usize {
     })
 }
 
-/// Reads `format`, the name of a format of log lines.
-fn format(section: &mut Section<'_>) -> Option<Format> {
+/// Reads the name of a format of log lines.
+fn format(setting: Setting<'_>) -> Option<Format> {
     let formats: Vec<_> = Format::all().map(|it| (it.name(), it)).collect();
-    section.optional("format").word(&formats)
+    setting.word(&formats)
+}
+
+/// Largest message of syslog unless told otherwise: what most programs cut theirs to is less.
+const SYSLOG_MESSAGE: u64 = 64 << 10;
+
+fn read_syslog(section: &mut Section<'_>) -> Option<SyslogSettings> {
+    let listen = section
+        .required("listen")
+        .parsed("an address such as `127.0.0.1:5140`", |it| it.parse().ok());
+    let format = format(section.required("format"));
+    let allow = read_networks(section, "allow");
+    let tls = read_tls(section);
+    let max_event = section.optional("max_event").size(1..=1 << 20).unwrap_or(SYSLOG_MESSAGE);
+    let listen: SocketAddr = listen?;
+    if !listen.ip().is_loopback() && allow.is_empty() {
+        let message =
+            format!("`{}` must be set where `listen` is not loopback", join(section, "allow"));
+        section.push(
+            Mistake::at(section.place_of("listen"), message)
+                .help("the networks whose programs may send, such as `10.0.0.0/8`"),
+        );
+    }
+    let max_event = usize::try_from(max_event).unwrap_or(usize::MAX);
+    Some(SyslogSettings { listen, format: format?, allow, tls, max_event })
+}
+
+fn read_file(section: &mut Section<'_>) -> Option<FileSettings> {
+    let path = section.required("path").string();
+    let format = format(section.required("format"));
+    let account_id = section.optional("account_id").string();
+    let max_event = max_event(section);
+    Some(FileSettings {
+        path: PathBuf::from(path?.value),
+        format: format?,
+        account_id: account_id.map(|it| it.value.to_owned()),
+        max_event,
+    })
 }
 
 fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
-    Some(StdinSettings { max_event: max_event(section), format: format(section) })
+    Some(StdinSettings {
+        max_event: max_event(section),
+        format: format(section.optional("format")),
+    })
 }
 
 fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {

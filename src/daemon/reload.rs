@@ -56,6 +56,8 @@ impl Daemon {
             ("ingest", self.config.ingest != config.ingest),
             ("ingest.kafka", self.config.kafka != config.kafka),
             ("ingest.stdin", self.config.stdin != config.stdin),
+            ("ingest.files", self.config.files != config.files),
+            ("ingest.syslog", self.config.syslog != config.syslog),
             ("api", self.config.api != config.api),
             ("journal", self.config.journal != config.journal),
             ("stop", self.config.drain_limit != config.drain_limit),

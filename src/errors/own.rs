@@ -149,6 +149,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Use one of those in `docs/entrances/`, or leave it out and send events.",
     ),
     entry(
+        "ERR_SLUICEGATE_1152",
+        "a sender of syslog is in none of the networks of `ingest.syslog.allow`",
+        "If it is one of yours, add its network and restart. What it sent was not read.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

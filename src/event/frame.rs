@@ -79,7 +79,8 @@ impl Framed {
         Ok(framed)
     }
 
-    /// The events that `convert` makes of one body's lines: it is given a line without its end, and appends
+    /// The events that `convert` makes of one body's lines: it is given a line without its end
+    /// and where it begins in the body, and appends
     /// an event's text without line breaks, or says why there is none, with a code. Blank lines are passed
     /// over.
     ///
@@ -87,7 +88,7 @@ impl Framed {
     /// When there are more than [`MAX_EVENTS`].
     pub fn converted(
         bytes: &Bytes,
-        mut convert: impl FnMut(&[u8], &mut String) -> Result<(), (&'static str, String)>,
+        mut convert: impl FnMut(usize, &[u8], &mut String) -> Result<(), (&'static str, String)>,
     ) -> Result<Framed, TooMany> {
         let mut framed = Framed::default();
         let mut body = Body::default();
@@ -106,7 +107,7 @@ impl Framed {
             let place = Place { body: 0, index, line };
             index += 1;
             let before = body.text.len();
-            match convert(text, &mut body.text) {
+            match convert(range.start, text, &mut body.text) {
                 Ok(()) => body.events.push((place, before..body.text.len())),
                 Err((code, message)) => {
                     body.text.truncate(before);

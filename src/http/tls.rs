@@ -171,14 +171,14 @@ fn certificates(
 
 /// The TLS of one listener, as its files have it now.
 #[derive(Clone)]
-pub(super) struct Tls {
+pub struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
 }
 
 impl Tls {
     /// Reads the files, and goes on looking at them until this is dropped. A change that cannot be
     /// used is reported once and leaves what there was in force.
-    pub(super) fn open(settings: TlsSettings) -> Result<Tls, TlsError> {
+    pub fn open(settings: TlsSettings) -> Result<Tls, TlsError> {
         let files = settings.read()?;
         let (sender, current) = watch::channel(Arc::new(settings.configure(&files)?));
         tokio::spawn(refresh(settings, Ok(files), sender));
@@ -186,7 +186,7 @@ impl Tls {
     }
 
     /// What does the next handshake.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.borrow()))
     }
 }

@@ -45,7 +45,7 @@ fn within(
 ) -> Result<Framed, NotConverted> {
     let mut over = None;
     let mut counted = 0;
-    let framed = Framed::converted(body, |line, out| {
+    let framed = Framed::converted(body, |_, line, out| {
         if over.is_some() {
             return Err((MISFIT, String::new()));
         }

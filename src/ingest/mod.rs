@@ -1,21 +1,25 @@
 //! The entrances: events come in, are framed, capped and checked, and are kept before the sender
 //! gets its answer.
 //!
-//! There are HTTP, Kafka and standard input. What becomes of an accepted event is the pipeline's matter.
+//! There are HTTP, Kafka, log files, standard input and syslog. What becomes of an accepted event is the pipeline's matter.
 
 mod conversion;
 mod decompress;
+mod files;
 mod http;
 mod kafka;
+mod keeping;
 mod letter;
 mod lines;
 mod stdin;
+mod syslog;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::formats::Format;
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
+pub use files::{CannotFollow, FileSettings, Files};
 pub use http::router;
 pub use kafka::{
     CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, PropertyError, ask_kafka,
@@ -23,6 +27,7 @@ pub use kafka::{
 };
 pub use lines::{Lines, read_lines};
 pub use stdin::Stdin;
+pub use syslog::{Syslog, SyslogSettings};
 
 /// The settings of HTTP ingest. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq)]

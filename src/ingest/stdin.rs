@@ -6,28 +6,24 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::StdinSettings;
 use super::conversion::convert;
-use super::letter::{Letter, letter};
+use super::keeping::Keeping;
 use super::lines::{Lines, read_lines};
 use crate::budget::Budget;
-use crate::event::{Framed, Framing, Timestamp};
+use crate::event::{Framed, Framing, Place};
 use crate::journal::AT_STDIN;
-use crate::pipeline::{NotTaken, Pipeline, Sender};
+use crate::pipeline::{Pipeline, Sender};
 use crate::telemetry::Entrance;
 
 /// Reads that may wait to be kept; more wait in the pipe.
 const WAITING: usize = 2;
-
-/// How long to wait when nothing can be kept: as long as an HTTP sender is asked to.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Standard input as an entrance, running.
 pub struct Stdin {
@@ -49,11 +45,9 @@ impl Stdin {
                 error!(%error, "standard input cannot be read any more");
             }
         });
-        let input = Input {
-            settings,
-            sender: Arc::new(Sender::new(Entrance::Stdin, max_event, None)),
-            pipeline,
-        };
+        let sender = Arc::new(Sender::new(Entrance::Stdin, max_event, None));
+        let keeping = Keeping { pipeline, sender, entrance: Entrance::Stdin, owner: AT_STDIN };
+        let input = Input { settings, keeping };
         let task = tokio::spawn(input.take(taken, stopped));
         Stdin { stop, task }
     }
@@ -75,8 +69,7 @@ impl Stdin {
 /// What becomes of the lines.
 struct Input {
     settings: StdinSettings,
-    sender: Arc<Sender>,
-    pipeline: Arc<Pipeline>,
+    keeping: Keeping,
 }
 
 impl Input {
@@ -110,54 +103,19 @@ impl Input {
     async fn frame(&self, text: Bytes) -> Option<Framed> {
         let StdinSettings { max_event, format } = self.settings;
         match format {
-            None => self.pipeline.frame(text, Framing::Ndjson).await.ok(),
+            None => self.keeping.pipeline.frame(text, Framing::Ndjson).await.ok(),
             Some(format) => {
                 let held = Arc::new(Budget::unbounded().hold());
-                convert(&self.pipeline, text, format, max_event, held).await.ok()
+                convert(&self.keeping.pipeline, text, format, max_event, held).await.ok()
             }
         }
     }
 
-    /// Keeps the events of some lines, then puts the bad ones among the dead letters; waits for as long
-    /// as either has no room, or until the stop. Tells whether they are kept.
+    /// Keeps the events of some lines; tells whether they are kept.
     async fn keep(&self, lines: Lines, stopped: &mut watch::Receiver<bool>) -> bool {
         let first = lines.first;
         let Some(framed) = self.frame(Bytes::from(lines.text)).await else { return false };
-        let framed = Arc::new(framed);
-        let mut waits = false;
-        let refused = loop {
-            let cause = match self.pipeline.take(&framed, &self.sender).await {
-                Ok(taken) => break taken.refused,
-                Err(NotTaken::Closed) => return false,
-                Err(cause) => cause,
-            };
-            self.pipeline.refusals().tell(Entrance::Stdin, cause.code(), 1, &cause);
-            if !waits {
-                warn!(%cause, "standard input waits");
-                waits = true;
-            }
-            if *stopped.borrow() {
-                return false;
-            }
-            // Either way the next attempt is made.
-            let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
-        };
-        let now = Timestamp::now();
-        let letters = refused.iter().map(|refused| {
-            let place = format!("line/{}", first + refused.place.line + 1);
-            letter(&place, framed.event(refused.place), refused, now)
-        });
-        let letters: Vec<Letter> = letters.collect();
-        if letters.is_empty() {
-            return true;
-        }
-        while let Err(error) = self.pipeline.reject(AT_STDIN, letters.clone()).await {
-            error!(%error, "dead letters cannot be written; standard input waits");
-            if *stopped.borrow() {
-                return false;
-            }
-            let _ = tokio::time::timeout(RETRY, stopped.changed()).await;
-        }
-        true
+        let id = |place: Place| format!("line/{}", first + place.line + 1);
+        self.keeping.keep(framed, id, stopped).await
     }
 }

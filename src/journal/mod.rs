@@ -42,8 +42,8 @@ pub use account::{Account, Offer};
 pub use cursor::Cursor;
 use dead_letters::DeadLetters;
 pub use dead_letters::{
-    AT_KAFKA, AT_STDIN, AllCounts, DeadLetter, Fate, LetterCounts, NotBuried, StoredLetter,
-    forget_dead_letters, read_dead_letters,
+    AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, AllCounts, DeadLetter, ENTRANCES, Fate, LetterCounts,
+    NotBuried, StoredLetter, forget_dead_letters, read_dead_letters,
 };
 #[cfg(not(test))]
 use disk::Faults;
@@ -326,7 +326,7 @@ impl Journal {
         }
     }
 
-    /// Puts events that were rejected at an entrance ([`AT_KAFKA`], [`AT_STDIN`]) among the dead
+    /// Puts events that were rejected at an entrance ([`ENTRANCES`]) among the dead
     /// letters, safely on disk. Each is a record whose id tells where it came from, with the reason.
     ///
     /// # Errors
@@ -411,7 +411,7 @@ impl Journal {
     #[must_use]
     pub fn letters_of_entrances(&self) -> AllCounts {
         let (mut letters, ()) = self.dead_letters.with_counts(|| ());
-        letters.retain(|name, _| [AT_KAFKA, AT_STDIN].contains(&name.as_str()));
+        letters.retain(|name, _| ENTRANCES.contains(&name.as_str()));
         letters
     }
 

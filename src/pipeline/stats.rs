@@ -40,7 +40,7 @@ impl Stats {
     /// What was refused at the entrances of events since the process began, by code.
     #[must_use]
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.refusals.counts(&[Entrance::Http, Entrance::Kafka, Entrance::Stdin])
+        self.refusals.counts(&Entrance::OF_EVENTS)
     }
 
     pub(super) fn refusals(&self) -> &Arc<Refusals> {

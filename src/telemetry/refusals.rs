@@ -24,11 +24,19 @@ pub enum Entrance {
     Kafka,
     /// Standard input.
     Stdin,
+    /// The log files of `ingest.files`.
+    Files,
+    /// The messages of `ingest.syslog`.
+    Syslog,
     /// The listener of `api`.
     Api,
 }
 
 impl Entrance {
+    /// Those of events.
+    pub const OF_EVENTS: [Entrance; 5] =
+        [Entrance::Http, Entrance::Kafka, Entrance::Stdin, Entrance::Files, Entrance::Syslog];
+
     /// The word for it in the log.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -36,6 +44,8 @@ impl Entrance {
             Entrance::Http => "http",
             Entrance::Kafka => "kafka",
             Entrance::Stdin => "stdin",
+            Entrance::Files => "files",
+            Entrance::Syslog => "syslog",
             Entrance::Api => "api",
         }
     }

@@ -56,6 +56,12 @@ pub use reading::read_dead_letters;
 pub const AT_KAFKA: &str = "(ingest.kafka)";
 /// The same for an event that came in on standard input.
 pub const AT_STDIN: &str = "(ingest.stdin)";
+/// The same for a line of a log file.
+pub const AT_FILES: &str = "(ingest.files)";
+/// The same for a message of syslog.
+pub const AT_SYSLOG: &str = "(ingest.syslog)";
+/// All of these.
+pub const ENTRANCES: [&str; 4] = [AT_KAFKA, AT_STDIN, AT_FILES, AT_SYSLOG];
 
 /// Why a record could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +79,7 @@ pub struct StoredLetter {
     pub id: String,
     /// When the record was given up.
     pub time: Timestamp,
-    /// The destination that it was for, or [`AT_KAFKA`] or [`AT_STDIN`].
+    /// The destination that it was for, or one of [`ENTRANCES`].
     pub destination: String,
     /// Its number among the letters of this destination, from 1; 0 in a file of an earlier version.
     pub number: u64,
@@ -198,7 +204,7 @@ fn folder_in(directory: &Path) -> PathBuf {
 }
 
 fn is_entrance(owner: &str) -> bool {
-    [AT_KAFKA, AT_STDIN].contains(&owner)
+    ENTRANCES.contains(&owner)
 }
 
 /// Marks letters: they are not listed any more, and leave the disk soon if a daemon runs, or when it

@@ -1,0 +1,186 @@
+//! Syslog as an entrance, over UDP and TCP on one port, or TCP in TLS alone: messages whose lines are those of an
+//! access log.
+//!
+//! Nobody is answered: syslog has no word for it. Over TCP the sender waits when the journal is full; over UDP
+//! what comes meanwhile is dropped by the system when its buffer is full. What was read and not kept when the
+//! daemon is killed is lost.
+
+mod message;
+mod stream;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use metrics::counter;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::conversion::convert;
+use super::keeping::Keeping;
+use crate::budget::Budget;
+use crate::formats::Format;
+use crate::http::{CannotListen, Tls, TlsSettings};
+use crate::journal::AT_SYSLOG;
+use crate::pipeline::{Pipeline, Sender};
+use crate::telemetry::{Entrance, SYSLOG_MESSAGES};
+
+use message::line_of;
+
+/// Largest datagram that UDP has.
+const MAX_DATAGRAM: usize = 64 << 10;
+
+/// Lines are handed on once so many bytes of them have come, or nothing more is there.
+const BATCH: usize = 128 << 10;
+
+/// The settings of syslog as an entrance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyslogSettings {
+    pub listen: SocketAddr,
+    pub format: Format,
+    /// Who may send: addresses of these networks, and those of the machine itself if there are none.
+    pub allow: Vec<IpNet>,
+    /// TLS, and then no UDP.
+    pub tls: Option<TlsSettings>,
+    /// Longest message over TCP, and largest event, in bytes.
+    pub max_event: usize,
+}
+
+/// Syslog as an entrance, running.
+pub struct Syslog {
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What all of its sockets share.
+#[derive(Clone)]
+struct Lines {
+    settings: Arc<SyslogSettings>,
+    keeping: Keeping,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Syslog {
+    /// Listens and begins to take messages.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, or a certificate cannot be used.
+    pub async fn start(
+        settings: SyslogSettings,
+        pipeline: Arc<Pipeline>,
+    ) -> Result<Syslog, CannotListen> {
+        let listen = settings.listen;
+        let cannot = |cause| CannotListen { address: listen, cause };
+        let tcp = TcpListener::bind(listen).await.map_err(cannot)?;
+        let address = tcp.local_addr().map_err(cannot)?;
+        let tls = settings.tls.clone().map(Tls::open).transpose();
+        let tls = tls.map_err(|error| cannot(io::Error::other(error)))?;
+        let (stop, stopped) = watch::channel(false);
+        let sender = Arc::new(Sender::new(Entrance::Syslog, settings.max_event, None));
+        let keeping = Keeping { pipeline, sender, entrance: Entrance::Syslog, owner: AT_SYSLOG };
+        let lines = Lines { settings: Arc::new(settings), keeping, stopped };
+        let mut tasks = Vec::new();
+        if tls.is_none() {
+            let udp = UdpSocket::bind(address).await.map_err(cannot)?;
+            tasks.push(tokio::spawn(lines.clone().take_datagrams(udp)));
+        }
+        tasks.push(tokio::spawn(stream::accept(lines, tcp, tls.map(Arc::new))));
+        info!(%address, "syslog is listened for");
+        Ok(Syslog { stop, tasks })
+    }
+
+    /// Takes nothing more, and waits until what was taken is kept.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                error!(%error, "syslog's entrance ended early");
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// Whether an address may send.
+    fn admits(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let admits = match self.settings.allow.as_slice() {
+            [] => peer.is_loopback(),
+            networks => networks.iter().any(|it| it.contains(&peer)),
+        };
+        if !admits {
+            let message = format!("{peer} is not in `ingest.syslog.allow`");
+            let refusals = self.keeping.pipeline.refusals();
+            refusals.tell(Entrance::Syslog, "ERR_SLUICEGATE_1152", 1, message);
+        }
+        admits
+    }
+
+    async fn take_datagrams(mut self, socket: UdpSocket) {
+        let mut datagram = vec![0; MAX_DATAGRAM];
+        let mut stopped = self.stopped.clone();
+        let mut text = Vec::new();
+        loop {
+            let received = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return,
+                received = socket.recv_from(&mut datagram) => received,
+            };
+            let mut next = received;
+            loop {
+                match next {
+                    Ok((length, peer)) if self.admits(peer.ip()) => {
+                        add(&mut text, &datagram[..length]);
+                    }
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        warn!(%error, "a syslog message cannot be received");
+                        break;
+                    }
+                }
+                if text.len() >= BATCH {
+                    break;
+                }
+                next = socket.try_recv_from(&mut datagram);
+            }
+            self.keep(std::mem::take(&mut text), "udp").await;
+        }
+    }
+
+    /// Keeps the events of some lines; tells whether they are kept.
+    async fn keep(&mut self, text: Vec<u8>, from: &str) -> bool {
+        let count = memchr::memchr_iter(b'\n', &text).count();
+        if count == 0 {
+            return true;
+        }
+        let SyslogSettings { format, max_event, .. } = *self.settings;
+        let held = Arc::new(Budget::unbounded().hold());
+        // What is handed on at a time has fewer lines than a body may have.
+        let converted = convert(&self.keeping.pipeline, Bytes::from(text), format, max_event, held);
+        let Ok(framed) = converted.await else { return false };
+        let id = |place: crate::event::Place| format!("{from}/{}", place.line + 1);
+        let is_kept = self.keeping.keep(framed, id, &mut self.stopped).await;
+        if is_kept {
+            counter!(SYSLOG_MESSAGES).increment(count as u64);
+        } else {
+            error!(count, "messages of syslog were read and could not be kept before the stop");
+        }
+        is_kept
+    }
+}
+
+/// Adds a message's line to a text, on a line of its own.
+fn add(text: &mut Vec<u8>, message: &[u8]) {
+    let line = line_of(message);
+    let start = text.len();
+    text.extend_from_slice(line);
+    text[start..].iter_mut().filter(|it| **it == b'\n').for_each(|it| *it = b' ');
+    if text.len() > start {
+        text.push(b'\n');
+    }
+}
