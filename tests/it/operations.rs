@@ -1,5 +1,7 @@
 //! The operations routes, the stop, and what a full journal answers.
 
+use std::os::unix::fs::OpenOptionsExt as _;
+
 use crate::support::daemon::{Daemon, pause};
 use crate::support::fake_kinesis::{FakeKinesis, Mood};
 use crate::support::settings::{Destination, Settings, Subscription};
@@ -64,7 +66,13 @@ fn while_the_journal_is_recovered_the_daemon_is_alive_and_not_ready() {
     assert_eq!(http::get(free, "/readyz").status, 503);
     assert_eq!(http::get(free, "/status").status, 503);
     assert!(!starting.is_finished());
-    std::fs::write(&cursors, "").unwrap();
+    let at_once = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap();
+    // It is read more than once. Where nobody reads just now, opening it fails at once, and by then it may be
+    // a file of the daemon's, in which nothing is changed.
+    while !starting.is_finished() {
+        let _ended = std::fs::OpenOptions::new().write(true).custom_flags(at_once).open(&cursors);
+        pause();
+    }
     let daemon = starting.join().unwrap();
     assert_eq!(http::get(daemon.api, "/readyz").status, 200);
     assert_eq!(daemon.stop().status.code(), Some(0));
