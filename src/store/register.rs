@@ -8,13 +8,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::seal::MasterKey;
+use crate::private;
 
 /// The file's name inside the data folder.
 const FILE: &str = "control.register";
@@ -98,7 +98,7 @@ impl Register {
 
     /// Writes a change down, on disk when it returns.
     pub(super) fn write(&self, key: &MasterKey, number: i64, rows: Vec<Written>) -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+        let mut file = private::file().append(true).open(&self.path)?;
         let before = file.metadata()?.len();
         let written = file
             .write_all(&framed(key, &Entry::Change(number, rows)))
@@ -123,8 +123,7 @@ impl Register {
         let rows = rows.into_iter().map(|((kind, id), hash)| (kind, id, Some(hash))).collect();
         let entries = [Entry::All(number, rows), Entry::Done(number)];
         let text = entries.map(|entry| framed(key, &entry)).concat();
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        let mut file = private::file().truncate(true).write(true).open(&draft)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)
