@@ -1,6 +1,6 @@
-//! What the journal on disk costs: appending beside the same bytes written plainly, recovery, and
-//! reading back. `cargo bench --bench journal [-- FOLDER]` prints tables; the folder decides which
-//! disk is measured.
+//! What the journal on disk costs: appending beside the same bytes written plainly, recovery, reading
+//! back, burying, and ten destinations of which one is dead beside ten healthy ones.
+//! `cargo bench --bench journal [-- FOLDER]` prints tables; the folder decides which disk is measured.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program for people to run")]
 
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sluicegate::event::{Record, Timestamp};
 use sluicegate::journal::{
-    Durability, Entry, Generation, Journal, JournalSettings, Outcome, Terms,
+    DeadLetter, Durability, Entry, Generation, Journal, JournalSettings, Outcome, Terms,
 };
 use sluicegate::resources::ResourceId;
 
@@ -23,6 +23,12 @@ const EACH: Duration = Duration::from_secs(3);
 
 /// How much recovery and reading back have before them.
 const BACKLOG: u64 = 1 << 30;
+
+/// What the journal of ten destinations may have, which it reaches in an outage …
+const SMALL: usize = 256 << 20;
+
+/// … and for how long records are appended to it.
+const OUTAGE: Duration = Duration::from_secs(20);
 
 fn main() {
     let folder = std::env::args().skip(1).find(|it| !it.starts_with('-'));
@@ -48,6 +54,17 @@ fn main() {
     }
     println!();
     runtime.block_on(backlog(&folder));
+    println!();
+    for records in [1, 10, 100] {
+        let rate = runtime.block_on(bury(&folder, records));
+        println!("dead letters, {records} at a time: {rate:.0} a second");
+    }
+    println!();
+    println!("| dead of ten | appended MB/s | copied of appended | left MiB | recovery ms |");
+    println!("|---:|---:|---:|---:|---:|");
+    for dead in [0, 1, 0, 1] {
+        runtime.block_on(ten_destinations(&folder, dead));
+    }
 }
 
 fn settings(folder: &Path) -> JournalSettings {
@@ -149,6 +166,76 @@ async fn backlog(folder: &Path) {
         resident >> 20,
         resident_bytes() >> 20,
     );
+}
+
+/// Dead letters a second, so many in each write, at a destination that refuses everything.
+async fn bury(folder: &Path, records: usize) -> f64 {
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let id = ResourceId::new("kinesis").unwrap();
+    let destinations: Arc<[ResourceId]> = [id.clone()].into();
+    let journal = Journal::open(&settings(folder.path())).unwrap();
+    let mut cursor = journal.cursor(&id, Terms::default());
+    let body: Vec<Entry> = (0..1_000).map(|_| entry(&destinations)).collect();
+    let (mut took, mut buried) = (Duration::ZERO, 0);
+    while took < EACH {
+        journal.append(Generation::default(), body.clone(), Vec::new()).await.unwrap();
+        let mut left = body.len();
+        while left > 0 {
+            let letter = || DeadLetter { reason: "too strange".to_owned(), attempts: 1 };
+            let read = cursor.read(records, 5 << 20).await;
+            let letters: Vec<_> = read.into_iter().map(|it| (it, letter())).collect();
+            let began = Instant::now();
+            let taken = cursor.dead_letter(letters.into()).await.unwrap();
+            took += began.elapsed();
+            assert!(taken > 0);
+            (left, buried) = (left - taken, buried + taken);
+        }
+    }
+    buried as f64 / took.as_secs_f64()
+}
+
+/// Ten destinations, of which so many take nothing; each record is for one of them. Prints what one
+/// sender can append, what was copied for it, and how long recovery of what is left takes.
+async fn ten_destinations(folder: &Path, dead: usize) {
+    let folder = tempfile::tempdir_in(folder).unwrap();
+    let settings = JournalSettings { max_bytes: SMALL, ..settings(folder.path()) };
+    let journal = Journal::open(&settings).unwrap();
+    let ids: Vec<_> = (0..10).map(|it| ResourceId::new(&format!("to-{it}")).unwrap()).collect();
+    let mut cursors: Vec<_> = ids.iter().map(|id| journal.cursor(id, Terms::default())).collect();
+    let _dead: Vec<_> = cursors.drain(..dead).collect();
+    let healthy = cursors.into_iter().map(|mut cursor| {
+        tokio::spawn(async move {
+            loop {
+                let read = cursor.read(500, 5 << 20).await;
+                let delivered = read.iter().map(|it| (it.position, Outcome::Delivered));
+                cursor.settle(&delivered.collect::<Vec<_>>()).await;
+            }
+        })
+    });
+    let healthy: Vec<_> = healthy.collect();
+    let body: Vec<Entry> =
+        ids.iter().cycle().take(100).map(|id| entry(&[id.clone()].into())).collect();
+    let (began, mut appended) = (Instant::now(), 0);
+    while began.elapsed() < OUTAGE {
+        // Past its share the dead one's records are refused, which is not what is measured here.
+        let body = match journal.append(Generation::default(), body.clone(), Vec::new()).await {
+            Ok(_) => &body[..],
+            Err(_) => continue,
+        };
+        appended += body.len() * BODY;
+    }
+    let rate = appended as f64 / 1e6 / began.elapsed().as_secs_f64();
+    let copied = journal.status().compacted_bytes as f64 / appended as f64;
+    for task in healthy {
+        task.abort();
+        let _ended = task.await;
+    }
+    let left = journal.status().bytes >> 20;
+    drop((journal, _dead));
+    let began = Instant::now();
+    drop(Journal::open(&settings).unwrap());
+    let recovery = began.elapsed().as_millis();
+    println!("| {dead} | {rate:.1} | {:.1} % | {left} | {recovery} |", copied * 100.0);
 }
 
 /// Empties the page cache, if the system lets us.
