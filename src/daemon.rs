@@ -251,6 +251,9 @@ impl Daemon {
             ingest.stop().await;
         }
         let followed = self.others.stop_taking().await;
+        if let Err(error) = self.control.save_uses().await {
+            warn!(%error, "when keys were last used is not saved");
+        }
         let left = self.pipeline.drain(self.config.drain_limit).await;
         followed.leave().await;
         self.api.stop().await;

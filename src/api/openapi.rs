@@ -347,6 +347,7 @@ fn shown(shape: Shape) -> Value {
         Shape::Batch => json!({"type": "object"}),
         Shape::Timeout => json!({"type": "string"}),
         Shape::Size => json!({"type": ["integer", "string", "null"]}),
+        Shape::Time | Shape::LastUse => json!({"type": ["string", "null"], "format": "date-time"}),
         Shape::List(_) | Shape::Rules => json!({"type": "array", "items": {"type": "string"}}),
         Shape::Refs(..) => json!({"type": "array", "items": reference("reference")}),
         Shape::Ref(..) | Shape::CertificateRef => {
@@ -425,6 +426,7 @@ fn taken(shape: Shape) -> Value {
         Shape::Flag(_) => json!({"type": "boolean"}),
         Shape::Batch => batch(),
         Shape::Timeout => json!({"type": "string", "examples": ["30s"]}),
+        Shape::Time => json!({"type": "string", "format": "date-time"}),
         Shape::Size => json!({"type": ["integer", "string"], "minimum": 1, "examples": ["64MiB"]}),
         Shape::Choice(choices, _) => json!({"type": "string", "enum": choices}),
         Shape::Refs(..) | Shape::Rules | Shape::List(_) => {
@@ -449,7 +451,7 @@ fn taken(shape: Shape) -> Value {
         Shape::Ref(..) | Shape::Cidr | Shape::CertificateRef | Shape::Owner | Shape::Token => {
             json!({"type": "string"})
         }
-        Shape::Nothing => json!({"type": "null"}),
+        Shape::LastUse | Shape::Nothing => json!({"type": "null"}),
     }
 }
 

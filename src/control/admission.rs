@@ -15,9 +15,10 @@ use super::keys::{self, BadKey};
 use super::kind::Kind;
 use super::object::{Object, owner};
 use super::refusal::{Class, Refusal};
+use super::uses;
 use super::world::World;
 use super::{Control, USER};
-use crate::event::Acl;
+use crate::event::{Acl, Timestamp};
 
 /// A request's circumstances: who asks, from where, and the address that the API is reached at.
 #[derive(Clone, Debug)]
@@ -57,24 +58,41 @@ impl Credential {
 
 impl PartialEq for Credential {
     fn eq(&self, other: &Credential) -> bool {
+        // When it was last used is written down in between.
+        let decides = |it: &Object| {
+            let members = it.body.iter().filter(|(name, _)| *name != uses::FIELD);
+            members.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+        };
         Arc::ptr_eq(&self.0, &other.0)
+            || self.0.id == other.0.id && decides(&self.0) == decides(&other.0)
     }
 }
 
-/// Whether a key or a credential opens anything: its owner may be a service user who is not active, or whom
-/// somebody took out of the store.
-fn is_open(world: &World, object: &Object) -> bool {
+/// Why a key or a credential opens nothing, if so: it is off, it has expired, or its owner is a service user
+/// who is not active, or whom somebody took out of the store.
+fn closed(world: &World, object: &Object) -> Option<BadKey> {
     let owner = owner(object.text("owner_id"));
-    match world.get(Kind::ServiceUser, &owner) {
+    let is_owner_active = match world.get(Kind::ServiceUser, &owner) {
         Some(bot) => bot.flag("active"),
         None => !owner.starts_with(&format!("{}_", Kind::ServiceUser.spec().prefix)),
+    };
+    let expires = Timestamp::parse(object.text("expires_at"));
+    if !is_owner_active {
+        Some(BadKey::Wrong)
+    } else if !object.is_enabled() {
+        Some(BadKey::Off)
+    } else if expires.is_some_and(|at| at <= Timestamp::now()) {
+        Some(BadKey::Expired)
+    } else {
+        None
     }
 }
 
 /// Refuses a request whose key or address is not let in any more.
 pub(super) fn still_admitted(world: &World, asked: &Asked) -> Result<(), Refusal> {
     let forbidden = |code, message| Refusal { class: Class::Forbidden, code: Some(code), message };
-    let gone = |id: &String| !world.get(Kind::ApiKey, id).is_some_and(|key| is_open(world, key));
+    let gone =
+        |id: &String| world.get(Kind::ApiKey, id).is_none_or(|key| closed(world, key).is_some());
     if asked.caller.key_id.as_ref().is_some_and(gone) {
         let message =
             "the API key was deleted, or its owner is not active any more: nothing was done";
@@ -109,9 +127,13 @@ impl Control {
             key = world.get(Kind::ApiKey, &format!("ak_{ksuid}")).cloned();
         }
         match key {
-            Some(key) if keys::opens(token, &key) && is_open(&world, &key) => {
-                let owner_id = key.text("owner_id").to_owned();
-                let bot = world.get(Kind::ServiceUser, &owner(&owner_id));
+            Some(key) if keys::opens(token, &key) => {
+                if let Some(bad) = closed(&world, &key) {
+                    return Err(bad);
+                }
+                self.uses.note(&key.id);
+                let owner_id = owner(key.text("owner_id")).into_owned();
+                let bot = world.get(Kind::ServiceUser, &owner_id);
                 let subject =
                     bot.map_or_else(|| USER.to_owned(), |bot| bot.text("name").to_owned());
                 Ok(Caller { owner_id, subject, key_id: Some(key.id.clone()) })
@@ -141,9 +163,14 @@ impl Control {
         let world = self.world();
         let credential =
             world.get(Kind::Credential, &format!("cr_{ksuid}")).ok_or(BadKey::Wrong)?;
-        if !keys::opens(token, credential) || !is_open(&world, credential) {
-            return Err(BadKey::Wrong);
+        let bad = match keys::opens(token, credential) {
+            true => closed(&world, credential),
+            false => Some(BadKey::Wrong),
+        };
+        if let Some(bad) = bad {
+            return Err(bad);
         }
+        self.uses.note(&credential.id);
         Ok(Some(Credential(Arc::clone(credential))))
     }
 }

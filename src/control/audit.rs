@@ -71,6 +71,7 @@ pub(super) fn event(
     account_id: &str,
 ) -> String {
     object.remove("managed_by");
+    object.remove(super::uses::FIELD);
     let event_type = event_type(kind.spec().event, verb);
     envelope(&event_type, Value::Object(object), Some(caller.principal(base)), account_id)
 }

@@ -398,7 +398,7 @@ impl Control {
         Ok(())
     }
 
-    fn set_world(&self, world: World) {
+    pub(super) fn set_world(&self, world: World) {
         access::tell_of_idle(self.world().access(), world.access());
         *write(&self.world) = Arc::new(world);
     }

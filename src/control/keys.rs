@@ -33,6 +33,11 @@ pub enum BadKey {
     /// It is none of ours, or was deleted, or its owner is not active.
     #[error("the API key is wrong")]
     Wrong,
+    /// Somebody turned it off.
+    #[error("it is turned off: whoever manages it can set `enabled` to true")]
+    Off,
+    #[error("it has expired: whoever manages it can change `expires_at`, or make a new one")]
+    Expired,
 }
 
 impl BadKey {
@@ -44,6 +49,8 @@ impl BadKey {
             BadKey::Id => "ERR_NGROK_208",
             BadKey::Credential => "ERR_NGROK_206",
             BadKey::Wrong => "ERR_NGROK_203",
+            BadKey::Off => "ERR_SLUICEGATE_1356",
+            BadKey::Expired => "ERR_SLUICEGATE_1357",
         }
     }
 }

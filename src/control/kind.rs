@@ -5,8 +5,8 @@
 
 use Presence::{Fixed, Optional, Ours, ReadOnly, Required};
 use Shape::{
-    Batch, Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, List, Owner, Ref, Refs, Rules,
-    Size, Sources, Target, Timeout, Token,
+    Batch, Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, LastUse, List, Owner, Ref, Refs,
+    Rules, Size, Sources, Target, Time, Timeout, Token,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,6 +110,10 @@ pub enum Shape {
     Timeout,
     /// Bytes, or text such as `64MiB`; null if not given.
     Size,
+    /// An instant by RFC 3339; null if not given.
+    Time,
+    /// When it was last used; null if never.
+    LastUse,
     /// A network.
     Cidr,
     /// A credential's rules.
@@ -165,6 +169,15 @@ const MARKED: Field =
 const OWNED: Field = field("owner_id", Owner, Fixed, "The user or service user who owns it.");
 const SECRET: Field =
     field("token", Token, ReadOnly, "The secret itself; null but in the answer that creates it.");
+const ENABLED: Field = field("enabled", Flag(true), Ours, "Whether it opens anything.");
+const EXPIRES: Field =
+    field("expires_at", Time, Ours, "When it ceases to open anything, by RFC 3339; null is never.");
+const USED: Field = field(
+    "last_used_at",
+    LastUse,
+    ReadOnly,
+    "When it last opened something; null if never. A killed daemon forgets the last minute.",
+);
 const REGIONS: &[&str] = &["us", "eu", "ap", "au", "sa", "jp", "in"];
 
 /// All kinds, in the order in which `GET /` names them.
@@ -264,7 +277,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "API key",
         event: "api_key",
         empty_update: None,
-        fields: &[DESCRIBED, MARKED, OWNED, SECRET],
+        fields: &[DESCRIBED, MARKED, OWNED, SECRET, ENABLED, EXPIRES, USED],
     },
     Spec {
         kind: Kind::ServiceUser,
@@ -303,6 +316,9 @@ pub static KINDS: [Spec; 11] = [
             ),
             OWNED,
             SECRET,
+            ENABLED,
+            EXPIRES,
+            USED,
         ],
     },
     Spec {

@@ -77,7 +77,9 @@ fn value_of(json: &Value) -> filter::Value<'static> {
         Value::Object(members) => {
             let entry = |(name, value): (&String, &Value)| {
                 let value = match (name.as_str(), value.as_str().and_then(Timestamp::parse)) {
-                    ("created_at", Some(time)) => filter::Value::Timestamp(time),
+                    ("created_at" | "expires_at" | "last_used_at", Some(time)) => {
+                        filter::Value::Timestamp(time)
+                    }
                     _ => value_of(value),
                 };
                 Some((Key::new(&filter::Value::string(name))?, value))

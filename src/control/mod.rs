@@ -26,6 +26,7 @@ mod request;
 mod rules;
 mod sending;
 mod targets;
+mod uses;
 mod world;
 
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use crate::store::secret_files;
 pub use access::{Access, AccessCounts, Scope};
 pub use admission::{Asked, Credential};
 pub use audit::Caller;
+pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
 pub use refusal::{Class, Refusal};
@@ -117,6 +119,7 @@ pub struct Control {
     /// Held by the change that is being made.
     changing: Mutex<Outbox>,
     reloads: reloads::Reloads,
+    uses: uses::Uses,
     /// Requests that were not let in.
     refused: refused::Refused,
     /// What others had done to the store when the daemon started.
@@ -172,6 +175,7 @@ impl Control {
             version: AtomicI64::new(version),
             changing: Mutex::new(Outbox { published: 0 }),
             reloads: reloads::Reloads::default(),
+            uses: uses::Uses::default(),
             refused: refused::Refused::default(),
             changed,
         }))
@@ -260,7 +264,9 @@ impl Control {
             _ => self.world(),
         };
         let object = world.get(kind, id).ok_or_else(Refusal::not_found)?;
-        Ok(object.answer(base))
+        let mut answer = object.answer(base);
+        self.uses.show(id, &mut answer);
+        Ok(answer)
     }
 
     /// Checks the filter of a list that nothing is in.
@@ -300,7 +306,9 @@ impl Control {
             if before.is_some_and(|before| object.place() >= before) {
                 continue;
             }
-            let answer = Value::Object(show(object.answer(base)));
+            let mut answer = object.answer(base);
+            self.uses.show(&object.id, &mut answer);
+            let answer = Value::Object(show(answer));
             if let Some(filter) = &filter
                 && !filter.fits(&answer, &mut work)?
             {

@@ -140,7 +140,12 @@ impl Object {
                 list => list.clone(),
             },
             Shape::Token | Shape::Nothing => Value::Null,
-            Shape::Cidr | Shape::Certificate(_) | Shape::Owner | Shape::Size => value.clone(),
+            Shape::Cidr
+            | Shape::Certificate(_)
+            | Shape::Owner
+            | Shape::Size
+            | Shape::Time
+            | Shape::LastUse => value.clone(),
         }
     }
 }

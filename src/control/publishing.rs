@@ -53,10 +53,11 @@ impl Control {
     }
 
     /// Publishes what an earlier run, a full journal or another process has left, and what happens to the
-    /// daemon itself, as long as it runs.
+    /// daemon itself, and saves when keys were last used, as long as it runs.
     pub async fn keep_publishing(&self) {
         let mut failing = false;
         let mut life = Life::default();
+        let mut saved_uses = Instant::now();
         loop {
             let mut turn = self.changing.lock().await;
             self.resume().await;
@@ -70,6 +71,7 @@ impl Control {
             failing = published.is_err();
             self.tell_refused().await;
             self.tell_life(&mut life).await;
+            self.save_uses_if_due(&mut saved_uses).await;
             tokio::time::sleep(PUBLISH_AGAIN).await;
         }
     }

@@ -11,6 +11,7 @@ use super::kind::{Field, Kind, MAX_ITEMS, Presence, Shape, Spec};
 use super::object::{Object, owner};
 use super::refusal::Refusal;
 use super::{sending, targets};
+use crate::event::Timestamp;
 use crate::sinks::ApiTargets;
 
 /// Reads the body of a creation into the fields to keep.
@@ -206,6 +207,10 @@ fn read(
         Shape::Batch => sending::batch(name, value),
         Shape::Timeout => sending::timeout(name, value),
         Shape::Size => sending::bytes(name, value),
+        Shape::Time => match Timestamp::parse(text()?) {
+            Some(_) => Ok(value.clone()),
+            None => Err(Refusal::wrong_type(name, "a time such as `2030-01-31T12:00:00Z`")),
+        },
         Shape::Rules => rules(name, value),
         Shape::Hosts => hosts(name, value),
         Shape::Certificate(kind) => certificate(name, value, kind),
@@ -214,7 +219,7 @@ fn read(
             let before = before.map(targets::read_kept).transpose()?;
             Ok(targets::write(&targets::read(value, before.as_ref(), of_targets)?))
         }
-        Shape::List(_) | Shape::Token | Shape::Nothing => Ok(Value::Null),
+        Shape::List(_) | Shape::Token | Shape::LastUse | Shape::Nothing => Ok(Value::Null),
     }
 }
 

@@ -321,6 +321,16 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Look in the log for `a request was not answered`, and report it.",
     ),
     entry(
+        "ERR_SLUICEGATE_1356",
+        "the API key or the credential is turned off",
+        "Set its `enabled` to true with another key, or send another one.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1357",
+        "the API key or the credential has expired",
+        "Change its `expires_at` with another key, or make a new one.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -19,7 +19,7 @@ use super::HttpSettings;
 use super::conversion::{NotConverted, convert};
 use super::decompress::{DecompressError, Encoding};
 use crate::budget::{Budget, Held};
-use crate::control::{Control, Credential, Scope};
+use crate::control::{BadKey, Control, Credential, Scope};
 use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
 use crate::formats::Format;
 use crate::http::{
@@ -148,6 +148,9 @@ impl Ingest {
             (Ok(Some(credential)), _) => Ok(Some(credential)),
             (Ok(None), Ok(())) => Ok(None),
             (Ok(None), Err(refused)) => Err(unauthorized(refused)),
+            (Err(bad @ (BadKey::Off | BadKey::Expired)), _) => {
+                Err(ErrorAnswer::new(StatusCode::UNAUTHORIZED, bad.code(), bad.to_string()))
+            }
             (Err(_), _) => Err(unauthorized(Unauthorized::Wrong)),
         }
     }

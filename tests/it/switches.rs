@@ -144,3 +144,64 @@ fn what_a_destination_has_beside_its_target_is_set_shown_and_reset() {
     let again = client.must(&line, &json!({"batch": made["batch"], "timeout": made["timeout"]}));
     assert_eq!(again["batch"], made["batch"], "an answer can be sent back");
 }
+
+#[test]
+fn a_key_that_is_off_or_has_expired_opens_nothing() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let made = client.must("POST /api_keys", &json!({"description": "ci"}));
+    assert_eq!((&made["enabled"], &made["expires_at"]), (&json!(true), &Value::Null));
+    assert_eq!(made["last_used_at"], Value::Null);
+    let with = Client::with_key(&daemon, made["token"].as_str().unwrap());
+    let line = format!("/api_keys/{}", id(&made));
+    let set = |change: Value| client.must(&format!("PATCH {line}"), &change);
+    let asks = || with.ask("GET /ip_policies", &Value::Null);
+    assert_eq!(asks().status, 200);
+    assert!(client.must(&format!("GET {line}"), &Value::Null)["last_used_at"].is_string());
+    let forbidden = |code: &str| (403, code.to_owned());
+    set(json!({"enabled": false}));
+    assert_eq!(with.refused("GET /ip_policies", &Value::Null), forbidden("ERR_SLUICEGATE_1356"));
+    set(json!({"enabled": true, "expires_at": "2020-01-01T00:00:00Z"}));
+    assert_eq!(with.refused("GET /ip_policies", &Value::Null), forbidden("ERR_SLUICEGATE_1357"));
+    assert_eq!(
+        set(json!({"expires_at": "2100-01-01T00:00:00Z"}))["expires_at"],
+        "2100-01-01T00:00:00Z"
+    );
+    assert_eq!(asks().status, 200);
+    assert_eq!(set(json!({"expires_at": null}))["expires_at"], Value::Null);
+    let wrong = json!({"expires_at": "tomorrow"});
+    let refused = client.refused(&format!("PATCH {line}"), &wrong);
+    assert_eq!(refused, (400, "ERR_NGROK_215".to_owned()));
+}
+
+#[test]
+fn a_credential_that_is_off_opens_no_ingest_and_its_last_use_outlives_a_stop() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "{UNLIMITED}data_dir: {}
+ingest: {{ http: {{ listen: '127.0.0.1:0', bearer_tokens: [of-the-file] }} }}
+",
+        data.path().display()
+    );
+    let daemon = Daemon::start(&settings);
+    let client = Client::new(&daemon);
+    let made = client.must("POST /credentials", &json!({"enabled": false}));
+    let bearer = format!("Bearer {}", made["token"].as_str().unwrap());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/x-ndjson")];
+    let send = || daemon.post_with(&headers, generate(HTTP, 1, 1).join("\n"));
+    let refused = send();
+    assert_eq!(
+        (refused.status, &refused.json()["error_code"]),
+        (401, &json!("ERR_SLUICEGATE_1356"))
+    );
+    let line = format!("/credentials/{}", id(&made));
+    client.must(&format!("PATCH {line}"), &json!({"enabled": true}));
+    assert_eq!(send().status, 200);
+    let used = client.must(&format!("GET {line}"), &Value::Null)["last_used_at"].clone();
+    assert!(used.is_string());
+    let token = client.key().to_owned();
+    daemon.stop();
+    let daemon = Daemon::start(&settings);
+    let client = Client::with_key(&daemon, &token);
+    assert_eq!(client.must(&format!("GET {line}"), &Value::Null)["last_used_at"], used);
+}

@@ -148,6 +148,8 @@ fn example(shape: Shape) -> Option<&'static str> {
         | Shape::Token
         | Shape::Timeout
         | Shape::Size
+        | Shape::Time
+        | Shape::LastUse
         | Shape::Nothing => None,
         Shape::Flag(_) => Some("true"),
         Shape::List(_) => Some(r#"["conn.client_ip"]"#),
