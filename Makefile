@@ -4,7 +4,7 @@
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh tests/interop.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
 # OpenSSL, for Kafka, is built from source unless OPENSSL_NO_VENDOR is set. Cargo cannot look whether the
 # system has its headers; make can. To mix `cargo` and `make` without building it twice, export the
@@ -20,7 +20,7 @@ endif
 DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
 
 .PHONY: demo test install model simulate chaos fuzz fuzz-events lint fmt clippy doc shellcheck deny \
-	check-benches check-fuzz lockfiles bench bench-peer dist clean-venv
+	check-benches check-fuzz interop lockfiles bench bench-peer dist clean-venv
 
 # For example: make demo ARGS='--rate 500 --duration 30s'
 demo:
@@ -69,6 +69,13 @@ $(VENV_STAMP): tests/requirements.txt tests/venv.sh tests/bootstrap_pip.py
 	@echo "making .venv for the services that the tests use (once)"
 	@tests/venv.sh $(VENV) tests/requirements.txt
 	@touch $@
+
+# ngrok's own clients, unchanged, against the daemon. INTEROP_PROVIDER=1 builds its Terraform provider too, which
+# takes minutes. What cannot be had is left out with a line.
+INTEROP := $(CURDIR)/.interop
+interop:
+	tests/interop.sh $(INTEROP)
+	$(DEV) SLUICEGATE_INTEROP=$(INTEROP) $(CARGO) test --locked --test it ngrok:: -- --nocapture
 
 lint: fmt clippy doc shellcheck
 

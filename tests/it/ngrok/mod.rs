@@ -4,4 +4,5 @@
 //! with a line where the file is not at hand.
 
 mod bodies;
+mod clients;
 mod description;
