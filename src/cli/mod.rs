@@ -23,6 +23,7 @@ mod journal;
 mod ledger;
 mod mended;
 mod paint;
+mod plot;
 mod progress;
 mod redriving;
 mod reload;

@@ -17,7 +17,8 @@ use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscriptio
 #[derive(Debug)]
 pub struct Trial {
     dispatcher: Dispatcher,
-    stats: Arc<SubscriptionStats>,
+    /// Of each subscription.
+    stats: Vec<Arc<SubscriptionStats>>,
     explainer: Option<(SlotPlan, Explainer)>,
 }
 
@@ -49,19 +50,30 @@ impl Trial {
     /// # Errors
     /// None that the sources' own checks have not reported already.
     pub fn of(sources: Vec<Source>) -> Result<Trial, ResourceError> {
-        let id = ResourceId::new("trial")?;
-        let subscription = Subscription {
-            id: id.clone(),
-            description: String::new(),
-            sources,
-            destinations: Vec::new(),
-            enabled: true,
-        };
-        let mut resources = Resources::default();
-        resources.add_subscription(subscription)?;
+        Trial::copies(&[sources], 1)
+    }
+
+    /// Compiles so many copies of subscriptions with these sources.
+    ///
+    /// # Errors
+    /// None that the sources' own checks have not reported already.
+    pub fn copies(subscriptions: &[Vec<Source>], copies: usize) -> Result<Trial, ResourceError> {
         let stats = Stats::default();
+        let (mut resources, mut of_each) = (Resources::default(), Vec::new());
+        let all = (0..copies).flat_map(|_| subscriptions);
+        for (number, sources) in all.enumerate() {
+            let id = ResourceId::new(&format!("trial-{number}"))?;
+            of_each.push(stats.subscription(&id));
+            resources.add_subscription(Subscription {
+                id,
+                description: String::new(),
+                sources: sources.clone(),
+                destinations: Vec::new(),
+                enabled: true,
+            })?;
+        }
         let dispatcher = Dispatcher::new(&resources, &stats);
-        Ok(Trial { dispatcher, stats: stats.subscription(&id), explainer: None })
+        Ok(Trial { dispatcher, stats: of_each, explainer: None })
     }
 
     /// Reads one event as ingest does. Events of other types have no slots.
@@ -101,10 +113,31 @@ impl Trial {
         entries.pop().map(|entry| entry.record.body.clone())
     }
 
-    /// What was seen, matched and failed so far.
+    /// How many records an event makes.
+    #[must_use]
+    pub fn records(&self, event: &(Event<'_>, Slots<'_>)) -> usize {
+        let held = Budget::unbounded().hold();
+        let Ok(mut dispatched) = self.dispatcher.dispatch(std::slice::from_ref(event), &held)
+        else {
+            return 0;
+        };
+        let (entries, _) = dispatched.take_records();
+        dispatched.count();
+        entries.len()
+    }
+
+    /// What was seen, matched and failed so far, by all subscriptions together.
     #[must_use]
     pub fn counts(&self) -> SubscriptionCounts {
-        self.stats.counts()
+        let mut all = SubscriptionCounts::default();
+        for counts in self.stats.iter().map(|stats| stats.counts()) {
+            all.seen += counts.seen;
+            all.matched += counts.matched;
+            all.filter_errors += counts.filter_errors;
+            all.filter_work += counts.filter_work;
+            all.last_filter_error = counts.last_filter_error.or(all.last_filter_error);
+        }
+        all
     }
 }
 

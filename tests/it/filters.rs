@@ -163,3 +163,47 @@ fn a_subscription_may_name_a_filter_of_the_library() {
     let (code, said) = check("long-connections");
     assert_eq!((code, said.contains("unknown field `ev.conn.end_ts`")), (Some(78), true), "{said}");
 }
+
+#[test]
+fn what_filters_cost_is_told_for_one_for_the_library_and_for_a_settings_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (events, settings, plot) = (path("e.ndjson"), path("s.yaml"), path("growth.svg"));
+    std::fs::write(&events, format!("{EVENT}\n{EVENT}\n")).unwrap();
+    let subscription = |id: &str, status: u32| {
+        format!(
+            "  - id: {id}\n    sources: [{{ type: {HTTP}, filter: ev.http.response.status_code >= {status} }}]\n    destinations: [out]\n"
+        )
+    };
+    let text = format!(
+        "destinations:\n  - id: out\n    target: {{ file: {{ path: /tmp/out.ndjson }} }}\nsubscriptions:\n{}{}",
+        subscription("all", 100),
+        subscription("none", 600)
+    );
+    std::fs::write(&settings, text).unwrap();
+    let bench = |arguments: &[&str]| {
+        let output = sluicegate(&[&["filter", "bench"], arguments].concat(), "");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = bench(&["server-errors", &events]);
+    assert!(said.starts_with("2 events, "), "{said}");
+    assert!(said.contains("2 match, 0 filter errors"), "{said}");
+    assert!(said.contains("events/s a core") && said.contains("\n10000 copies "), "{said}");
+
+    let said = bench(&["--subscriptions", &settings, &events, "-o", "json", "--plot", &plot]);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&told["events"], &told["matched"]), (&2.into(), &2.into()), "{said}");
+    let growth = told["growth"].as_array().unwrap();
+    // As many as a daemon takes.
+    let subscriptions = growth.iter().map(|it| it["subscriptions"].as_u64()).take(4);
+    let subscriptions: Vec<_> = subscriptions.collect();
+    assert_eq!(subscriptions, [2, 20, 200, 2_000].map(Some), "{said}");
+    assert!(told["stages"].as_array().unwrap().iter().all(|it| it["ns_per_event"].is_number()));
+    assert!(std::fs::read_to_string(&plot).unwrap().starts_with("<svg "));
+
+    let without_type = sluicegate(&["filter", "bench", "true"], "");
+    assert!(String::from_utf8_lossy(&without_type.stderr).contains("--type"));
+    assert_eq!(without_type.status.code(), Some(1));
+}
