@@ -4,7 +4,7 @@
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh tests/interop.sh benches/daemon.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh tests/interop.sh benches/daemon.sh benches/instructions.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
 # OpenSSL, for Kafka, is built from source unless OPENSSL_NO_VENDOR is set. Cargo cannot look whether the
 # system has its headers; make can. To mix `cargo` and `make` without building it twice, export the
@@ -112,13 +112,14 @@ deny: $(VENV_STAMP)
 SHARED_TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 check-benches:
 	cd benches/peer && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
+	cd benches/instructions && CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
 check-fuzz:
 	cd fuzz && $(DEV) CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked
 	cd fuzz/events && CARGO_TARGET_DIR=$(SHARED_TARGET) $(CARGO) check --locked --tests
 
 # Their lock files made from ours; after each change of Cargo.lock.
 lockfiles:
-	for crate in fuzz fuzz/events benches/peer; do \
+	for crate in fuzz fuzz/events benches/peer benches/instructions; do \
 		cp Cargo.lock $$crate/Cargo.lock && \
 		$(CARGO) metadata --manifest-path $$crate/Cargo.toml --format-version 1 >/dev/null || exit 1; \
 	done

@@ -241,7 +241,12 @@ fn the_lock_files_beside_ours_name_the_same_versions() {
     };
     let name = |package: &String| package.split(' ').nth(2).unwrap().to_owned();
     let ours = versions("Cargo.lock");
-    for path in ["fuzz/Cargo.lock", "fuzz/events/Cargo.lock", "benches/peer/Cargo.lock"] {
+    for path in [
+        "fuzz/Cargo.lock",
+        "fuzz/events/Cargo.lock",
+        "benches/peer/Cargo.lock",
+        "benches/instructions/Cargo.lock",
+    ] {
         let theirs = versions(path);
         let common: BTreeSet<String> = theirs.intersection(&ours).map(name).collect();
         let both = |package: &&String| ours.iter().any(|it| name(it) == name(package));
