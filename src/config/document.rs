@@ -15,8 +15,8 @@ use super::tree::{Node, Value};
 use super::{json, toml, yaml};
 use crate::report::Span;
 
-/// Largest settings file, in bytes: thousands of subscriptions, and no data file given by mistake.
-pub const MAX_FILE: usize = 4 << 20;
+/// Largest settings file, in bytes: tens of thousands of subscriptions, and no data file given by mistake.
+pub const MAX_FILE: usize = 16 << 20;
 
 /// The syntax of a settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -237,7 +237,7 @@ fn a_file_that_cannot_be_settings_is_refused_before_parsing() {
         (
             "large.yaml",
             vec![b'#'; super::MAX_FILE + 1],
-            ": larger than 4194304 bytes, the most that settings may have",
+            ": larger than 16777216 bytes, the most that settings may have",
         ),
     ] {
         let path = folder.path().join(name);
@@ -248,6 +248,20 @@ fn a_file_that_cannot_be_settings_is_refused_before_parsing() {
     }
     let missing = load(&folder.path().join("none.yaml"), &env).unwrap_err().to_string();
     assert!(missing.contains("none.yaml: cannot be read: No such file or directory"), "{missing}");
+}
+
+#[test]
+fn a_file_with_twelve_thousand_subscriptions_is_read() {
+    let mut text =
+        "destinations: [{id: d, target: {debug: {log: true}}}]\nsubscriptions:\n".to_owned();
+    for number in 0..12_000 {
+        let fields = "[conn.client_ip, conn.server_ip, conn.server_port]";
+        let source = format!("{{type: tcp_connection_closed.v0, fields: {fields}}}");
+        text += &format!("  - {{id: s{number}, sources: [{source}], destinations: [d]}}\n");
+    }
+    let document = Document::parse("s.yaml", text, Format::Yaml, &env).unwrap();
+    let config = super::Config::read(&document).unwrap();
+    assert_eq!(config.resources.subscriptions().len(), 12_000);
 }
 
 #[test]

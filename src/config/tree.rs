@@ -12,11 +12,11 @@ use crate::report::{Span, line_column};
 /// decoder recurse, and this many frames fit the smallest stack.
 pub const MAX_NESTING: usize = 64;
 
-/// Most values in a file, those that aliases repeat included: room for thousands of subscriptions,
-/// and the end of files whose aliases multiply each other.
-pub const MAX_NODES: usize = 100_000;
+/// Most values in a file, those that aliases repeat included: room for tens of thousands of
+/// subscriptions, which have a dozen each, and the end of files whose aliases multiply each other.
+pub const MAX_NODES: usize = 1_000_000;
 
-/// Most bytes of text that YAML anchors and aliases may repeat; as much as a file may have itself.
+/// Most bytes of text that YAML anchors and aliases may repeat; a quarter of what a file may have itself.
 pub const MAX_ALIASED: usize = 4 << 20;
 
 /// A value and where it stands.

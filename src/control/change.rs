@@ -62,6 +62,70 @@ pub(super) fn new_object(
     Ok((object, token))
 }
 
+/// A change as it will be: the world with it, and what to save and to tell.
+struct Made {
+    world: World,
+    /// Set if it decides where events go.
+    resources: Option<Resources>,
+    changes: Vec<Change>,
+    events: Vec<String>,
+    /// What becomes of which resources, for the log.
+    changed: Vec<(Verb, Kind, String)>,
+    answer: Map<String, Value>,
+    token: Option<String>,
+}
+
+impl Made {
+    /// Plans a change against a world, of which the parts that stay are shared. It takes milliseconds where
+    /// there are thousands of resources.
+    fn new(
+        world: &World,
+        ready: Vec<Source>,
+        plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
+        (asked, account_id): (&Asked, &str),
+    ) -> Result<Made, Refusal> {
+        let mut world = world.clone();
+        world.ready_with(ready);
+        let Plan { verb, object, with_it, token } = plan(&world)?;
+        let answer = object.answer(&asked.base);
+        let gone = |object: &Object| Change::Delete {
+            kind: object.kind.spec().path.to_owned(),
+            id: object.id.clone(),
+        };
+        let audit_event = |verb, object: &Object| {
+            let by = (&asked.caller, asked.base.as_str());
+            let answer = object.answer(&asked.base);
+            audit::event((object.kind, verb), answer, by, account_id)
+        };
+        let mut changes = Vec::new();
+        let mut events = Vec::new();
+        let mut changed = Vec::new();
+        // What depends on it goes first, so that no event tells of something whose owner has gone.
+        for object in with_it {
+            changes.push(gone(&object));
+            events.push(audit_event(Verb::Deleted, &object));
+            changed.push((Verb::Deleted, object.kind, object.id.clone()));
+            world.remove(object.kind, &object.id);
+        }
+        events.push(audit_event(verb, &object));
+        let kind = object.kind;
+        changed.push((verb, kind, object.id.clone()));
+        if verb == Verb::Deleted {
+            changes.push(gone(&object));
+            world.remove(kind, &object.id);
+        } else {
+            changes.push(Change::Put(row_of(&object)));
+            world.put(object)?;
+        }
+        world.ready_with(Vec::new());
+        let resources = match kind {
+            Kind::EventDestination | Kind::EventSubscription => Some(world.resources()?),
+            _ => None,
+        };
+        Ok(Made { world, resources, changes, events, changed, answer, token })
+    }
+}
+
 /// The sources that a request lists.
 fn sources_of(input: &Map<String, Value>) -> Vec<Value> {
     input.get("sources").and_then(Value::as_array).cloned().unwrap_or_default()
@@ -319,47 +383,18 @@ impl Control {
         &self,
         asked: Asked,
         ready: Vec<Source>,
-        plan: impl FnOnce(&World) -> Result<Plan, Refusal>,
+        plan: impl FnOnce(&World) -> Result<Plan, Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
         let mut turn = self.changing.lock().await;
         // Others had their turn meanwhile.
         admission::still_admitted(&self.world(), &asked)?;
-        // A copy, whose parts are shared: readers go on with the old world until this one is in force.
-        let mut world = (*self.world()).clone();
-        world.ready_with(ready);
-        let Plan { verb, object, with_it, token } = plan(&world)?;
-        let mut answer = object.answer(&asked.base);
-        let gone = |object: &Object| Change::Delete {
-            kind: object.kind.spec().path.to_owned(),
-            id: object.id.clone(),
-        };
-        let audit_event = |verb, object: &Object| {
-            let by = (&asked.caller, asked.base.as_str());
-            let answer = object.answer(&asked.base);
-            audit::event((object.kind, verb), answer, by, &self.identity.account_id)
-        };
-        let mut changes = Vec::new();
-        let mut events = Vec::new();
-        let mut changed = Vec::new();
-        // What depends on it goes first, so that no event tells of something whose owner has gone.
-        for object in with_it {
-            changes.push(gone(&object));
-            events.push(audit_event(Verb::Deleted, &object));
-            changed.push((Verb::Deleted, object.kind, object.id.clone()));
-            world.remove(object.kind, &object.id);
-        }
-        events.push(audit_event(verb, &object));
-        let kind = object.kind;
-        changed.push((verb, kind, object.id.clone()));
-        if verb == Verb::Deleted {
-            changes.push(gone(&object));
-            world.remove(kind, &object.id);
-        } else {
-            changes.push(Change::Put(row_of(&object)));
-            world.put(object)?;
-        }
-        world.ready_with(Vec::new());
-        self.save_and_apply(world, (changes, events), kind).await?;
+        let (world, account_id) = (self.world(), self.identity.account_id.clone());
+        let of_change = asked.clone();
+        let made = move || Made::new(&world, ready, plan, (&of_change, &account_id));
+        let mut made = self.pipeline.workers().run_at_once(made).await?;
+        let (mut answer, token) = (std::mem::take(&mut made.answer), made.token.take());
+        let changed = std::mem::take(&mut made.changed);
+        self.save_and_apply(made).await?;
         for (verb, kind, id) in changed {
             asked.log(verb.name(), kind.spec().noun, &id);
         }
@@ -372,17 +407,11 @@ impl Control {
         Ok(answer)
     }
 
-    async fn save_and_apply(
-        &self,
-        world: World,
-        (changes, events): (Vec<Change>, Vec<String>),
-        kind: Kind,
-    ) -> Result<(), Refusal> {
-        let prepared = match kind {
-            Kind::EventDestination | Kind::EventSubscription => {
-                Some(self.pipeline.prepare(world.resources()?).await.map_err(cannot_open)?)
-            }
-            _ => None,
+    async fn save_and_apply(&self, made: Made) -> Result<(), Refusal> {
+        let Made { world, resources, changes, events, .. } = made;
+        let prepared = match resources {
+            Some(resources) => Some(self.pipeline.prepare(resources).await.map_err(cannot_open)?),
+            None => None,
         };
         // All that can fail but the disk has been tried by now. Once this is written, the next start has
         // the change in force, so nothing behind it may refuse.
@@ -424,9 +453,21 @@ impl Control {
     }
 
     async fn put_file_in_force(&self, file: &Resources) -> Result<(), Refusal> {
+        let (workers, file) =
+            (self.pipeline.workers(), Arc::new(with_external_id(file, &self.identity)));
+        // What has to be compiled anew is compiled before the reload has its turn, since it may take
+        // seconds; what has changed meanwhile, when it has it.
+        let (world, first) = (self.world(), Arc::clone(&file));
+        let compiled = workers.run(true, move || world.under_file(&first, None)).await;
         let _turn = self.changing.lock().await;
-        let world = self.world().under_file(&with_external_id(file, &self.identity))?;
-        let prepared = self.pipeline.prepare(world.resources()?).await.map_err(cannot_open)?;
+        let world = self.world();
+        let made = move || {
+            let world = world.under_file(&file, compiled.ok().as_ref())?;
+            let resources = world.resources()?;
+            Ok::<_, Refusal>((world, resources))
+        };
+        let (world, resources) = workers.run_at_once(made).await?;
+        let prepared = self.pipeline.prepare(resources).await.map_err(cannot_open)?;
         self.pipeline.put_in_force(prepared).await;
         self.set_world(world);
         Ok(())

@@ -10,9 +10,10 @@ use super::object::{Managed, Object, owner};
 use super::refusal::{Class, Refusal};
 use super::world::World;
 use crate::report::nearest;
+use crate::resources::MAX_SUBSCRIPTIONS;
 
-/// Most resources of one kind; subscriptions and destinations have limits of their own. All are
-/// held in memory, at about a kilobyte each.
+/// Most resources of one kind but subscriptions; destinations have a limit of their own besides. All
+/// are held in memory, at about a kilobyte each.
 const MAX_OBJECTS: usize = 20_000;
 
 /// Most destinations of one subscription: each match is journaled once for all, but delivered once
@@ -25,8 +26,12 @@ pub(super) fn check(
     object: &Object,
     before: Option<&Object>,
 ) -> Result<(), Refusal> {
-    if before.is_none() && world.all(object.kind).count() >= MAX_OBJECTS {
-        let message = format!("there are {MAX_OBJECTS} resources of this kind, which is the most");
+    let max = match object.kind {
+        Kind::EventSubscription => MAX_SUBSCRIPTIONS,
+        _ => MAX_OBJECTS,
+    };
+    if before.is_none() && world.all(object.kind).len() >= max {
+        let message = format!("there are {max} resources of this kind, which is the most");
         return Err(Refusal::invalid("ERR_NGROK_5000", message));
     }
     references(world, object)?;

@@ -38,6 +38,8 @@ pub(super) struct World {
     subscriptions: Arc<BTreeMap<String, Arc<Subscription>>>,
     /// Sources of the change that is being made, compiled before it had its turn.
     ready: Vec<Source>,
+    /// Subscriptions of other worlds, whose sources are taken where equal ones are wanted here.
+    compiled: Vec<Arc<BTreeMap<String, Arc<Subscription>>>>,
     access: Arc<Access>,
 }
 
@@ -56,6 +58,7 @@ impl World {
             destinations: Arc::default(),
             subscriptions: Arc::default(),
             ready: Vec::new(),
+            compiled: Vec::new(),
             access: Arc::default(),
         };
         for destination in file.destinations() {
@@ -87,21 +90,27 @@ impl World {
         Ok(self)
     }
 
-    /// The same under another settings file.
+    /// The same under another settings file. What is compiled in this world and in `like` it is not compiled
+    /// anew.
     ///
     /// # Errors
     /// When a resource of the API cannot be beside it, such as a subscription whose destination is
     /// no longer in the file.
-    pub(super) fn under_file(&self, file: &Resources) -> Result<World, Refusal> {
+    pub(super) fn under_file(
+        &self,
+        file: &Resources,
+        like: Option<&World>,
+    ) -> Result<World, Refusal> {
         let rows = self.shelves.values().flat_map(|shelf| shelf.values());
         let rows =
             rows.filter(|object| object.managed == Managed::ByApi).map(|it| row_of(it)).collect();
-        let mut world = World::of_file(file);
+        let compiled = like.into_iter().chain([self]).map(|it| Arc::clone(&it.subscriptions));
+        let mut world = World { compiled: compiled.collect(), ..World::of_file(file) };
         if world.bounds == self.bounds {
             // With the connections that there are.
             world.bounds = Arc::clone(&self.bounds);
         }
-        world.with_rows(rows)
+        Ok(World { compiled: Vec::new(), ..world.with_rows(rows)? })
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -146,7 +155,7 @@ impl World {
         Err(Refusal::invalid("ERR_NGROK_227", message))
     }
 
-    pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Arc<Object>> {
+    pub(super) fn all(&self, kind: Kind) -> impl ExactSizeIterator<Item = &Arc<Object>> {
         self.shelf(kind).values()
     }
 
@@ -212,8 +221,9 @@ impl World {
             }
             Kind::EventSubscription => {
                 let subscriptions = Arc::make_mut(&mut self.subscriptions);
-                let before = subscriptions.get(&object.id);
-                let before = before.iter().flat_map(|it| &it.sources);
+                let before = subscriptions.get(&object.id).into_iter();
+                let elsewhere = self.compiled.iter().filter_map(|all| all.get(&object.id));
+                let before = before.chain(elsewhere).flat_map(|it| &it.sources);
                 let known: Vec<&Source> = self.ready.iter().chain(before).collect();
                 match subscription_of(&object, &self.file.catalog, &known)? {
                     Some(subscription) => {

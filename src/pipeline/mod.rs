@@ -205,7 +205,7 @@ impl Pipeline {
         let subscriptions = resources.subscriptions().iter().map(|it| it.id.clone()).collect();
         let (before, stats) = (self.in_force.read().dispatcher, Arc::clone(&self.stats));
         let compile = move || Dispatcher::after(before.as_deref(), &resources, &stats);
-        let dispatcher = Arc::new(self.workers.run(true, compile).await);
+        let dispatcher = Arc::new(self.workers.run_at_once(compile).await);
         Ok(Prepared { outlets, subscriptions, dispatcher })
     }
 

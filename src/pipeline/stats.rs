@@ -26,8 +26,11 @@ impl Stats {
 
     /// Forgets the subscriptions that are not among these.
     pub(super) fn keep_only(&self, ids: &[ResourceId]) {
-        let kept: HashSet<&ResourceId> = ids.iter().collect();
         let mut all = lock(&self.subscriptions);
+        if all.len() == ids.len() && ids.iter().all(|id| all.contains_key(id)) {
+            return;
+        }
+        let kept: HashSet<&ResourceId> = ids.iter().collect();
         all.retain(|id, _| kept.contains(id));
     }
 

@@ -51,17 +51,36 @@ impl Workers {
         };
         // The permit goes with the work: work that nobody waits for any more takes a thread all the same.
         let permit = Arc::clone(free).acquire_owned().await;
-        let done = spawn_blocking(move || {
+        aside(move || {
             let _permit = permit;
             work()
-        });
-        match done.await {
-            Ok(value) => value,
-            Err(failure) => match failure.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The runtime is shutting down, and nobody waits for anything any more.
-                Err(_cancelled) => std::future::pending().await,
-            },
+        })
+        .await
+    }
+
+    /// Does work that is long on one thread more, at once: for what is done one at a time, and waited for.
+    ///
+    /// A panic in the work goes on in whoever waits for it.
+    pub async fn run_at_once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        match self {
+            Workers::Threads(_) => aside(work).await,
+            #[cfg(test)]
+            Workers::Simulated(_) => work(),
         }
+    }
+}
+
+/// Does work on a thread that may block.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(failure) => match failure.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and nobody waits for anything any more.
+            Err(_cancelled) => std::future::pending().await,
+        },
     }
 }

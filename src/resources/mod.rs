@@ -26,8 +26,8 @@ pub use units::{duration, show_duration, show_size, size};
 /// sum far below one machine's memory.
 pub const MAX_DESTINATIONS: usize = 1_000;
 
-/// Most subscriptions in one daemon.
-pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+/// Most subscriptions in one daemon: each takes some kilobytes of memory, and events hardly notice them.
+pub const MAX_SUBSCRIPTIONS: usize = 100_000;
 
 /// Most memory for the compiled regular expressions of all subscriptions that were made through the API,
 /// in bytes, equal ones counted once: some thousands of ordinary ones.

@@ -26,7 +26,6 @@ fn destination(name: &str) -> Destination {
         target,
         overflow: Overflow::Block,
         max_pending_bytes: None,
-        enabled: true,
         timeout: DEFAULT_TIMEOUT,
         bounds: None,
     }
@@ -57,7 +56,6 @@ fn subscription(number: usize, seed: u64) -> Arc<Subscription> {
         description: String::new(),
         sources,
         destinations: destinations.map(|name| id(name)).collect(),
-        enabled: true,
     })
 }
 
@@ -203,7 +201,6 @@ fn a_change_of_one_subscription_leaves_all_other_blocks_as_they_are() {
             description: String::new(),
             sources: vec![source],
             destinations: vec![id("one")],
-            enabled: true,
         })
     };
     let stats = Stats::default();
