@@ -228,6 +228,11 @@ pub(super) fn key(place: &Place, presence: bool, slots: &[Slot<'_>]) -> Option<i
     if is_long(slot) {
         return None;
     }
+    if let (Some(declared), Slot::Json(json)) = (&place.field.declared, slot)
+        && let Some(key) = plain_key(declared, json)
+    {
+        return Some(key);
+    }
     match place.field.value(slot, &mut Budget::new()).ok()? {
         Value::String(text) => Some(key_of_text(&text)),
         Value::Int(int) => Some(int),
@@ -236,6 +241,23 @@ pub(super) fn key(place: &Place, presence: bool, slots: &[Slot<'_>]) -> Option<i
         _ => None,
     }
 }
+
+/// The key of a value as nearly all are written: a text without escapes, a whole number of a few digits.
+fn plain_key(declared: &FieldType, json: &str) -> Option<i64> {
+    match declared {
+        FieldType::String => {
+            let text = json.strip_prefix('"')?.strip_suffix('"')?;
+            memchr::memchr(b'\\', text.as_bytes()).is_none().then(|| key_of_text(text))
+        }
+        FieldType::Int if json.len() <= MAX_DIGITS => json.bytes().try_fold(0, |number, byte| {
+            byte.is_ascii_digit().then(|| 10 * number + i64::from(byte - b'0'))
+        }),
+        _ => None,
+    }
+}
+
+/// Digits of a number that fits an int whatever they are.
+const MAX_DIGITS: usize = 18;
 
 /// Whether a value is longer than [`MAX_TEXT`].
 pub(super) fn is_long(slot: Slot<'_>) -> bool {
@@ -248,23 +270,46 @@ fn key_of_double(double: f64) -> i64 {
     bits ^ (bits >> 63).cast_unsigned().unbounded_shr(1).cast_signed()
 }
 
-/// A hash: equal texts have equal keys. Different ones may too, which costs running a program, so that
-/// senders must not be able to find such; hence the seed.
+/// A hash of at most [`HASHED`] bytes: equal texts have equal keys. Different ones may too, which costs
+/// running a program, so that senders must not be able to make many such for many filters; hence the seed.
 fn key_of_text(text: &str) -> i64 {
     static SEED: LazyLock<u64> = LazyLock::new(rand::random);
-    let (words, rest) = text.as_bytes().as_chunks::<8>();
-    let mut hash = *SEED ^ text.len() as u64;
-    for word in words {
-        hash = folded(hash ^ u64::from_le_bytes(*word));
+    let bytes = text.as_bytes();
+    let mut hash = *SEED ^ bytes.len() as u64;
+    let (start, end) = match bytes.len() {
+        length if length > HASHED => (&bytes[..HASHED / 2], &bytes[length - HASHED / 2..]),
+        _ => (bytes, &[][..]),
+    };
+    for part in [start, end] {
+        let (blocks, rest) = part.as_chunks::<16>();
+        for block in blocks {
+            hash = mixed(hash, *block);
+        }
+        if !rest.is_empty() {
+            let mut block = [0; 16];
+            block[..rest.len()].copy_from_slice(rest);
+            hash = mixed(hash, block);
+        }
     }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    folded(folded(hash ^ u64::from_le_bytes(last))).cast_signed()
+    folded(hash).cast_signed()
 }
 
-/// Both halves of a product with an odd constant of random bits (that of wyhash).
+/// Bytes of a text that its key is made of, half of them from its end if it is longer.
+const HASHED: usize = 64;
+
+fn mixed(hash: u64, block: [u8; 16]) -> u64 {
+    let block = u128::from_le_bytes(block);
+    let (low, high) = (block as u64 ^ hash, (block >> 64) as u64 ^ FACTOR);
+    let product = u128::from(low) * u128::from(high);
+    (product as u64) ^ (product >> 64) as u64 ^ hash.rotate_left(29)
+}
+
+/// An odd number of random bits (one of wyhash's).
+const FACTOR: u64 = 0xa076_1d64_78bd_642f;
+
+/// Both halves of a product, as one.
 pub(super) fn folded(value: u64) -> u64 {
-    let product = u128::from(value) * 0xa076_1d64_78bd_642f;
+    let product = u128::from(value) * u128::from(FACTOR);
     (product as u64) ^ (product >> 64) as u64
 }
 
@@ -293,7 +338,10 @@ mod tests {
 
     #[test]
     fn texts_that_differ_in_a_byte_or_in_length_differ_in_their_key() {
-        let texts = ["", "\0", "\0\0", "a", "b", "aaaaaaaa", "aaaaaaaa\0", "aaaaaaab", "aaaaaaaaa"];
+        let long =
+            ["a".repeat(100), format!("b{}", "a".repeat(99)), format!("{}b", "a".repeat(99))];
+        let short = ["", "\0", "\0\0", "a", "b", "aaaaaaaa", "aaaaaaab", "aaaaaaaaaaaaaaaa\0"];
+        let texts: Vec<&str> = short.into_iter().chain(long.iter().map(String::as_str)).collect();
         let keys: std::collections::HashSet<i64> =
             texts.iter().map(|text| key_of_text(text)).collect();
         assert_eq!(keys.len(), texts.len());

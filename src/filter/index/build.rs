@@ -158,7 +158,24 @@ fn rows(entries: &[Entry<'_>], filters: usize) -> Box<[Rows]> {
     while each > 2 && sum(each) > most {
         each = each * 3 / 4;
     }
+    let drafts = in_order(drafts, entries.len());
     drafts.iter().map(|draft| draft.rows(each, entries.len().div_ceil(64))).collect()
+}
+
+/// In the order in which few attributes soon rule out nearly all: each has most terms of clauses of which
+/// none before it had one, those of single values twice.
+fn in_order(mut drafts: Vec<Draft<'_>>, entries: usize) -> Vec<Draft<'_>> {
+    let mut ordered = Vec::with_capacity(drafts.len());
+    let mut is_met = vec![false; entries];
+    while !drafts.is_empty() {
+        let new = |draft: &Draft<'_>| draft.terms.iter().filter(|(bit, _)| !is_met[*bit]).count();
+        let weighed = |draft: &Draft<'_>| new(draft) * if draft.is_equal { 2 } else { 1 };
+        let most = drafts.iter().enumerate().max_by_key(|(_, draft)| weighed(draft));
+        let next = drafts.swap_remove(most.map_or(0, |(at, _)| at));
+        next.terms.iter().for_each(|(bit, _)| is_met[*bit] = true);
+        ordered.push(next);
+    }
+    ordered
 }
 
 impl Draft<'_> {
