@@ -1,5 +1,7 @@
 //! Shares of the journal: a dead destination beside a healthy one, what is kept, files that vanish.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::daemon::{Daemon, patiently};
@@ -247,6 +249,8 @@ fn on_a_file_system_smaller_than_the_journal_a_dead_destination_takes_its_share_
 #[test]
 fn check_warns_of_room_that_the_disk_or_the_journal_does_not_have() {
     let folder = tempfile::tempdir().unwrap();
+    // One that others may look into is warned of, too.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
     let fake = FakeKinesis::start(Mood::Well);
     let base = settings(folder.path(), &fake);
     let file = folder.path().join("settings.yaml");
