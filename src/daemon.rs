@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -28,6 +29,7 @@ use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::resources::Resources;
 use crate::sinks::LogOutput;
+use crate::supervision;
 use crate::telemetry::Entrance;
 use crate::{api, ingest};
 
@@ -76,7 +78,8 @@ impl Served {
     ) -> Served {
         let address = listener.address();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(listener.serve(router, limits, proxies, is_set(stopped)));
+        let serve = serving(listener, router, limits, proxies, stopped);
+        let task = tokio::spawn(supervision::keep("ingest", serve));
         Served { address, stop, task }
     }
 
@@ -97,8 +100,9 @@ impl Served {
         let runtime = runtime.map_err(cannot)?;
         let (stop, stopped) = watch::channel(false);
         let (ending, ended) = oneshot::channel::<()>();
+        let serving = serving(listener, router, limits, proxies, stopped);
         let serve = move || {
-            runtime.block_on(listener.serve(router, limits, proxies, is_set(stopped)));
+            runtime.block_on(supervision::keep("api", serving));
             drop(ending);
         };
         thread::Builder::new().name("api".to_owned()).spawn(serve).map_err(cannot)?;
@@ -115,6 +119,25 @@ impl Served {
         if let Err(error) = self.task.await {
             error!(address = %self.address, %error, "the listener ended early");
         }
+    }
+}
+
+/// Serves a listener until the stop, each time that it is called.
+fn serving(
+    listener: Listener,
+    router: Router,
+    limits: ConnectionLimits,
+    proxies: TrustedProxies,
+    stopped: watch::Receiver<bool>,
+) -> impl FnMut() -> BoxFuture<'static, Result<(), String>> {
+    move || {
+        let serve = listener.clone().serve(
+            router.clone(),
+            limits,
+            proxies.clone(),
+            is_set(stopped.clone()),
+        );
+        Box::pin(async { serve.await.map_err(|error| error.to_string()) })
     }
 }
 
@@ -169,9 +192,7 @@ impl Daemon {
         let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
         let control = Control::new(saved, Arc::clone(&pipeline))?;
         starting.stop().await;
-        tokio::spawn(upkeep(metrics.clone()));
-        let publishing = Arc::clone(&control);
-        tokio::spawn(async move { publishing.keep_publishing().await });
+        begin_upkeep(&metrics, &control);
         let accepting = Arc::new(AtomicBool::new(true));
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
         let serve = |(listener, http): (Listener, HttpSettings)| {
@@ -373,7 +394,18 @@ impl Entrances {
     }
 }
 
-async fn upkeep(metrics: PrometheusHandle) {
+/// Begins what goes on beside everything else.
+fn begin_upkeep(metrics: &PrometheusHandle, control: &Arc<Control>) {
+    let recorder = metrics.clone();
+    tokio::spawn(supervision::keep("metrics", move || upkeep(recorder.clone())));
+    let publishing = Arc::clone(control);
+    tokio::spawn(supervision::keep("audit events", move || {
+        let publishing = Arc::clone(&publishing);
+        async move { publishing.keep_publishing().await }
+    }));
+}
+
+async fn upkeep(metrics: PrometheusHandle) -> Result<(), String> {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -392,6 +424,8 @@ pub enum Ended {
     Lost(u64),
     /// A second signal cut the drain short.
     Cut,
+    /// This task of the daemon's own could not go on.
+    Failed(&'static str),
 }
 
 /// The signals that a daemon listens to. To be made before the daemon starts, so that none is missed
@@ -445,6 +479,10 @@ pub async fn run_until_signalled(
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
+            task = supervision::given_up() => {
+                daemon.stop().await;
+                return Ended::Failed(task);
+            }
             () = daemon.entrance_ended() => {
                 info!("the only entrance has ended");
                 break;

@@ -12,6 +12,7 @@
 //! - `budget`: bytes that bodies may hold, counted as they come, and refused to one too many
 //! - `https`: our own HTTPS client, for the command line
 //! - `telemetry`: what the daemon tells of itself: log set-up and the one list of metrics
+//! - `supervision`: what becomes of the daemon's long work when it fails
 //! - [`event`]: what happened: events, the catalog of their types, JSON scanning and extraction
 //! - [`formats`]: access logs of proxies that people already run: a line in, an event out
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
@@ -36,6 +37,7 @@ mod private;
 mod budget;
 mod https;
 mod telemetry;
+mod supervision;
 pub mod event;
 pub mod formats;
 pub mod generate;

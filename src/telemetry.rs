@@ -109,6 +109,8 @@ pub const STORE_CHANGED: &str = "sluicegate_store_changed_outside";
 /// Reloads of the settings file; label `outcome`: `taken`, `mistaken` (the file has mistakes), `removal` (it
 /// would take most of what runs away), `failed`.
 const RELOADS: &str = "sluicegate_config_reloads_total";
+/// Failures of what goes on as long as the daemon; label `task`.
+const TASK_FAILURES: &str = "sluicegate_task_failures_total";
 /// Bytes of records that the journal holds.
 pub const JOURNAL_BYTES: &str = "sluicegate_journal_bytes";
 
@@ -234,6 +236,7 @@ fn describe_of_process() {
     );
     describe_gauge!(STORE_CHANGED, "what others had done to the store before the start");
     describe_counter!(RELOADS, "reloads of the settings file since the start, by outcome");
+    describe_counter!(TASK_FAILURES, "failures of the daemon's own tasks since the start");
     describe_gauge!(STORE_ERROR, "1 while what is made through the API can only be read");
     describe_gauge!(
         RELOAD_SUCCESSFUL,
@@ -303,4 +306,9 @@ pub fn outbound_barred(code: &'static str) {
 /// Counts a reload of the settings file that ended in this way (see [`RELOADS`]).
 pub fn reload_ended(outcome: &'static str) {
     counter!(RELOADS, "outcome" => outcome).increment(1);
+}
+
+/// Counts a failure of a task of the daemon's own (see [`TASK_FAILURES`]).
+pub fn task_failed(task: &'static str) {
+    counter!(TASK_FAILURES, "task" => task).increment(1);
 }

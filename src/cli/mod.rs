@@ -134,6 +134,8 @@ enum Failure {
     Report(String),
     /// The arguments are wrong in a way that the parser of arguments cannot see: exit code 2.
     Usage(String),
+    /// Something of this program's own failed: exit code 70 (`EX_SOFTWARE` of sysexits.h).
+    Internal(String),
     /// The settings are wrong: exit code 78 (`EX_CONFIG` of sysexits.h).
     Configuration(String),
     /// Standard output was closed by its reader, which is no failure.
@@ -177,6 +179,7 @@ pub fn main() -> ExitCode {
             (1, paint::report(&escaped_lines(&report), paint::wanted(&io::stderr())))
         }
         Err(Failure::Usage(message)) => (2, escaped_lines(&message)),
+        Err(Failure::Internal(message)) => (70, escaped_lines(&message)),
         Err(Failure::Configuration(message)) => (78, escaped_lines(&message)),
     };
     // Nothing can be done if standard error is closed too.

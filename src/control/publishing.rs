@@ -54,7 +54,7 @@ impl Control {
 
     /// Publishes what an earlier run, a full journal or another process has left, and what happens to the
     /// daemon itself, and saves when keys were last used, as long as it runs.
-    pub async fn keep_publishing(&self) {
+    pub async fn keep_publishing(&self) -> Result<(), String> {
         let mut failing = false;
         let mut life = Life::default();
         let mut saved_uses = Instant::now();

@@ -337,6 +337,12 @@ pub(super) const CODES: &[ErrorCode] = &[
          `sluicegate-confirm-removal: true` on `POST /reload`, or `allow_removal: true` in the file.",
     ),
     entry(
+        "ERR_SLUICEGATE_1401",
+        "a task of the daemon's own failed again and again, or cannot be begun again, and the daemon stops with exit code 70",
+        "Start it again: nothing that was accepted is lost. It is a fault of Sluicegate: please report it with the \
+         line of the log before it.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1402",
         "the settings file that was read again has mistakes, so it was not taken",
         "`sluicegate check -c FILE` shows each with its place. Everything goes on as it was.",

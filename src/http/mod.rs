@@ -26,7 +26,7 @@ use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::telemetry::{self, Entrance, Refusals};
 use connection::Connections;
@@ -97,19 +97,20 @@ impl Listener {
 
     /// Serves connections within limits until `stop` is done; then lets requests in progress finish,
     /// for a while, and returns. Every request has a [`ClientAddress`] among its extensions.
+    ///
+    /// # Errors
+    /// When the socket cannot be used here.
     pub async fn serve(
         self,
         router: Router,
         limits: ConnectionLimits,
         proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
-    ) {
+    ) -> Result<(), CannotListen> {
         let Listener { socket, address, tls, told } = self;
         // With the reactor of the runtime that serves.
-        let socket = match socket.try_clone().and_then(TcpListener::from_std) {
-            Ok(socket) => socket,
-            Err(error) => return error!(%address, %error, "cannot be listened on"),
-        };
+        let socket = socket.try_clone().and_then(TcpListener::from_std);
+        let socket = socket.map_err(|cause| CannotListen { address, cause })?;
         let places = Arc::new(Places::new(limits));
         let shared = Arc::new(Connections { router, proxies, tls, limits, told });
         let requests = GracefulShutdown::new();
@@ -133,6 +134,7 @@ impl Listener {
         if tokio::time::timeout(GRACE, requests.shutdown()).await.is_err() {
             warn!(%address, "connections were still busy and have been cut");
         }
+        Ok(())
     }
 }
 

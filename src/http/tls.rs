@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, ring};
@@ -19,6 +19,9 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
+
+use crate::lock::lock;
+use crate::supervision;
 
 /// How often the files are looked at. Tools that renew certificates keep the old one valid for days;
 /// a person who replaces one looks for a few seconds.
@@ -181,7 +184,10 @@ impl Tls {
     pub fn open(settings: TlsSettings) -> Result<Tls, TlsError> {
         let files = settings.read()?;
         let (sender, current) = watch::channel(Arc::new(settings.configure(&files)?));
-        tokio::spawn(refresh(settings, Ok(files), sender));
+        let (settings, sender) = (Arc::new(settings), Arc::new(sender));
+        let seen = Arc::new(Mutex::new(Ok(files)));
+        let keep = move || refresh(Arc::clone(&settings), Arc::clone(&seen), Arc::clone(&sender));
+        tokio::spawn(supervision::keep("certificates", keep));
         Ok(Tls { current })
     }
 
@@ -192,18 +198,18 @@ impl Tls {
 }
 
 async fn refresh(
-    settings: TlsSettings,
-    mut seen: Result<Files, TlsError>,
-    sender: watch::Sender<Arc<ServerConfig>>,
-) {
+    settings: Arc<TlsSettings>,
+    seen: Arc<Mutex<Result<Files, TlsError>>>,
+    sender: Arc<watch::Sender<Arc<ServerConfig>>>,
+) -> Result<(), String> {
     loop {
         tokio::select! {
-            () = sender.closed() => return,
+            () = sender.closed() => return Ok(()),
             () = tokio::time::sleep(REFRESH) => {}
         }
-        let reader = settings.clone();
+        let reader = Arc::clone(&settings);
         let Ok(now) = spawn_blocking(move || reader.read()).await else { continue };
-        if now == seen {
+        if now == *lock(&seen) {
             continue;
         }
         let certificate = settings.certificate.display();
@@ -217,6 +223,6 @@ async fn refresh(
                 error!(%certificate, %cause, "not replaced; the old certificate stays in force");
             }
         }
-        seen = now;
+        *lock(&seen) = now;
     }
 }

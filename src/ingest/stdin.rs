@@ -20,6 +20,7 @@ use crate::budget::Budget;
 use crate::event::{Framed, Framing, Place};
 use crate::journal::AT_STDIN;
 use crate::pipeline::{Pipeline, Sender};
+use crate::supervision;
 use crate::telemetry::Entrance;
 
 /// Reads that may wait to be kept; more wait in the pipe.
@@ -39,16 +40,19 @@ impl Stdin {
         let (lines, taken) = mpsc::channel(WAITING);
         let (stop, stopped) = watch::channel(false);
         // A read of standard input cannot be called back, so its thread ends with the process.
-        std::thread::spawn(move || {
+        let read = move || {
             let hand_on = |read: Lines| lines.blocking_send(read).is_ok();
             if let Err(error) = read_lines(io::stdin(), max_event, hand_on) {
                 error!(%error, "standard input cannot be read any more");
             }
-        });
+        };
+        if let Err(error) = supervision::thread_once("stdin", read) {
+            error!(%error, "standard input cannot be read");
+        }
         let sender = Arc::new(Sender::new(Entrance::Stdin, max_event, None));
         let keeping = Keeping { pipeline, sender, entrance: Entrance::Stdin, owner: AT_STDIN };
         let input = Input { settings, keeping };
-        let task = tokio::spawn(input.take(taken, stopped));
+        let task = tokio::spawn(supervision::once("stdin", input.take(taken, stopped)));
         Stdin { stop, task }
     }
 

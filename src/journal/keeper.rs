@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Store;
 use super::dead_letters::DeadLetters;
+use crate::supervision;
 
 /// How soon the room of dead letters that were sent again or thrown away comes back.
 const KEEP_LETTERS_EVERY: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ impl Keeper {
                 thread::park_timeout(KEEP_LETTERS_EVERY);
             }
         };
-        let thread = thread::Builder::new().name("letters-keeper".to_owned()).spawn(keep)?;
+        let thread = supervision::keep_thread("letters-keeper", keep)?;
         Ok(Keeper { ends, thread: Some(thread) })
     }
 }

@@ -19,6 +19,7 @@ use crate::journal::{Account, Cursor, Journal, Terms};
 use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
 use crate::sinks::Sink;
+use crate::telemetry;
 
 /// How often a drain looks whether all is delivered, where the journal cannot tell.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -225,6 +226,7 @@ async fn supervise(
             Delivery::new(orders.clone(), burials.clone(), cursor, Arc::clone(&health), of_task);
         let Err(failure) = tokio::spawn(delivery.run()).await else { return };
         let destination = Arc::clone(&orders.borrow().destination);
+        telemetry::task_failed("delivery");
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
         health.set_last_error(&format!("the delivery task failed: {failure}"));
         tokio::time::sleep(RESTART_PAUSE).await;

@@ -154,6 +154,38 @@ fn files_and_folders_are_made_in_the_room_for_it_alone() {
     assert!(wrong.is_empty(), "`private` makes them for their owner alone: {wrong:?}");
 }
 
+/// Where something is begun that nobody need supervise.
+const UNSUPERVISED: [(&str, &str); 9] = [
+    ("src/supervision.rs", "it is what supervises"),
+    ("src/daemon.rs", "the API's thread holds a supervised task; the other waits for that thread"),
+    ("src/http/mod.rs", "one connection, which ends alone"),
+    ("src/http/unread.rs", "the rest of one body"),
+    ("src/control/change.rs", "one change, which is waited for"),
+    ("src/pipeline/deliveries.rs", "its own supervisor, which never gives up"),
+    ("src/ingest/kafka/mod.rs", "the same"),
+    ("src/journal/jobs.rs", "one piece of work, which is waited for"),
+    ("src/journal/disk/writer.rs", "of simulations"),
+];
+
+#[test]
+fn what_goes_on_as_long_as_the_daemon_is_supervised() {
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        let is_known = UNSUPERVISED.iter().any(|(known, _)| *known == name);
+        if is_known || name.contains("/tests/") || name.contains("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let begins = ["tokio::spawn(", "task::spawn(", "thread::spawn(", "thread::Builder"];
+        let lines = code.lines().filter(|line| begins.iter().any(|it| line.contains(it)));
+        let alone = lines.filter(|line| !line.contains("supervision::"));
+        wrong.extend(alone.map(|line| format!("{name}: {}", line.trim())));
+    }
+    assert!(wrong.is_empty(), "`supervision` begins it again or stops the daemon: {wrong:#?}");
+}
+
 #[test]
 fn every_file_says_what_it_is_and_none_is_too_long() {
     let mut wrong = Vec::new();

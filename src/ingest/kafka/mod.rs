@@ -28,6 +28,7 @@ use tracing::{info, warn};
 
 use crate::pipeline::Pipeline;
 use crate::sinks::Secret;
+use crate::telemetry;
 
 use board::KafkaProblem;
 use board::KafkaState;
@@ -130,6 +131,7 @@ impl Plan {
                 },
                 Err(error) => error.to_string(),
             };
+            telemetry::task_failed("kafka");
             self.board.set_problem(KafkaProblem::Client, format!("the client failed: {failure}"));
             if self.orders.load(Ordering::Acquire) != RUN {
                 break;

@@ -68,7 +68,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -80,6 +80,7 @@ use super::{Account, Outcome, Pending, Share, Terms};
 use crate::event::Timestamp;
 use crate::lock::lock;
 use crate::resources::ResourceId;
+use crate::supervision;
 use progress::{Noter, Progress};
 
 pub(super) use buried::Buried;
@@ -272,7 +273,8 @@ impl Disk {
             Jobs::OnThreads => {
                 let noting = Arc::clone(&shared);
                 let noter = Noter::to_thread(move || noting.write_progress())?;
-                let keeper = named("journal-keeper", move || keeping.keep(every))?;
+                let keeper =
+                    supervision::keep_thread("journal-keeper", move || keeping.keep(every))?;
                 (Handover::to_thread(writer, queued)?, Some(keeper), noter)
             }
             #[cfg(test)]
@@ -521,8 +523,4 @@ impl Shared {
         });
         self.state().set_problem(JournalProblem::Noting, message);
     }
-}
-
-fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work)
 }

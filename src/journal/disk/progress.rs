@@ -42,6 +42,7 @@ use crate::journal::Outcome;
 use crate::lock::lock;
 use crate::private;
 use crate::resources::ResourceId;
+use crate::supervision;
 
 /// Bytes before a frame's id.
 const HEAD: usize = 10;
@@ -309,8 +310,8 @@ pub(super) enum Noter {
 }
 
 impl Noter {
-    pub(super) fn to_thread(run: impl FnOnce() + Send + 'static) -> io::Result<Noter> {
-        let thread = thread::Builder::new().name("journal-progress".to_owned()).spawn(run)?;
+    pub(super) fn to_thread(run: impl FnMut() + Send + 'static) -> io::Result<Noter> {
+        let thread = supervision::keep_thread("journal-progress", run)?;
         Ok(Noter::Thread(Some(thread)))
     }
 

@@ -16,10 +16,11 @@ use super::recent::Item;
 use super::room::Claim;
 use super::segment::{Active, HEADER};
 use super::state::JournalProblem;
-use super::{Options, Shared, named, now_ms};
+use super::{Options, Shared, now_ms};
 #[cfg(test)]
 use crate::journal::jobs::Delays;
 use crate::journal::{Entry, Offer};
+use crate::supervision;
 
 /// How long a group waits for senders that were in the last one. They come again within tens of
 /// microseconds if they come at all; a sync takes about a millisecond.
@@ -62,7 +63,7 @@ impl Handover {
     /// Starts the writer's thread behind a queue of so many appends.
     pub(super) fn to_thread(writer: Writer, queued: usize) -> io::Result<Handover> {
         let (jobs, queue) = sync_channel(queued);
-        let thread = named("journal-writer", move || writer.run(&queue))?;
+        let thread = supervision::thread_once("journal-writer", move || writer.run(&queue))?;
         Ok(Handover::Thread { jobs: Some(jobs), thread: Some(thread) })
     }
 
