@@ -19,7 +19,7 @@ endif
 # these change.
 DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
 
-.PHONY: demo test install model simulate chaos fuzz fuzz-events lint fmt clippy doc shellcheck deny \
+.PHONY: demo test install model simulate chaos fuzz fuzz-events lint fmt clippy doc shellcheck deny sbom \
 	check-benches check-fuzz interop lockfiles bench bench-peer dist clean-venv
 
 # For example: make demo ARGS='--rate 500 --duration 30s'
@@ -106,6 +106,13 @@ deny: $(VENV_STAMP)
 	else \
 		exit 1; \
 	fi
+
+# What the binary is built of, with versions and licences, as CycloneDX has it: sluicegate.cdx.json.
+sbom:
+	@if ! command -v cargo-cyclonedx >/dev/null; then \
+		echo "not made: cargo-cyclonedx is not installed (cargo install cargo-cyclonedx --locked)" >&2; exit 1; \
+	fi
+	$(CARGO) cyclonedx --format json --no-build-deps
 
 # The crates beside this one compile. Their lock files name the same versions as ours, so that in one target
 # folder little is left to build.
