@@ -4,7 +4,8 @@
 
 use std::sync::LazyLock;
 
-use sluicegate::event::{Catalog, Event, EventType, SlotPlan, Slots, Timestamp};
+use sluicegate::config::{self, Config, Document};
+use sluicegate::event::{Acl, Catalog, Event, EventType, SlotPlan, Slots, Timestamp};
 use sluicegate::filter::{CheckedFilter, check};
 use sluicegate::formats::{Format, Stamp};
 
@@ -65,5 +66,27 @@ pub fn convert(bytes: &[u8]) {
             let event = Event::parse(&event, Timestamp::MIN, || 0);
             assert!(event.is_ok(), "{format:?}: {event:?}");
         }
+    }
+}
+
+/// Any text as a settings file of each format; what is wrong with one is told.
+pub fn settings(bytes: &[u8]) {
+    for format in [config::Format::Yaml, config::Format::Toml, config::Format::Json] {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let document = Document::parse("settings", text, format, &|_| None);
+        if let Err(mistakes) = document.and_then(|it| Config::read(&it)) {
+            assert!(!mistakes.to_string().is_empty() && !mistakes.summary().is_empty());
+        }
+    }
+}
+
+/// Rules of a credential, one a line, and after a line of `---` an event: what is denied has words.
+pub fn acl(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (rules, text) = text.split_once("\n---\n").unwrap_or(("", &text));
+    let Ok(event) = Event::parse(text, Timestamp::MIN, || 0) else { return };
+    let rules: Vec<&str> = rules.lines().collect();
+    if let Err(denied) = Acl::new(&rules).check(&event, text) {
+        assert!(!denied.to_string().is_empty() && !denied.code().is_empty());
     }
 }

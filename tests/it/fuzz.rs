@@ -128,6 +128,51 @@ fn mutated(texts: &[String], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// Settings and rules to begin with: all examples, and rules of each form before an event.
+fn settings_and_rules() -> (Vec<String>, Vec<String>) {
+    let examples = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    let files = examples.map(|entry| entry.unwrap().path());
+    let yaml = files.filter(|path| path.extension().is_some_and(|it| it == "yaml"));
+    let settings: Vec<String> = yaml.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let event =
+        |object| format!(r#"{{"event_type":"{HTTP}","account_id":"ac_1","object":{object}}}"#);
+    let rules = [
+        "*",
+        "bind:http_*",
+        "bind:*.example.com\nbind:http_request_complete.v0",
+        "bind:account:ac_1",
+    ];
+    let objects = objects();
+    let with_rules = rules.iter().zip(&objects);
+    (
+        settings,
+        with_rules.map(|(rules, object)| format!("{rules}\n---\n{}", event(object))).collect(),
+    )
+}
+
+#[test]
+fn no_mutated_settings_and_no_mutated_rules_break_their_readers() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SLUICEGATE_FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES),
+    };
+    let run = move || {
+        let (settings, rules) = settings_and_rules();
+        assert!(settings.len() > 3 && rules.len() > 3);
+        for seed in seeds {
+            let mut random = Random(seed);
+            let (settings, rules) = (mutated(&settings, &mut random), mutated(&rules, &mut random));
+            let case = AssertUnwindSafe(|| {
+                bodies::settings(&settings);
+                bodies::acl(&rules);
+            });
+            assert!(catch_unwind(case).is_ok(), "SLUICEGATE_FUZZ_SEED={seed} breaks it");
+        }
+    };
+    thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
+
 fn run_case(texts: &[String], objects: &[String], seed: u64) {
     let mut random = Random(seed);
     let filter = mutated(texts, &mut random);
