@@ -457,10 +457,16 @@ impl Control {
             (self.pipeline.workers(), Arc::new(with_external_id(file, &self.identity)));
         // What has to be compiled anew is compiled before the reload has its turn, since it may take
         // seconds; what has changed meanwhile, when it has it.
-        let (world, first) = (self.world(), Arc::clone(&file));
+        let before = self.world();
+        let (world, first) = (Arc::clone(&before), Arc::clone(&file));
         let compiled = workers.run(true, move || world.under_file(&first, None)).await;
         let _turn = self.changing.lock().await;
         let world = self.world();
+        if let Err(refusal) = &compiled
+            && Arc::ptr_eq(&world, &before)
+        {
+            return Err(refusal.clone());
+        }
         let made = move || {
             let world = world.under_file(&file, compiled.ok().as_ref())?;
             let resources = world.resources()?;

@@ -151,3 +151,35 @@ async fn ipv4_written_as_ipv6_is_no_network_of_a_rule() {
     let refused = create(&control, Kind::IpPolicyRule, rule).await.unwrap_err();
     assert_eq!(refused.code, Some("ERR_NGROK_1406"));
 }
+
+#[tokio::test]
+async fn hundreds_of_subscriptions_are_there_after_a_restart_and_a_reload() {
+    let folder = TempDir::new().unwrap();
+    let first = control(folder.path()).await;
+    let destination = json!({"format": "json", "target": {"debug": {"log": true}}});
+    let destination = create(&first, Kind::EventDestination, destination).await.unwrap();
+    for number in 0..150 {
+        let filter = format!("ev.conn.server_port == {number}");
+        let source = json!({"type": "tcp_connection_closed.v0", "filter": filter});
+        let body = json!({"sources": [source], "destination_ids": [destination]});
+        create(&first, Kind::EventSubscription, body).await.unwrap();
+    }
+    let filters = |world: &World| -> Vec<String> {
+        let resources = world.resources().unwrap();
+        let sources = resources.subscriptions().iter().map(|it| &it.sources[0]);
+        sources.map(|it| it.filter.as_ref().unwrap().text().to_owned()).collect()
+    };
+    let made = filters(&first.world());
+    assert_eq!(made.len(), 150);
+
+    let file = Resources::new(Catalog::builtin());
+    let second = Saved::load(folder.path(), &file).unwrap().world;
+    assert_eq!(filters(&second), made);
+    assert_eq!(filters(&second.under_file(&file, Some(&second)).unwrap()), made);
+    first.reload(&file).await.unwrap();
+    assert_eq!(filters(&first.world()), made);
+    // Without its types no source compiles, whatever was compiled before.
+    let refusal = first.reload(&Resources::default()).await.unwrap_err();
+    assert!(refusal.message.contains("unknown event type"), "{}", refusal.message);
+    assert_eq!(filters(&first.world()), made);
+}
