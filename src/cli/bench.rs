@@ -4,7 +4,6 @@
 //! One core, events in memory; the median of several rounds. Figures of one run may be compared with
 //! each other, not with those of another machine or hour.
 
-use std::fs;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -25,6 +24,7 @@ use crate::filter::library_filter;
 use crate::formats::Format;
 use crate::generate::Generator;
 use crate::pipeline::{Stages, Trial};
+use crate::private;
 use crate::report::counted;
 use crate::resources::{MAX_SUBSCRIPTIONS, Source};
 
@@ -117,7 +117,9 @@ impl Bench {
         if let Some(file) = &self.plot {
             let points: Vec<_> =
                 growth.iter().map(|it| (it.subscriptions as f64, it.nanos)).collect();
-            fs::write(file, plot::growth(&points))
+            let opened = private::file().write(true).truncate(true).open(file);
+            opened
+                .and_then(|mut opened| opened.write_all(plot::growth(&points).as_bytes()))
                 .map_err(|error| Failure::work(format!("{}: {error}", file.display())))?;
         }
         let size = measured.texts.iter().map(String::len).sum::<usize>() / measured.texts.len();
