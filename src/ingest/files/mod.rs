@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 
 use crate::formats::Format;
 use crate::pipeline::Pipeline;
+use crate::supervision;
 
 use reader::{LEAVE, RUN, Reader, STOP};
 
@@ -39,10 +40,10 @@ pub struct FileSettings {
     pub max_event: usize,
 }
 
-/// The positions in the files cannot be read.
+/// The positions in the files cannot be read, or the system gives no thread to read them.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the positions of `ingest.files` cannot be read from {path}: {cause}; without that file all log files \
+    "log files cannot be followed from the positions in {path}: {cause}; without that file all log files \
      would be read again from their beginnings"
 )]
 pub struct CannotFollow {
@@ -71,7 +72,10 @@ impl Files {
         let reader = Reader::open(settings, &path, pipeline, Arc::clone(&orders));
         let reader =
             reader.map_err(|cause| CannotFollow { path: path.display().to_string(), cause })?;
-        Ok(Files { orders, thread: std::thread::spawn(move || reader.run()) })
+        let thread = supervision::thread_once("files", move || reader.run());
+        let thread =
+            thread.map_err(|cause| CannotFollow { path: path.display().to_string(), cause })?;
+        Ok(Files { orders, thread })
     }
 
     /// Reads nothing more. Positions go on moving behind what is settled.

@@ -63,12 +63,13 @@ fn structured(mut rest: &[u8]) -> Option<&[u8]> {
         return Some(without_mark(line.strip_prefix(b" ").unwrap_or(line)));
     }
     // Elements in brackets, in which `\"`, `\\` and `\]` stand for themselves.
-    let (mut at, mut is_open) = (0, false);
+    let (mut at, mut is_open, mut is_quoted) = (0, false, false);
     while let Some(byte) = rest.get(at) {
         match byte {
             b'\\' if is_open => at += 1,
+            b'"' if is_open => is_quoted = !is_quoted,
             b'[' if !is_open => is_open = true,
-            b']' if is_open => is_open = false,
+            b']' if is_open && !is_quoted => is_open = false,
             b' ' if !is_open => return Some(without_mark(&rest[at + 1..])),
             _ => {}
         }

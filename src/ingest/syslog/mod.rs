@@ -27,6 +27,7 @@ use crate::formats::Format;
 use crate::http::{CannotListen, Tls, TlsSettings};
 use crate::journal::AT_SYSLOG;
 use crate::pipeline::{Pipeline, Sender};
+use crate::supervision;
 use crate::telemetry::{Entrance, SYSLOG_MESSAGES};
 
 use message::line_of;
@@ -86,9 +87,13 @@ impl Syslog {
         let mut tasks = Vec::new();
         if tls.is_none() {
             let udp = UdpSocket::bind(address).await.map_err(cannot)?;
-            tasks.push(tokio::spawn(lines.clone().take_datagrams(udp)));
+            tasks
+                .push(tokio::spawn(supervision::once("syslog", lines.clone().take_datagrams(udp))));
         }
-        tasks.push(tokio::spawn(stream::accept(lines, tcp, tls.map(Arc::new))));
+        tasks.push(tokio::spawn(supervision::once(
+            "syslog",
+            stream::accept(lines, tcp, tls.map(Arc::new)),
+        )));
         info!(%address, "syslog is listened for");
         Ok(Syslog { stop, tasks })
     }
