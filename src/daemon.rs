@@ -1,6 +1,7 @@
 //! The daemon: opens everything in order, reloads, drains and stops. The only room that sees all
 //! others.
 
+mod referenced;
 mod reload;
 
 use std::io;
@@ -32,6 +33,7 @@ use crate::sinks::LogOutput;
 use crate::supervision;
 use crate::telemetry::Entrance;
 use crate::{api, ingest};
+use referenced::Watch;
 
 /// How often the metrics recorder folds its histograms, so that they stay small when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -475,6 +477,7 @@ pub async fn run_until_signalled(
     load: impl Fn() -> Result<Option<Config>, Mistakes>,
 ) -> Ended {
     let mut asked = daemon.control.reloads_asked();
+    let mut watch = Watch::new(&daemon.config.referenced).await;
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
@@ -489,11 +492,16 @@ pub async fn run_until_signalled(
             }
             // Why it was not taken is in the log and in `/status`.
             _ = signals.hangup.recv() => drop(daemon.reload(&load, false).await),
+            () = watch.changed() => {
+                info!("a file that the settings name has changed");
+                drop(daemon.reload(&load, false).await);
+            }
             Some(ReloadAsked { confirmed, answer }) = asked.recv() => {
                 // Whoever asked may have gone.
                 let _gone = answer.send(daemon.reload(&load, confirmed).await);
             }
         }
+        watch.follow(&daemon.config.referenced).await;
     }
     tokio::select! {
         ended = daemon.stop() => ended,

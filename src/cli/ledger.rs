@@ -131,7 +131,7 @@ impl Ledger {
 
     /// Asks a daemon, with the key that is given or else with a token that its settings know.
     fn ask(&self, api: &str, settings: &ApiSettings) -> Result<Value, Failure> {
-        let key = self.access.key()?.or_else(|| settings.bearer_tokens.first().cloned());
+        let key = self.access.key()?.or_else(|| settings.bearer_tokens.first());
         let has_key = key.is_some();
         let client = self.access.client(api)?.with_key(key);
         let (status, body) = block_on(client.get("/ledger"))??;

@@ -93,7 +93,7 @@ fn send_in(
             return Err(Failure::Work(message.to_owned()));
         }
     };
-    let token = config.ingest.as_ref().and_then(|it| it.bearer_tokens.first().cloned());
+    let token = config.ingest.as_ref().and_then(|it| it.bearer_tokens.first());
     let client = Client::new(address.clone()).with_key(token);
     for letters in letters.chunks(EVENTS_AT_ONCE) {
         let body: Vec<u8> = letters.iter().flat_map(event).collect();

@@ -14,8 +14,8 @@ use crate::sinks::LogOutput;
 use crate::telemetry;
 
 /// SIGTERM and SIGINT stop accepting, deliver what is pending and exit; a second one exits at once.
-/// SIGHUP reads the settings file again and puts its event types, destinations and subscriptions
-/// into force.
+/// SIGHUP reads the settings file again and puts its event types, destinations,
+/// subscriptions and tokens into force; so does a change of a file that it names as `${file:…}`.
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// The settings file (.yaml, .toml or .json); without one: default ports, no subscriptions

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::decode::Section;
@@ -49,6 +49,8 @@ pub struct Document {
     source: Arc<str>,
     /// Found so far; decoding adds its own.
     mistakes: Mistakes,
+    /// The files that references name.
+    files: Vec<PathBuf>,
     /// Whether decoding also looks at the machine.
     on_its_machine: bool,
 }
@@ -111,11 +113,16 @@ impl Document {
         };
         match read.and_then(refuse_nothing) {
             Ok(mut root) => {
-                fill(&mut root, &source, env, &mut mistakes);
-                Ok(Document { root, source, mistakes, on_its_machine: false })
+                let files = fill(&mut root, &source, env, &mut mistakes);
+                Ok(Document { root, source, mistakes, files, on_its_machine: false })
             }
             Err(mistake) => Err(alone(mistakes, mistake)),
         }
+    }
+
+    /// The files whose texts its references filled in, or would have.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// A document without any setting: where no file is given, its decoding gives all defaults.
@@ -123,7 +130,7 @@ impl Document {
     pub fn empty() -> Document {
         let root = Node::new(Value::Map(Vec::new()), Span::default());
         let mistakes = Mistakes::new("(no settings file)", "");
-        Document { root, source: "".into(), mistakes, on_its_machine: false }
+        Document { root, source: "".into(), mistakes, files: Vec::new(), on_its_machine: false }
     }
 
     /// The same settings to be checked on the machine where they are to hold: its folders, files and

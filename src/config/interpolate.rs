@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::mistakes::{Mistake, Mistakes};
 use super::tree::{Node, Value};
@@ -20,15 +20,23 @@ pub const MAX_FILLED: usize = 4 << 20;
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Fills in every reference below `root`. A text with a reference that cannot be filled in becomes
-/// [`Value::Mistaken`], and each such reference a mistake.
-pub(super) fn fill(root: &mut Node, source: &str, env: Env<'_>, mistakes: &mut Mistakes) {
-    Filler { source, env, left: MAX_FILLED, mistakes }.node(root);
+/// [`Value::Mistaken`], and each such reference a mistake. Gives the files that were named.
+pub(super) fn fill(
+    root: &mut Node,
+    source: &str,
+    env: Env<'_>,
+    mistakes: &mut Mistakes,
+) -> Vec<PathBuf> {
+    let mut filler = Filler { source, env, left: MAX_FILLED, files: Vec::new(), mistakes };
+    filler.node(root);
+    filler.files
 }
 
 struct Filler<'e, 'm> {
     source: &'e str,
     env: Env<'e>,
     left: usize,
+    files: Vec<PathBuf>,
     mistakes: &'m mut Mistakes,
 }
 
@@ -115,11 +123,12 @@ impl Filler<'_, '_> {
         }
     }
 
-    fn file(&self, path: &str, at: Span) -> Result<String, Mistake> {
+    fn file(&mut self, path: &str, at: Span) -> Result<String, Mistake> {
         if !Path::new(path).is_absolute() {
             return Err(Mistake::at(at, format!("`{path}` is not an absolute path"))
                 .help("write `${file:/path}`"));
         }
+        self.files.push(PathBuf::from(path));
         let refused = |why: &dyn std::fmt::Display| {
             Mistake::at(at, format!("`{path}` cannot be read: {why}"))
         };

@@ -88,6 +88,8 @@ pub struct Config {
     pub allow_removal: bool,
     /// Where the daemon keeps its data.
     pub data_dir: PathBuf,
+    /// The files that references of the settings file name: what they hold may change by itself.
+    pub referenced: Vec<PathBuf>,
 }
 
 impl Config {
@@ -166,6 +168,7 @@ impl Config {
                 drain_limit: drain_limit?,
                 allow_removal,
                 data_dir: PathBuf::from(data_dir),
+                referenced: document.files().to_vec(),
             };
             let listeners = config.ingest.iter().map(|http| http.listen).chain([config.api.listen]);
             config.resources.api_targets.outbound.set_own(listeners.collect());

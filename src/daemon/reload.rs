@@ -11,7 +11,7 @@ use crate::resources::Removal;
 use crate::telemetry;
 
 impl Daemon {
-    /// Puts the event types, destinations and subscriptions of what `load` gives into force. All else
+    /// Puts the event types, destinations, subscriptions and tokens of what `load` gives into force. All else
     /// stays as it was at the start. Most of what runs is taken away only if that is `confirmed`, or the
     /// file says that it may be.
     ///
@@ -52,6 +52,7 @@ impl Daemon {
         let own = self.ingest_address().into_iter().chain([self.api_address()]);
         config.resources.api_targets.outbound.set_own(own.collect());
         self.control.reload(&config.resources).await?;
+        self.replace_tokens(&config);
         let sections = [
             ("ingest", self.config.ingest != config.ingest),
             ("ingest.kafka", self.config.kafka != config.kafka),
@@ -71,7 +72,21 @@ impl Daemon {
         let subscriptions = config.resources.subscriptions().len();
         info!(destinations, subscriptions, "reloaded");
         self.config.resources = config.resources;
+        self.config.referenced = config.referenced;
         Ok(Reloaded { destinations, subscriptions, at_next_start })
+    }
+
+    /// Lets in who has the tokens of other settings, and nobody else any more. Where a listener is to move it
+    /// keeps its own until it does: what is enough on loopback is not elsewhere.
+    fn replace_tokens(&self, config: &Config) {
+        if let (Some(own), Some(new)) = (&self.config.ingest, &config.ingest)
+            && own.listen == new.listen
+        {
+            own.bearer_tokens.replace(&new.bearer_tokens);
+        }
+        if self.config.api.listen == config.api.listen {
+            self.config.api.bearer_tokens.replace(&config.api.bearer_tokens);
+        }
     }
 
     /// Notes in the log and for `/status` that the settings file takes too much away.

@@ -1,14 +1,24 @@
 //! Bearer tokens, compared so that the time taken tells nothing of how much of a guess was right.
 
+use std::sync::{Arc, RwLock};
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use subtle::{Choice, ConstantTimeEq as _};
 
+use crate::lock::{read, write};
 use crate::sinks::Secret;
 
-/// The tokens that open a listener. None at all opens it to everyone.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct BearerTokens(Vec<Secret>);
+/// The tokens that open a listener. None at all opens it to everyone. Copies are the same tokens: what replaces
+/// them in one holds for all.
+#[derive(Clone, Debug, Default)]
+pub struct BearerTokens(Arc<RwLock<Arc<[Secret]>>>);
+
+impl PartialEq for BearerTokens {
+    fn eq(&self, other: &BearerTokens) -> bool {
+        self.all() == other.all()
+    }
+}
 
 /// Why a request was not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,19 +50,29 @@ impl BearerTokens {
     /// Tokens that open a listener.
     #[must_use]
     pub fn new(tokens: Vec<Secret>) -> BearerTokens {
-        BearerTokens(tokens)
+        BearerTokens(Arc::new(RwLock::new(tokens.into())))
+    }
+
+    fn all(&self) -> Arc<[Secret]> {
+        Arc::clone(&read(&self.0))
+    }
+
+    /// Has others open the listener from now on.
+    pub fn replace(&self, others: &BearerTokens) {
+        let others = others.all();
+        *write(&self.0) = others;
     }
 
     /// Whether no token is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all().is_empty()
     }
 
     /// One of the tokens, for asking a daemon of the same settings.
     #[must_use]
-    pub fn first(&self) -> Option<&Secret> {
-        self.0.first()
+    pub fn first(&self) -> Option<Secret> {
+        self.all().first().cloned()
     }
 
     /// Lets a request in or tells why not.
@@ -60,14 +80,14 @@ impl BearerTokens {
     /// # Errors
     /// When tokens are set and the request brings none of them.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Unauthorized> {
-        if self.0.is_empty() {
+        let tokens = self.all();
+        if tokens.is_empty() {
             return Ok(());
         }
         let token = bearer_token(headers)?;
         // Every token is compared, whichever is right; only a token's length can show.
         let token = token.as_bytes();
-        let known = self
-            .0
+        let known = tokens
             .iter()
             .fold(Choice::from(0), |known, secret| known | secret.expose().as_bytes().ct_eq(token));
         if bool::from(known) { Ok(()) } else { Err(Unauthorized::Wrong) }

@@ -1,7 +1,7 @@
 //! SIGHUP and `POST /reload`: destinations and subscriptions change under traffic; a bad file changes nothing.
 
 use crate::control::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::settings::{Destination, Settings, Subscription};
 use crate::support::sluicegate;
 
@@ -175,4 +175,31 @@ fn nothing_is_lost_or_doubled_while_settings_change_under_traffic() {
     all.extend(ids(&daemon, "two.ndjson"));
     all.sort_by_key(|id| id.parse::<u32>().unwrap());
     assert_eq!(all, (0..total).map(|id| id.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
+fn tokens_are_replaced_by_a_reload_and_in_the_files_that_settings_name_by_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first\n").unwrap();
+    let settings = |listed: &str| {
+        format!(
+            "ingest: {{ http: {{ listen: '127.0.0.1:0', bearer_tokens: ['${{file:{}}}'{listed}] }} }}\n",
+            file.display()
+        )
+    };
+    let daemon = Daemon::start(&settings(""));
+    let status = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("content-type", "application/x-ndjson"), ("authorization", &*bearer)];
+        daemon.post_with(&headers, event(1, 200)).status
+    };
+    assert_eq!([status("first"), status("second")], [200, 401]);
+    std::fs::write(folder.path().join("new"), "second").unwrap();
+    std::fs::rename(folder.path().join("new"), &file).unwrap();
+    patiently("the new token opens", || status("second") == 200);
+    assert_eq!(status("first"), 401, "who has the old one is let in no more");
+    daemon.reload(&settings(", third"));
+    patiently("the token of the new settings opens", || status("third") == 200);
+    assert!(!daemon.log().contains("takes effect only at the next start"));
 }

@@ -23,8 +23,8 @@ this page is made, for editors. Without a file the daemon runs with all defaults
   filled in is never shown again.
 - Relative paths begin where the daemon was started.
 - `[]` in a name stands for each item of a list. What is required is so where its section is there at all.
-- SIGHUP or `sluicegate reload` has the file read again. Destinations, subscriptions, event types, and what targets made
-  through the API may do, change at once; for the rest the daemon says that it takes effect at the next start. A file
+- SIGHUP, `sluicegate reload`, or a change of a file that it names as `${file:/path}`, has the file read again.
+  Destinations, subscriptions, event types, `bearer_tokens`, and what targets made through the API may do, change at once; for the rest the daemon says that it takes effect at the next start. A file
   with a mistake changes nothing, and one that takes most of what runs away only if somebody says that it may
   (`allow_removal`).
 ";
