@@ -200,7 +200,9 @@ fn an_sts_that_is_not_sts_is_named_and_asked_again() {
         let destination = wait_for_error(&daemon, said);
         let error = destination["last_error"].as_str().unwrap();
         assert!(error.starts_with(&format!("no credentials: `{url}` answered")), "{error}");
-        assert_eq!(destination["state"], "retrying", "{error}");
+        daemon.wait_for("no fault of the settings", |status| {
+            status["destinations"][0]["state"] == "retrying"
+        });
         well.store(true, Ordering::SeqCst);
         daemon.wait_until_delivered();
         let origin = daemon.destination("stream")["credentials"].clone();
