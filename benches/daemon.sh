@@ -3,13 +3,15 @@
 # they are answered, each sender a body of its own; one filter, six fields, a file as the destination.
 # The first half of the posts warms up, the second is measured.
 #
-#     cargo build --release && benches/daemon.sh target/release/sluicegate FOLDER [POSTS-PER-SENDER]
+#     cargo build --release && benches/daemon.sh target/release/sluicegate FOLDER [POSTS-PER-SENDER [MORE]]
 #
+# MORE is a number of further subscriptions, none of which matches.
 # What is made in the folder is deleted at the end.
 set -eu
 sluicegate=$1
 folder=$(mktemp -d "$2/daemon.XXXXXX")
 posts=${3:-200}
+more=${4:-0}
 pids=
 trap 'kill -KILL $pids 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 
@@ -30,6 +32,17 @@ subscriptions:
           http.response.status_code, conn.server_name]
     destinations: [out]
 SETTINGS
+number=0
+while [ "$number" -lt "$more" ]; do
+    number=$((number + 1))
+    cat >>"$folder/settings.yaml" <<MORE
+  - id: more-$number
+    sources:
+      - type: http_request_complete.v0
+        filter: 'ev.conn.server_name == "h$number.none.example" && ev.http.response.status_code >= 500'
+    destinations: [out]
+MORE
+done
 for sender in 1 2 3 4; do
     "$sluicegate" generate --type http_request_complete.v0 --count 450 --seed $sender
     "$sluicegate" generate --type tcp_connection_closed.v0 --count 50 --seed $sender
