@@ -154,6 +154,12 @@ pub(super) const CODES: &[ErrorCode] = &[
         "If it is one of yours, add its network and restart. What it sent was not read.",
     ),
     entry(
+        "ERR_SLUICEGATE_1153",
+        "syslog has as many connections as it takes",
+        "Have senders share connections, or close those that they do not use. What the new one sends is not read; \
+         it may connect again.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

@@ -38,6 +38,10 @@ const MAX_DATAGRAM: usize = 64 << 10;
 /// Lines are handed on once so many bytes of them have come, or nothing more is there.
 const BATCH: usize = 128 << 10;
 
+/// Datagrams that are received before others have a turn, whoever sent them and whatever is in them: whom
+/// nobody lets in, and who sends no line, must not hold up the daemon or its stop.
+const MAX_AT_ONCE: usize = 64;
+
 /// The settings of syslog as an entrance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyslogSettings {
@@ -118,42 +122,31 @@ impl Lines {
             networks => networks.iter().any(|it| it.contains(&peer)),
         };
         if !admits {
-            let message = format!("{peer} is not in `ingest.syslog.allow`");
-            let refusals = self.keeping.pipeline.refusals();
-            refusals.tell(Entrance::Syslog, "ERR_SLUICEGATE_1152", 1, message);
+            self.refuse("ERR_SLUICEGATE_1152", format!("{peer} is not in `ingest.syslog.allow`"));
         }
         admits
+    }
+
+    fn refuse(&self, code: &'static str, message: String) {
+        self.keeping.pipeline.refusals().tell(Entrance::Syslog, code, 1, message);
     }
 
     async fn take_datagrams(mut self, socket: UdpSocket) {
         let mut datagram = vec![0; MAX_DATAGRAM];
         let mut stopped = self.stopped.clone();
-        let mut text = Vec::new();
         loop {
-            let received = tokio::select! {
+            let ready = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
-                received = socket.recv_from(&mut datagram) => received,
+                ready = socket.readable() => ready,
             };
-            let mut next = received;
-            loop {
-                match next {
-                    Ok((length, peer)) if self.admits(peer.ip()) => {
-                        add(&mut text, &datagram[..length]);
-                    }
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        warn!(%error, "a syslog message cannot be received");
-                        break;
-                    }
-                }
-                if text.len() >= BATCH {
-                    break;
-                }
-                next = socket.try_recv_from(&mut datagram);
+            if let Err(error) = ready {
+                warn!(%error, "syslog messages cannot be waited for");
             }
-            self.keep(std::mem::take(&mut text), "udp").await;
+            let text = take_waiting(&socket, &mut datagram, |peer| self.admits(peer));
+            self.keep(text, "udp").await;
+            // What is refused is never waited for, and a socket that is never empty is always ready.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -179,6 +172,30 @@ impl Lines {
     }
 }
 
+/// The lines of the datagrams that are there, as far as they may be sent, of so many as have a turn.
+fn take_waiting(
+    socket: &UdpSocket,
+    datagram: &mut [u8],
+    admits: impl Fn(IpAddr) -> bool,
+) -> Vec<u8> {
+    let mut text = Vec::new();
+    for _ in 0..MAX_AT_ONCE {
+        match socket.try_recv_from(datagram) {
+            Ok((length, peer)) if admits(peer.ip()) => add(&mut text, &datagram[..length]),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => {
+                warn!(%error, "a syslog message cannot be received");
+                break;
+            }
+        }
+        if text.len() >= BATCH {
+            break;
+        }
+    }
+    text
+}
+
 /// Adds a message's line to a text, on a line of its own.
 fn add(text: &mut Vec<u8>, message: &[u8]) {
     let line = line_of(message);
@@ -187,5 +204,31 @@ fn add(text: &mut Vec<u8>, message: &[u8]) {
     text[start..].iter_mut().filter(|it| **it == b'\n').for_each(|it| *it = b' ');
     if text.len() > start {
         text.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn datagrams_have_their_turn_whether_or_not_their_sender_may_send() {
+        let here = (std::net::Ipv4Addr::LOCALHOST, 0);
+        for (admitted, message, lines) in [(false, "a", 0), (true, "<13>", 0), (true, "a", 64)] {
+            let socket = UdpSocket::bind(here).await.unwrap();
+            let sender = std::net::UdpSocket::bind(here).unwrap();
+            for _ in 0..MAX_AT_ONCE + 1 {
+                sender.send_to(message.as_bytes(), socket.local_addr().unwrap()).unwrap();
+            }
+            socket.readable().await.unwrap();
+            let mut datagram = [0; 100];
+            let text = take_waiting(&socket, &mut datagram, |_| admitted);
+            assert_eq!(text, "a\n".repeat(lines).into_bytes(), "{message}");
+            let mut left = 0;
+            while socket.try_recv_from(&mut datagram).is_ok() {
+                left += 1;
+            }
+            assert_eq!(left, 1, "{message}: it waits for the next turn");
+        }
     }
 }

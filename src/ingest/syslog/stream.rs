@@ -46,8 +46,14 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
                 continue;
             }
         };
-        let place = Arc::clone(&places).try_acquire_owned();
-        let (true, Ok(place)) = (lines.admits(peer.ip()), place) else { continue };
+        if !lines.admits(peer.ip()) {
+            continue;
+        }
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let message = format!("{peer} came when there were {MAX_CONNECTIONS} connections");
+            lines.refuse("ERR_SLUICEGATE_1153", message);
+            continue;
+        };
         let (lines, tls) = (lines.clone(), tls.clone());
         connections.spawn(async move {
             let from = format!("tcp/{peer}");
