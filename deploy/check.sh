@@ -31,7 +31,7 @@ EOF
 for target in kinesis:us-east-1:123456789012:stream/errors \
     firehose:us-east-1:123456789012:deliverystream/requests \
     'logs:us-east-1:123456789012:log-group:/sluicegate/connections:*'; do
-    printed=$(aws/setup.sh --dry-run --check --target "arn:aws:$target" \
+    printed=$(aws/setup.sh --dry-run --target "arn:aws:$target" \
         --principal arn:aws:iam::210987654321:role/sluicegate)
     case $printed in
     *"\${"*)

@@ -13,7 +13,8 @@ Usage: setup.sh --target ARN --principal ARN [options]
   --api URL           take the external id of the Sluicegate whose API is there, which it presents for
                       every role that is named through the API; the key is in SLUICEGATE_API_KEY
   --kms-key ARN       the key of a Kinesis stream encrypted with a customer managed key
-  --check             also allow what `sluicegate check --online` asks
+  --deliver-only      leave out what only `sluicegate check --online`, `destination check` and automatic
+                      settings ask
   --dry-run           print the policies and commands; call nothing
 
 Needs the aws CLI and an identity that may manage IAM roles in the target's account.
@@ -32,7 +33,7 @@ bad_arguments() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-target='' principal='' role=sluicegate-delivery external_id='' api='' kms_key='' check=false dry_run=false
+target='' principal='' role=sluicegate-delivery external_id='' api='' kms_key='' check=true dry_run=false
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -47,7 +48,8 @@ while [ $# -gt 0 ]; do
     --external-id) external_id=$2 && shift 2 ;;
     --api) api=$2 && shift 2 ;;
     --kms-key) kms_key=$2 && shift 2 ;;
-    --check) check=true && shift ;;
+    --check) shift ;; # has become the default
+    --deliver-only) check=false && shift ;;
     --dry-run) dry_run=true && shift ;;
     --help | -h) usage && exit 0 ;;
     *) bad_arguments "unknown argument $1" ;;

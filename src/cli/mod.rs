@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod api_key;
+mod aws;
 mod bench;
 mod bury;
 mod catalog;
@@ -72,6 +73,9 @@ enum Command {
     Run(run::Run),
     /// Tell every mistake of a settings file
     Check(check::Check),
+    /// About what AWS must allow
+    #[command(subcommand)]
+    Aws(aws::Aws),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
     /// Manage subscriptions, destinations and the rest of a running daemon over its control API
@@ -198,6 +202,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Demo(demo) => block_on(demo.run())?,
         Command::Run(run) => block_on(run.run(progress))?,
         Command::Check(check) => check.run(),
+        Command::Aws(aws) => aws.run(),
         Command::TestEvent(test_event) => test_event.run(),
         Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),

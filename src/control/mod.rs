@@ -413,6 +413,15 @@ pub fn saved_resources(data_dir: &Path, file: &Resources) -> Result<Resources, R
     }
 }
 
+/// What this installation's roles are assumed with. A data folder without a store gets one.
+///
+/// # Errors
+/// When the store cannot be used.
+pub fn own_external_id(data_dir: &Path) -> Result<String, Refusal> {
+    let key = MasterKey::of_environment().map_err(StoreError::Key)?;
+    Ok(Store::open(data_dir, key)?.identity()?.external_id)
+}
+
 /// What the settings file says, for this installation.
 fn with_external_id(file: &Resources, identity: &Identity) -> Resources {
     let mut file = file.clone();

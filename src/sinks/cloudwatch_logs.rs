@@ -20,6 +20,7 @@ use hyper::Uri;
 use tokio::sync::Mutex;
 
 use super::ack::{Ack, Fault, FaultKind};
+use super::actions::{CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
 use super::answer::{Call, CallError};
 use super::arn::{Arn, LOG_GROUP};
 use super::auth::{Auth, check_endpoint};
@@ -57,9 +58,9 @@ pub(super) const LIMITS: Limits = Limits {
     count: Count::BodyPlus(EVENT_BYTES),
 };
 
-const PUT: &str = "logs:PutLogEvents";
-const CREATE: &str = "logs:CreateLogStream";
-const DESCRIBE: &str = "logs:DescribeLogStreams";
+const PUT: &str = PUT_LOG_EVENTS.name;
+const CREATE: &str = CREATE_LOG_STREAM.name;
+const DESCRIBE: &str = DESCRIBE_LOG_STREAMS.name;
 
 /// A log group, the log stream in it, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,10 @@ impl CloudwatchLogsTarget {
     #[must_use]
     pub fn log_stream(&self) -> &str {
         &self.log_stream
+    }
+
+    pub(super) fn arn(&self) -> &Arn {
+        &self.group
     }
 
     /// Where the credentials come from.

@@ -19,6 +19,7 @@ use aws_sdk_firehose::types::{
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
+use super::actions::{DESCRIBE_DELIVERY_STREAM, PUT_RECORD_BATCH};
 use super::answer::{Call, CallError};
 use super::arn::{Arn, DELIVERY_STREAM};
 use super::auth::{Auth, check_endpoint};
@@ -53,8 +54,8 @@ pub(super) const LIMITS: Limits = Limits {
     count: Count::Base64Line,
 };
 
-const PUT: &str = "firehose:PutRecordBatch";
-const DESCRIBE: &str = "firehose:DescribeDeliveryStream";
+const PUT: &str = PUT_RECORD_BATCH.name;
+const DESCRIBE: &str = DESCRIBE_DELIVERY_STREAM.name;
 
 /// A Firehose stream of source type Direct PUT, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,10 @@ impl FirehoseTarget {
     #[must_use]
     pub fn delivery_stream_arn(&self) -> &str {
         self.stream.as_str()
+    }
+
+    pub(super) fn arn(&self) -> &Arn {
+        &self.stream
     }
 
     /// Where the credentials come from.

@@ -17,6 +17,7 @@ use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Stre
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
+use super::actions::{DESCRIBE_STREAM, PUT_RECORDS};
 use super::answer::{Call, CallError};
 use super::arn::{Arn, STREAM};
 use super::auth::{Auth, check_endpoint};
@@ -49,8 +50,8 @@ pub(super) const LIMITS: Limits = Limits {
     count: Count::BodyAndId,
 };
 
-const PUT: &str = "kinesis:PutRecords";
-const DESCRIBE: &str = "kinesis:DescribeStreamSummary";
+const PUT: &str = PUT_RECORDS.name;
+const DESCRIBE: &str = DESCRIBE_STREAM.name;
 
 /// A Kinesis data stream, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,10 @@ impl KinesisTarget {
     #[must_use]
     pub fn stream_arn(&self) -> &str {
         self.stream.as_str()
+    }
+
+    pub(super) fn arn(&self) -> &Arn {
+        &self.stream
     }
 
     /// Where the credentials come from.

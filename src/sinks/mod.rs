@@ -5,6 +5,7 @@
 //! remember: the delivery task does.
 
 mod ack;
+mod actions;
 mod address;
 mod answer;
 mod arn;
@@ -38,6 +39,7 @@ use self::transport::{Sending, barred_fault};
 use crate::event::Record;
 
 pub use ack::{Ack, Fault, FaultKind, without_its_words};
+pub use actions::{Needs, Purpose};
 pub use auth::Auth;
 pub use batch::{Batch, Limits};
 pub use bounds::{ApiTargets, Bounds};

@@ -38,6 +38,7 @@ mod life;
 mod log_files;
 mod ngrok;
 mod operations;
+mod policy;
 mod proxies;
 mod refusals;
 mod reload;

@@ -16,7 +16,7 @@ use page::{Page, Section, Snippet};
 use session::Session;
 
 /// The pages, each with how many of its snippets are not run.
-const PAGES: [(&str, usize); 28] = [
+const PAGES: [(&str, usize); 29] = [
     ("README.md", 3),
     ("ARCHITECTURE.md", 0),
     ("CONTRIBUTING.md", 0),
@@ -45,6 +45,7 @@ const PAGES: [(&str, usize); 28] = [
     ("deploy/aws/README.md", 2),
     ("deploy/container/README.md", 3),
     ("deploy/kubernetes/README.md", 3),
+    ("deploy/terraform/README.md", 1),
 ];
 
 /// Languages of which nothing is run: drawings and words, and filters.
@@ -103,9 +104,16 @@ fn run_section(page: &str, section: &Section) {
 #[test]
 fn every_page_of_the_documents_is_among_those_that_are_run() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in
-        ["benches", "docs", "docs/entrances", "examples", "filters", "deploy", "deploy/aws"]
-    {
+    for folder in [
+        "benches",
+        "docs",
+        "docs/entrances",
+        "examples",
+        "filters",
+        "deploy",
+        "deploy/aws",
+        "deploy/terraform",
+    ] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let name = format!("{folder}/{}", entry.unwrap().file_name().display());
             let known = PAGES.iter().any(|(page, _)| *page == name);
