@@ -86,6 +86,8 @@ pub const PENDING_BYTES: &str = "sluicegate_destination_pending_bytes";
 pub const OLDEST_PENDING: &str = "sluicegate_destination_oldest_pending_seconds";
 /// Records that fail by themselves while others are delivered; label `destination`.
 pub const SET_ASIDE: &str = "sluicegate_destination_set_aside_records";
+/// Requests that may be under way at a time, as learnt from the service; label `destination`.
+pub const REQUEST_LIMIT: &str = "sluicegate_destination_request_limit";
 /// 1 for the state a destination is in, 0 for the others; labels `destination`, `state`.
 pub const DESTINATION_STATE: &str = "sluicegate_destination_state";
 /// How long requests to a service take; label `destination`.
@@ -228,6 +230,7 @@ fn describe_of_process() {
     describe_gauge!(COMPILED_BYTES, Unit::Bytes, "compiled regular expressions of all filters");
     describe_counter!(RETRIED, "records sent again since the start");
     describe_gauge!(SET_ASIDE, "records that fail by themselves while others are delivered");
+    describe_gauge!(REQUEST_LIMIT, "requests that may be under way at a time, as was learnt");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");
     describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "how long requests to the service take");
     describe_counter!(

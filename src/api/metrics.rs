@@ -51,6 +51,8 @@ pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
         gauge!(telemetry::PENDING_BYTES, &label).set(account.pending_bytes as f64);
         let set_aside = destination.condition.set_aside.len();
         gauge!(telemetry::SET_ASIDE, &label).set(set_aside as f64);
+        let request_limit = destination.condition.request_limit;
+        gauge!(telemetry::REQUEST_LIMIT, &label).set(request_limit as f64);
         gauge!(telemetry::OLDEST_PENDING, &label).set(account.oldest_pending.as_secs_f64());
         for state in [State::Healthy, State::Retrying, State::Paused, State::Off] {
             let is_in = f64::from(u8::from(state == destination.condition.state));

@@ -141,6 +141,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,
         "retry_at": status.condition.retry_at.map(time_of),
+        "request_limit": status.condition.request_limit,
         "set_aside": set_aside,
     })
 }

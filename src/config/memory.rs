@@ -5,7 +5,8 @@ use super::Config;
 use crate::api;
 use crate::filter::{MAX_LAZY_CACHES_BYTES, compiled_bytes};
 use crate::journal::{CACHE_BYTES, Durability};
-use crate::resources::MAX_COMPILED_BY_API;
+use crate::pipeline::MAX_IN_FLIGHT;
+use crate::resources::{Destination, MAX_COMPILED_BY_API};
 
 /// The program itself: code, threads' stacks, tables of 55 event types, the store, TLS, what the
 /// allocator keeps; measured at rest and rounded up.
@@ -43,10 +44,14 @@ impl Config {
             Durability::Disk => CACHE_BYTES,
             Durability::Memory => self.journal.max_bytes,
         };
-        let batches = self.resources.destinations().iter().map(|destination| {
-            let at_a_time = destination.target.limits().in_flight as u64 + 1;
-            COPIES_OF_A_BATCH * at_a_time * destination.batch.max_bytes as u64
-        });
+        let of_each = |batches: fn(&Destination) -> usize| -> u64 {
+            let each = self.resources.destinations().iter();
+            each.map(|it| batches(it) as u64 * it.batch.max_bytes as u64).sum()
+        };
+        let one_of_each = of_each(|_| 1);
+        let under_way = of_each(|it| it.target.limits().in_flight);
+        let under_way = under_way.min(MAX_IN_FLIGHT as u64 + one_of_each);
+        let batches = COPIES_OF_A_BATCH * (one_of_each + under_way);
         // Those of the settings are compiled already.
         let filters = (compiled_bytes() + MAX_COMPILED_BY_API + MAX_LAZY_CACHES_BYTES) as u64;
         let mut parts = vec![part("the program", PROGRAM), part("journal", journal as u64)];
@@ -64,7 +69,7 @@ impl Config {
         }
         parts.push(part("bodies of the API", api::MAX_MEMORY as u64));
         parts.push(part("filters", filters));
-        parts.push(part("batches on their way", batches.sum()));
+        parts.push(part("batches on their way", batches));
         parts
     }
 }

@@ -15,6 +15,7 @@ use super::DestinationStatus;
 use super::burial::{BurialSender, Burials, BuryError, burials};
 use super::delivery::{Deliver, Delivery, Orders};
 use super::health::Health;
+use super::in_flight::InFlight;
 use crate::journal::{Account, Cursor, Journal, Terms};
 use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
@@ -57,6 +58,8 @@ pub(super) struct Deliveries {
     journal: Journal,
     /// Where each task's randomness comes from.
     random: Mutex<StdRng>,
+    /// What requests of all destinations may hold.
+    in_flight: Arc<InFlight>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -76,7 +79,8 @@ impl Running {
 
 impl Deliveries {
     pub(super) fn new(journal: Journal, random: StdRng) -> Deliveries {
-        Deliveries { journal, random: Mutex::new(random), running: Mutex::default() }
+        let (random, in_flight) = (Mutex::new(random), Arc::default());
+        Deliveries { journal, random, in_flight, running: Mutex::default() }
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
@@ -145,7 +149,8 @@ impl Deliveries {
         let destination = &outlet.destination;
         // Taken here and not by the task: a drain waits for those that have a cursor.
         let cursor = self.journal.cursor(&destination.id, terms(destination));
-        let delivery = (cursor, receiver, burials, Arc::clone(&health));
+        let shared = (Arc::clone(&health), Arc::clone(&self.in_flight));
+        let delivery = (cursor, receiver, burials, shared);
         tokio::spawn(supervise(self.journal.clone(), delivery, random));
         Running { outlet, removed: false, health, orders, burial_sender }
     }
@@ -208,6 +213,9 @@ impl Deliveries {
     }
 }
 
+/// What a delivery task shares with others.
+type Shared = (Arc<Health>, Arc<InFlight>);
+
 fn terms(destination: &Destination) -> Terms {
     let Destination { overflow, max_pending_bytes, .. } = *destination;
     Terms { overflow, max_pending_bytes }
@@ -217,18 +225,18 @@ fn terms(destination: &Destination) -> Terms {
 /// and reads again what had not been settled.
 async fn supervise(
     journal: Journal,
-    (mut cursor, orders, burials, health): (Cursor, watch::Receiver<Orders>, Burials, Arc<Health>),
+    (mut cursor, orders, burials, shared): (Cursor, watch::Receiver<Orders>, Burials, Shared),
     mut random: StdRng,
 ) {
     loop {
         let of_task = StdRng::from_rng(&mut random);
         let delivery =
-            Delivery::new(orders.clone(), burials.clone(), cursor, Arc::clone(&health), of_task);
+            Delivery::new(orders.clone(), burials.clone(), cursor, shared.clone(), of_task);
         let Err(failure) = tokio::spawn(delivery.run()).await else { return };
         let destination = Arc::clone(&orders.borrow().destination);
         telemetry::task_failed("delivery");
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
-        health.set_last_error(&format!("the delivery task failed: {failure}"));
+        shared.0.set_last_error(&format!("the delivery task failed: {failure}"));
         tokio::time::sleep(RESTART_PAUSE).await;
         cursor = journal.cursor(&destination.id, terms(&destination));
     }

@@ -5,9 +5,11 @@
 //! rest waits in the journal.
 //!
 //! What is decided elsewhere: which records share a request (`batcher`), when the next may go and
-//! how large it may be (`pace`), what is done with a record that fails by itself (`set_aside`), and
+//! how large it may be (`pace`), how many may be under way (`concurrency`), what is done with a record that fails by itself (`set_aside`), and
 //! whether a refusal is believed (`verdicts`). Time is tokio's and randomness is given, so that a
 //! run can be repeated exactly.
+
+mod letters;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +24,17 @@ use tracing::{debug, error, info, warn};
 
 use super::backoff;
 use super::batcher::{Attempt, Batcher};
-use super::burial::{Burial, Burials, BuryError};
+use super::burial::{Burial, Burials};
+use super::concurrency::{Concurrency, Sent, Sign};
 use super::health::{Health, State};
+use super::in_flight::{Held, InFlight};
 use super::pace::{Failure, Pace, Size};
-use super::set_aside::{Found, Placed, SetAside};
+use super::set_aside::{Placed, SetAside};
 use super::verdicts::{IN_A_ROW, Refused, Verdicts};
-use crate::journal::{Cursor, DeadLetter, NotBuried, Outcome, Pending};
+use crate::journal::{Cursor, Outcome, Pending};
 use crate::resources::{BatchSettings, Destination};
 use crate::sinks::{Ack, Batch, Fault, FaultKind};
 use crate::telemetry;
-
-/// How soon a destination whose dead letters find no room, or a disk that fails, tries to write them
-/// again.
-const LOOK_FOR_ROOM: Duration = Duration::from_secs(2);
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
 pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
@@ -54,6 +54,8 @@ pub(super) struct Orders {
 struct Answer {
     attempts: Vec<Attempt>,
     acks: Vec<Ack>,
+    sent: Sent,
+    held: Held,
 }
 
 pub(super) struct Delivery {
@@ -67,6 +69,12 @@ pub(super) struct Delivery {
     batcher: Batcher,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     records_in_flight: usize,
+    bytes_in_flight: usize,
+    /// What requests of all destinations may hold.
+    all_in_flight: Arc<InFlight>,
+    /// Nothing more is sent until one of its own requests has ended.
+    waits_for_bytes: bool,
+    concurrency: Concurrency,
     /// Records of partly failed requests, each group until its time comes.
     retries: Vec<(Instant, Vec<Attempt>)>,
     pace: Pace,
@@ -93,7 +101,7 @@ impl Delivery {
         orders: watch::Receiver<Orders>,
         burials: Burials,
         cursor: Cursor,
-        health: Arc<Health>,
+        (health, all_in_flight): (Arc<Health>, Arc<InFlight>),
         random: StdRng,
     ) -> Delivery {
         let current = orders.borrow().clone();
@@ -108,6 +116,10 @@ impl Delivery {
             batcher: Batcher::default(),
             in_flight: FuturesUnordered::new(),
             records_in_flight: 0,
+            bytes_in_flight: 0,
+            all_in_flight,
+            waits_for_bytes: false,
+            concurrency: Concurrency::new(),
             retries: Vec::new(),
             pace: Pace::new(now),
             set_aside: SetAside::default(),
@@ -155,6 +167,7 @@ impl Delivery {
         if !Arc::ptr_eq(was, is) && was != is {
             // New settings may be the cure: try at once. They may count bytes in another way too.
             self.pace.start_anew(now);
+            self.concurrency = Concurrency::new();
             self.stop_waiting(now);
             let waiting = self.batcher.take_all();
             self.put_in_front(waiting);
@@ -192,8 +205,8 @@ impl Delivery {
         if self.sends_nothing() {
             return (0, 0);
         }
-        let Destination { batch, target, .. } = &*self.current.destination;
-        let batches = if self.is_one_at_a_time() { 1 } else { target.limits().in_flight + 1 };
+        let batch = self.current.destination.batch;
+        let batches = if self.is_one_at_a_time() { 1 } else { self.request_limit() + 1 };
         let records = (batch.max_records * batches).saturating_sub(self.held());
         let bytes = batch.max_bytes.saturating_sub(self.batcher.bytes());
         if bytes == 0 { (0, 0) } else { (records.min(batch.max_records), bytes) }
@@ -204,7 +217,7 @@ impl Delivery {
         /// Far enough to be never; `Instant` has no end of time.
         const NEVER: Duration = Duration::from_secs(86_400);
         let now = Instant::now();
-        let may_send = self.in_flight.len() < self.requests_allowed();
+        let may_send = self.in_flight.len() < self.requests_allowed() && !self.waits_for_bytes;
         let batch = self.batcher.due(&self.batch()).filter(|_| may_send);
         let batch = batch.map(|due| if self.current.hurry { now } else { due });
         let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
@@ -233,12 +246,17 @@ impl Delivery {
         self.pace.is_failing() || self.verdicts.is_paused()
     }
 
-    /// One request at a time while the service refuses, all that its limits allow otherwise.
+    /// How many requests the service takes at a time, as far as is known.
+    fn request_limit(&self) -> usize {
+        self.concurrency.limit(self.current.destination.target.limits().in_flight)
+    }
+
+    /// One request at a time while the service refuses, all that it is known to take otherwise.
     fn requests_allowed(&self) -> usize {
         if self.sends_nothing() {
             return 0;
         }
-        if self.is_one_at_a_time() { 1 } else { self.current.destination.target.limits().in_flight }
+        if self.is_one_at_a_time() { 1 } else { self.request_limit() }
     }
 
     /// A record that failed by itself shows whether the service works only if nothing else can.
@@ -314,12 +332,21 @@ impl Delivery {
     fn send_due_batches(&mut self) {
         let now = Instant::now();
         let max_span = self.max_span();
-        while self.in_flight.len() < self.requests_allowed() && self.pace.hold_until() <= now {
+        let may_send =
+            |it: &Self| it.in_flight.len() < it.requests_allowed() && !it.waits_for_bytes;
+        while may_send(self) && self.pace.hold_until() <= now {
             let due = self.batcher.due(&self.batch());
             if !due.is_some_and(|due| self.current.hurry || due <= now) {
                 break;
             }
+            let most = self.batcher.bytes().min(self.batch().max_bytes);
+            let Some(held) = self.all_in_flight.take(most, self.bytes_in_flight) else {
+                self.waits_for_bytes = true;
+                break;
+            };
             let attempts = self.batcher.take(&self.batch(), max_span);
+            self.bytes_in_flight += held.bytes();
+            let sent = self.concurrency.sent(self.in_flight.len() + 1, now);
             self.health.count_retried(attempts.iter().filter(|it| it.tries > 0).count());
             self.records_in_flight += attempts.len();
             let Orders { destination, deliver, .. } = self.current.clone();
@@ -328,13 +355,16 @@ impl Delivery {
                 let began = Instant::now();
                 let acks = deliver(Batch { records }).await;
                 telemetry::request_finished(destination.id.as_str(), began.elapsed());
-                Answer { attempts, acks }
+                Answer { attempts, acks, sent, held }
             }));
         }
     }
 
     async fn settle(&mut self, answer: Answer) {
-        let Answer { attempts, mut acks } = answer;
+        let Answer { attempts, mut acks, sent: request, held } = answer;
+        self.bytes_in_flight -= held.bytes();
+        self.waits_for_bytes = false;
+        drop(held);
         let sent = attempts.len();
         let size = Size { records: sent, bytes: attempts.iter().map(|it| it.bytes).sum() };
         let repeated = attempts.iter().any(|it| it.tries > 0);
@@ -366,9 +396,12 @@ impl Delivery {
         self.cursor.settle(&delivered).await;
         self.delivered += delivered.len() as u64;
         let fault = self.judge(refused, !delivered.is_empty()).or(fault);
+        let sign = sign(fault.as_ref(), failed.len(), sent);
+        let most = self.current.destination.target.limits().in_flight;
+        let cut = self.concurrency.answered(request, sign, most, Instant::now());
         match fault {
             None => self.got_through(size),
-            Some(fault) => self.failed(failed, Failure { fault: &fault, size, repeated }),
+            Some(fault) => self.failed(failed, Failure { fault: &fault, size, repeated }, cut),
         }
         self.tell();
         for burial in std::mem::take(&mut self.waiting_burials) {
@@ -397,8 +430,9 @@ impl Delivery {
         self.pace.succeeded(size, self.current.destination.batch);
     }
 
-    /// Plans when the failed records of a request are sent again.
-    fn failed(&mut self, failed: Vec<Attempt>, failure: Failure<'_>) {
+    /// Plans when the failed records of a request are sent again; `cut` tells that fewer requests will be
+    /// under way, which may be all that the service asked for.
+    fn failed(&mut self, failed: Vec<Attempt>, failure: Failure<'_>, cut: bool) {
         let Failure { fault, size, .. } = failure;
         let id = &self.current.destination.id;
         let (records, sent) = (failed.len(), size.records);
@@ -409,9 +443,12 @@ impl Delivery {
         }
         let now = Instant::now();
         let after = fault.retry_after.filter(|_| !self.current.hurry).unwrap_or_default();
-        if records < sent && !pauses {
+        let only_these = records < sent && !pauses;
+        if only_these || (cut && fault.retry_after.is_none()) {
             // The service works; only these records wait.
-            self.got_through(size);
+            if only_these {
+                self.got_through(size);
+            }
             let tries = failed.iter().map(|attempt| attempt.tries).max().unwrap_or(1);
             let wait = backoff::TRANSIENT.wait(tries, self.random.random());
             let due = now + wait.max(after.min(super::pace::MAX_RETRY_AFTER));
@@ -452,79 +489,6 @@ impl Delivery {
         }
     }
 
-    async fn write_letters_if_due(&mut self) {
-        if !self.letters.is_empty() && self.write_at <= Instant::now() {
-            // If that fails it is said and tried again.
-            let _written = self.write_letters().await;
-        }
-    }
-
-    /// Puts records among the dead letters; what cannot be written is kept and tried again.
-    async fn write_letters(&mut self) -> Result<(), BuryError> {
-        while !self.letters.is_empty() {
-            let letters = self.letters.iter().map(|Refused { attempt, reason }| {
-                let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
-                (attempt.pending.clone(), letter)
-            });
-            let letters = letters.collect();
-            match self.cursor.dead_letter(letters).await {
-                Ok(written) => self.note_written(written),
-                Err(cause) => return Err(self.note_unwritten(&cause)),
-            }
-        }
-        Ok(())
-    }
-
-    fn note_written(&mut self, written: usize) {
-        let id = &self.current.destination.id;
-        let written = written.min(self.letters.len());
-        self.unwritten = None;
-        for Refused { attempt, reason } in self.letters.drain(..written) {
-            warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
-        }
-        if std::mem::take(&mut self.letters_are_full) {
-            self.tell();
-        }
-    }
-
-    fn note_unwritten(&mut self, cause: &NotBuried) -> BuryError {
-        let id = &self.current.destination.id;
-        self.health.set_last_error(&cause.to_string());
-        let is_full = matches!(cause, NotBuried::NoRoom { .. });
-        self.write_at = Instant::now() + LOOK_FOR_ROOM;
-        let text = cause.to_string();
-        if !is_full && self.unwritten.as_ref() != Some(&text) {
-            error!(destination = %id, %cause, "dead letters cannot be written; the records are kept");
-        }
-        self.unwritten = Some(text);
-        if std::mem::replace(&mut self.letters_are_full, is_full) != is_full {
-            self.tell();
-        }
-        if is_full {
-            BuryError::NoRoom(cause.to_string())
-        } else {
-            BuryError::CannotWrite(cause.to_string())
-        }
-    }
-
-    /// Gives a record up that a person does not want to wait for any more.
-    async fn give_up(&mut self, burial: Burial) {
-        let mut found = self.verdicts.take(&burial.event_id);
-        match self.set_aside.take(&burial.event_id) {
-            Found::OnItsWay => return self.waiting_burials.push(burial),
-            Found::Nothing => {}
-            Found::Records(records) => found.extend(records),
-        }
-        let count = found.len();
-        self.letters.extend(found);
-        let outcome = match count {
-            0 => Err(BuryError::NotThere),
-            _ => self.write_letters().await.map(|()| count),
-        };
-        burial.answer(outcome);
-        self.tell();
-    }
-
     /// Tells how deliveries stand.
     fn tell(&self) {
         let id = &self.current.destination.id;
@@ -541,7 +505,8 @@ impl Delivery {
         } else {
             State::Healthy
         };
-        let before = self.health.update(state, hold_until, self.set_aside.list());
+        let aside = self.set_aside.list();
+        let before = self.health.update(state, hold_until, aside, self.request_limit());
         match (before, state) {
             (State::Paused, State::Paused) | (State::Off, State::Off) => {}
             (_, State::Off) => info!(destination = %id, "off: what comes is kept within its share"),
@@ -556,6 +521,18 @@ impl Delivery {
             (State::Paused | State::Off, _) => info!(destination = %id, "deliveries go on"),
             _ => {}
         }
+    }
+}
+
+/// What an answer says of how much the service takes at a time. Where it throttles less than half of a
+/// request, it is a part of the service that is short of room, and not the service.
+fn sign(fault: Option<&Fault>, failed: usize, sent: usize) -> Sign {
+    match fault {
+        None => Sign::Taken,
+        Some(fault) if fault.unanswered => Sign::Silent,
+        Some(fault) if fault.kind == FaultKind::Throttled && 2 * failed >= sent => Sign::Throttled,
+        Some(_) if failed < sent => Sign::Taken,
+        Some(_) => Sign::None,
     }
 }
 

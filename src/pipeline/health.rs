@@ -46,6 +46,8 @@ pub struct Condition {
     /// Nothing is sent before this, be it that the service asked for it (`Retry-After`) or that a
     /// fault is waited out.
     pub retry_at: Option<Instant>,
+    /// How many requests may be under way at a time, as was learnt from the service.
+    pub request_limit: usize,
     /// Records that fail by themselves while others are delivered.
     pub set_aside: Vec<SetAsideRecord>,
     /// The latest fault, until the destination has been healthy for [`FORGOTTEN_AFTER`] since then.
@@ -90,10 +92,12 @@ impl Health {
         state: State,
         retry_at: Instant,
         set_aside: Vec<SetAsideRecord>,
+        request_limit: usize,
     ) -> State {
         let mut condition = self.lock();
         condition.retry_at = Some(retry_at);
         condition.set_aside = set_aside;
+        condition.request_limit = request_limit;
         std::mem::replace(&mut condition.state, state)
     }
 
@@ -115,7 +119,7 @@ mod tests {
     async fn a_fault_is_shown_with_its_time_until_the_destination_has_been_healthy_for_a_while() {
         let health = Health::default();
         let update = |state| {
-            let _before = health.update(state, Instant::now(), Vec::new());
+            let _before = health.update(state, Instant::now(), Vec::new(), 4);
         };
         update(State::Retrying);
         health.set_last_error("throttled");

@@ -23,7 +23,7 @@ pub struct Limits {
     pub max_record_bytes: usize,
     /// The times of a batch's records must lie less than this apart.
     pub max_span: Option<Duration>,
-    /// How many requests may be under way at once.
+    /// How many requests may be under way at once, at most.
     pub in_flight: usize,
     /// What the service counts as a record's bytes.
     pub count: Count,

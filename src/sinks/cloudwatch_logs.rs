@@ -40,9 +40,8 @@ const MAX_BYTES: usize = 1_048_576;
 const EVENT_BYTES: usize = 26;
 /// The times of a request may span 24 hours (the same place).
 const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
-/// Requests at once: hides the latency of a distant region; the service takes requests to one log
-/// stream in parallel since its sequence tokens went.
-const IN_FLIGHT: usize = 4;
+/// Most requests at once; how many of them go out is learnt from the service.
+const IN_FLIGHT: usize = 32;
 /// The log stream's name if the settings give none.
 const DEFAULT_LOG_STREAM: &str = "sluicegate";
 /// Longest name of a log stream (CloudWatch Logs API model, `LogStreamName`).

@@ -41,9 +41,8 @@ const MAX_BYTES: usize = 4 * 1024 * 1024 - JSON_OVERHEAD;
 /// Most bytes of one record in base64: 1,000 KiB before it ("Firehose quotas"), rounded down to
 /// whole groups of three.
 const MAX_RECORD_BYTES: usize = 1_000 * 1024 / 3 * 4;
-/// Requests at once: hides the latency of a distant region and stays far below the 1,000 requests
-/// a second that the smallest quota allows.
-const IN_FLIGHT: usize = 4;
+/// Most requests at once; how many of them go out is learnt from the service.
+const IN_FLIGHT: usize = 32;
 
 pub(super) const LIMITS: Limits = Limits {
     max_records: MAX_RECORDS,

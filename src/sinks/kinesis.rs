@@ -38,8 +38,8 @@ const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// Most bytes of one record with its partition key: what a stream takes unless its owner raises
 /// `MaxRecordSizeInKiB` (Kinesis developer guide, "large records").
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
-/// Requests at once: hides the latency of a distant region without flooding a single shard.
-const IN_FLIGHT: usize = 4;
+/// Most requests at once; how many of them go out is learnt from the service.
+const IN_FLIGHT: usize = 32;
 
 pub(super) const LIMITS: Limits = Limits {
     max_records: MAX_RECORDS,

@@ -1,13 +1,15 @@
 //! Delivery against a scripted service, on a paused clock: an hour takes no time, and what happens
 //! depends on nothing but the script and the seed.
 
+mod limit;
 mod rig;
 
 use rand::SeedableRng as _;
 
-use super::super::burial::burials;
+use super::super::burial::{BuryError, burials};
 use super::super::set_aside::MAX_ASIDE;
 use super::super::verdicts::PATIENCE;
+use super::letters::LOOK_FOR_ROOM;
 use super::*;
 use crate::journal::Terms;
 use rig::{Rig, Service, destination, id};
@@ -246,7 +248,7 @@ async fn a_new_task_takes_over_what_was_set_aside() {
     let (_burial_sender, burials) = burials();
     let random = StdRng::seed_from_u64(8);
     let health = Arc::new(Health::default());
-    tokio::spawn(Delivery::new(receiver, burials, cursor, health, random).run());
+    tokio::spawn(Delivery::new(receiver, burials, cursor, (health, Arc::default()), random).run());
     service.becomes(Service::each(|_| Ack::Delivered));
     rig.until_pending(0).await;
     assert_eq!(rig.account().delivered, 100);

@@ -21,7 +21,7 @@ use crate::journal::{
 use crate::pipeline::burial::{BurialSender, burials};
 use crate::pipeline::health::{Health, State};
 use crate::resources::{BatchSettings, Destination, Overflow, ResourceId};
-use crate::sinks::{Ack, Batch, DEFAULT_TIMEOUT, DebugTarget, Target};
+use crate::sinks::{Ack, Auth, Batch, DEFAULT_TIMEOUT, DebugTarget, KinesisTarget, Target};
 
 /// One request as the service saw it.
 #[derive(Clone, Debug)]
@@ -116,8 +116,20 @@ pub(super) fn journal(folder: &Path) -> Journal {
     .unwrap()
 }
 
+/// A destination that takes one request at a time.
 pub(super) fn destination(max_records: usize) -> Arc<Destination> {
     let target = Target::Debug(DebugTarget::new(Some(true), None).unwrap());
+    destination_with(target, max_records)
+}
+
+/// A destination that takes as many as its service does.
+pub(super) fn kinesis(max_records: usize) -> Arc<Destination> {
+    let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
+    let target = Target::Kinesis(KinesisTarget::new(arn, Auth::DefaultChain, None).unwrap());
+    destination_with(target, max_records)
+}
+
+fn destination_with(target: Target, max_records: usize) -> Arc<Destination> {
     let linger = Some(Duration::from_millis(10));
     Arc::new(Destination {
         id: id(),
@@ -138,15 +150,23 @@ impl Rig {
     }
 
     pub(super) fn start_in(folder: TempDir, service: &Service, max_records: usize) -> Rig {
+        Rig::start_with(folder, service, destination(max_records))
+    }
+
+    pub(super) fn start_with(
+        folder: TempDir,
+        service: &Service,
+        destination: Arc<Destination>,
+    ) -> Rig {
         let journal = journal(folder.path());
-        let destination = destination(max_records);
         let (orders, receiver) =
             watch::channel(Orders { destination, deliver: service.deliver(), hurry: false });
         let (burial_sender, burials) = burials();
         let health = Arc::new(Health::default());
         let cursor = journal.cursor(&id(), Terms::default());
         let random = StdRng::seed_from_u64(7);
-        let delivery = Delivery::new(receiver, burials, cursor, Arc::clone(&health), random);
+        let delivery =
+            Delivery::new(receiver, burials, cursor, (Arc::clone(&health), Arc::default()), random);
         tokio::spawn(delivery.run());
         Rig { journal, orders, burial_sender, health, appended: 0, folder }
     }
