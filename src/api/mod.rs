@@ -6,6 +6,7 @@
 mod answer;
 mod bury;
 mod control;
+mod examine;
 mod ledger;
 mod metrics;
 mod openapi;
@@ -42,6 +43,7 @@ use crate::http::{BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, Trus
 use crate::ingest::{KafkaBoard, KafkaReading};
 use crate::pipeline::Pipeline;
 
+pub use examine::examination;
 pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
 pub use reload::CONFIRM_REMOVAL;

@@ -1,6 +1,8 @@
 //! The description of the control API, OpenAPI 3.1, made from the same table that requests are
 //! checked by, so that the two cannot part. Its test asks the daemon everything it says.
 
+mod daemon;
+
 use serde_json::{Map, Value, json};
 
 use super::request::MAX_LIMIT;
@@ -214,17 +216,12 @@ fn fixed_paths() -> Map<String, Value> {
                 operation("try_filter", "Try a filter on events given, or on the last that came in", ("200", any())),
                 &reference("filter_try"), true),
         },
-        "/dead_letters/bury": {
-            "post": with_body(
-                operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
-                &reference("bury"), true),
-        },
-        "/reload": {
-            "post": operation("reload", "Read the settings file again; the header `sluicegate-confirm-removal: true` lets it take most of what runs away", ("200", any())),
-        },
     });
     match paths {
-        Value::Object(paths) => paths,
+        Value::Object(mut paths) => {
+            paths.extend(daemon::paths());
+            paths
+        }
         _ => Map::new(),
     }
 }
@@ -474,7 +471,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 12 + EMPTY_LISTS.len());
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 13 + EMPTY_LISTS.len());
         check(&whole, &whole);
     }
 }

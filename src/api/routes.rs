@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::request::{self, encode};
-use super::{bury, reload, status, try_filter};
+use super::{bury, examine, reload, status, try_filter};
 use crate::budget::Held;
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
 use crate::http::ErrorAnswer;
+use crate::resources::ResourceId;
 use crate::sinks::{Ack, without_its_words};
 
 /// A kind as one route shows it.
@@ -95,6 +96,7 @@ pub(super) enum Place {
     /// What a resource has, and may be without: the field's name.
     Part(Kind, String, &'static str),
     TestEvent(String),
+    Examination(String),
     DestinationStatus(String),
     TryFilter,
     Bury,
@@ -126,6 +128,7 @@ impl Place {
                 Place::Source(id.to_owned(), event_type.to_owned())
             }
             ["event_destinations", id, "send_test_event"] => Place::TestEvent(id.to_owned()),
+            ["event_destinations", id, "check"] => Place::Examination(id.to_owned()),
             ["reserved_domains", id, "certificate"] => {
                 Place::Part(Kind::ReservedDomain, id.to_owned(), "certificate_id")
             }
@@ -148,7 +151,11 @@ impl Place {
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
             Place::Part(..) => &["DELETE"],
-            Place::TestEvent(_) | Place::TryFilter | Place::Bury | Place::Reload => &["POST"],
+            Place::TestEvent(_)
+            | Place::Examination(_)
+            | Place::TryFilter
+            | Place::Bury
+            | Place::Reload => &["POST"],
         }
     }
 
@@ -238,6 +245,7 @@ async fn read(
         Place::OpenApi
         | Place::Part(..)
         | Place::TestEvent(_)
+        | Place::Examination(_)
         | Place::TryFilter
         | Place::Bury
         | Place::Reload => json!({}),
@@ -270,6 +278,7 @@ async fn post(
             let workers = control.pipeline().workers();
             Answer::ok(workers.run(true, move || try_filter::run(&of_try, &input)).await?)
         }
+        Place::Examination(id) => Answer::ok(examine::run(control, &input, &id).await?),
         Place::Bury => Answer::ok(bury::run(control, &input, &asked).await?),
         other => unreached(&other),
     })
@@ -322,13 +331,17 @@ fn unreached(place: &Place) -> Answer {
 
 async fn test_event(control: &Arc<Control>, id: &str) -> Result<Answer, ErrorAnswer> {
     let outcome = control.send_test_event(id).await?;
-    let reason = match outcome.ack {
+    let (reason, trouble) = match outcome.ack {
         Ack::Delivered => return Ok(Answer::ok(json!({"event_id": outcome.event_id}))),
-        Ack::Retry(fault) => fault.message,
-        Ack::Rejected(reason) => reason,
+        Ack::Retry(fault) => (fault.message, fault.trouble),
+        Ack::Rejected(reason) => (reason, None),
     };
     let reason = without_its_words(&reason);
-    let message = format!("the test event was not delivered: {reason}");
+    let mut message = format!("the test event was not delivered: {reason}");
+    let destination = ResourceId::new(id).ok().and_then(|id| control.pipeline().destination(&id));
+    if let (Some(trouble), Some(destination)) = (trouble, destination) {
+        message.push_str(&format!("; next: {}", trouble.words(&destination.target).next));
+    }
     Err(ErrorAnswer::bad_request("ERR_SLUICEGATE_1306", message))
 }
 

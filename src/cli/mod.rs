@@ -13,6 +13,7 @@ mod client;
 mod convert;
 mod dead_letters;
 mod demo;
+mod destination;
 mod errors;
 mod events;
 mod expression;
@@ -76,6 +77,9 @@ enum Command {
     /// About what AWS must allow
     #[command(subcommand)]
     Aws(aws::Aws),
+    /// About one destination
+    #[command(subcommand)]
+    Destination(destination::DestinationCommand),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
     /// Manage subscriptions, destinations and the rest of a running daemon over its control API
@@ -203,6 +207,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Run(run) => block_on(run.run(progress))?,
         Command::Check(check) => check.run(),
         Command::Aws(aws) => aws.run(),
+        Command::Destination(command) => command.run(),
         Command::TestEvent(test_event) => test_event.run(),
         Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),

@@ -47,11 +47,12 @@ impl TestEvent {
         let destination = find(&config, &self.destination, Some(file), [])?;
         let sink = block_on(destination.open(LogOutput::Stdout))?.map_err(Failure::work)?;
         let outcome = block_on(send_test_event(&sink))?;
-        let (answer, message) = match &outcome.ack {
-            Ack::Delivered => ("delivered", None),
-            Ack::Retry(fault) => ("failed", Some(fault.message.as_str())),
-            Ack::Rejected(reason) => ("rejected", Some(reason.as_str())),
+        let (answer, message, trouble) = match &outcome.ack {
+            Ack::Delivered => ("delivered", None, None),
+            Ack::Retry(fault) => ("failed", Some(fault.message.as_str()), fault.trouble),
+            Ack::Rejected(reason) => ("rejected", Some(reason.as_str()), None),
         };
+        let words = trouble.map(|it| it.words(&destination.target));
         let millis = outcome.latency.as_millis();
         let mut out = io::stdout().lock();
         match self.output {
@@ -61,6 +62,11 @@ impl TestEvent {
                 writeln!(out, "target       {}", escaped(&target))?;
                 writeln!(out, "event        {}", outcome.event_id)?;
                 writeln!(out, "answer       {answer} after {millis} ms")?;
+                if let Some(words) = &words {
+                    writeln!(out, "failed       {}", words.failed)?;
+                    writeln!(out, "learned      {}", words.learned)?;
+                    writeln!(out, "next         {}", escaped(&words.next))?;
+                }
             }
             OutputFormat::Json => {
                 let result = json!({
@@ -70,6 +76,8 @@ impl TestEvent {
                     "answer": answer,
                     "latency_ms": millis,
                     "msg": message,
+                    "trouble": words.as_ref().map(|it| it.name),
+                    "next": words.as_ref().map(|it| &it.next),
                 });
                 writeln!(out, "{result}")?;
             }

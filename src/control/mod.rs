@@ -45,7 +45,8 @@ use tracing::{error, warn};
 use crate::event::Catalog;
 use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
-use crate::resources::{ResourceId, Resources};
+use crate::resources::{Destination, ResourceId, Resources};
+use crate::sinks::Finding;
 use crate::store::{
     CHANGED_OUTSIDE, Change, Identity, Inspected, MasterKey, Row, Store, StoreError,
 };
@@ -361,6 +362,19 @@ impl Control {
         let id = ResourceId::new(id).map_err(|_| Refusal::not_found())?;
         let sink = self.pipeline.sink_of(&id).ok_or_else(Refusal::not_found)?;
         Ok(send_test_event(&sink).await)
+    }
+
+    /// Looks at what stands between a destination and its service, with connections of its own.
+    ///
+    /// # Errors
+    /// When there is no such destination, or it cannot be opened.
+    pub async fn examine(&self, id: &str) -> Result<(Arc<Destination>, Vec<Finding>), Refusal> {
+        let id = ResourceId::new(id).map_err(|_| Refusal::not_found())?;
+        let destination = self.pipeline.destination(&id).ok_or_else(Refusal::not_found)?;
+        let findings = destination.examine().await.map_err(|error| {
+            Refusal::invalid("ERR_SLUICEGATE_1305", format!("the target cannot be opened: {error}"))
+        })?;
+        Ok((destination, findings))
     }
 
     /// The event types in force.

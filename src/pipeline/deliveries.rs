@@ -94,6 +94,13 @@ impl Deliveries {
         (!running.removed).then(|| Arc::clone(&running.outlet.sink))
     }
 
+    /// A destination as it is in force.
+    pub(super) fn destination(&self, id: &ResourceId) -> Option<Arc<Destination>> {
+        let running = self.running();
+        let running = running.iter().find(|it| it.id() == id)?;
+        (!running.removed).then(|| Arc::clone(&running.outlet.destination))
+    }
+
     /// The open sink of a destination, if it may stay as it is.
     pub(super) fn open_sink(&self, destination: &Destination) -> Option<Arc<Sink>> {
         let running = self.running();

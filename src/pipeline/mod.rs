@@ -44,7 +44,7 @@ use tracing::warn;
 use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::lock;
-use crate::resources::{ResourceId, Resources};
+use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 use crate::telemetry::Refusals;
 
@@ -248,6 +248,12 @@ impl Pipeline {
     #[must_use]
     pub fn sink_of(&self, destination: &ResourceId) -> Option<Arc<Sink>> {
         self.deliveries.sink_of(destination)
+    }
+
+    /// A destination as it is in force.
+    #[must_use]
+    pub fn destination(&self, id: &ResourceId) -> Option<Arc<Destination>> {
+        self.deliveries.destination(id)
     }
 
     /// Gives up the records of an event that are set aside at a destination, or that its service

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
-use crate::sinks::{Bounds, LogOutput, OpenError, Sink, Target};
+use crate::sinks::{Bounds, Finding, LogOutput, OpenError, Sink, Target};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
@@ -107,6 +107,15 @@ impl Destination {
     /// When it cannot be opened.
     pub async fn open(&self, log: LogOutput) -> Result<Sink, OpenError> {
         self.target.open(log, self.timeout, self.bounds.as_deref()).await
+    }
+
+    /// Looks at what stands between it and its service; see `Target::examine`.
+    ///
+    /// # Errors
+    /// When its target cannot be opened.
+    pub async fn examine(&self) -> Result<Vec<Finding>, OpenError> {
+        let sink = self.open(LogOutput::Stdout).await?;
+        Ok(self.target.examine(&sink, self.bounds.as_deref()).await)
     }
 
     /// Which way its requests go, if the environment names a proxy; see `Target::way`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::trouble::Trouble;
+
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack {
@@ -27,6 +29,8 @@ pub struct Fault {
     /// Whether the request as a whole had no answer: it took too long, the connection broke, or what
     /// came is not recognisably the service's. A smaller one may get through.
     pub unanswered: bool,
+    /// What is wrong, if it is something that somebody can mend.
+    pub trouble: Option<Trouble>,
 }
 
 /// What to do about a fault; the later in order, the graver.
@@ -63,7 +67,7 @@ impl Fault {
     /// A fault of a kind, from an answer that asks for no pause.
     #[must_use]
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), retry_after: None, unanswered: false }
+        Fault { kind, message: message.into(), retry_after: None, unanswered: false, trouble: None }
     }
 
     /// A fault that is likely to pass by itself.
@@ -74,6 +78,11 @@ impl Fault {
     /// A fault of a whole request that had no answer, or none that is recognisably the service's.
     pub(super) fn unanswered(message: impl Into<String>) -> Fault {
         Fault { unanswered: true, ..Fault::transient(message) }
+    }
+
+    /// The same with what is wrong.
+    pub(super) fn with(self, trouble: impl Into<Option<Trouble>>) -> Fault {
+        Fault { trouble: trouble.into(), ..self }
     }
 
     /// A fault that somebody has to change something about.

@@ -15,6 +15,7 @@ use super::genuine::Strange;
 use super::parts::Outcome;
 use super::refusal::{Class, Refusal, class_of, class_of_code, shown};
 use super::transport::NoAnswer;
+use super::trouble::Trouble;
 
 /// Why a call gave no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,64 +82,11 @@ pub(super) struct Call<'a> {
     pub(super) strange: bool,
 }
 
-/// What would help against an error, if it is known.
-fn advice(code: &str, call: &Call) -> Option<String> {
-    let Call { action, resource, .. } = call;
-    Some(match code {
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "AuthFailure"
-        | "NotAuthorized"
-        | "UnauthorizedOperation" => {
-            format!("allow the IAM action `{action}` on `{resource}`")
-        }
-        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => {
-            "the credentials have expired: renew them".to_owned()
-        }
-        "InvalidAccessKeyId"
-        | "InvalidClientTokenId"
-        | "InvalidToken"
-        | "InvalidTokenException"
-        | "UnrecognizedClient"
-        | "UnrecognizedClientException" => {
-            "AWS does not know this access key, or the temporary credentials are broken: check \
-             `aws_access_key_id` and the region in the ARN"
-                .to_owned()
-        }
-        "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "InvalidSignature"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch" => {
-            "the signature does not match: check `aws_secret_access_key` and this machine's clock"
-                .to_owned()
-        }
-        "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed" => {
-            "check this machine's clock".to_owned()
-        }
-        "KMSAccessDeniedException" => {
-            format!(
-                "allow the IAM action `kms:GenerateDataKey` on the key that encrypts `{resource}`"
-            )
-        }
-        "InvalidKMSResourceException"
-        | "KMSDisabledException"
-        | "KMSInvalidStateException"
-        | "KMSNotFoundException"
-        | "KMSOptInRequired" => {
-            format!("look at the KMS key that encrypts `{resource}`")
-        }
-        "ResourceNotFoundException" => {
-            format!("create `{resource}`, or correct the ARN: its region and account count too")
-        }
-        _ => return None,
-    })
-}
-
 impl Call<'_> {
     /// A fault of the given kind with the service's words and what would help.
     pub(super) fn fault(&self, kind: FaultKind, refusal: &Refusal) -> Fault {
-        let advice = advice(&refusal.code, self).map(|it| format!("; {it}"));
+        let advice = refusal.trouble().and_then(|it| it.advice(self.action, self.resource));
+        let advice = advice.map(|it| format!("; {it}"));
         refusal.marked(Fault::new(kind, self.words(refusal, &advice.unwrap_or_default())))
     }
 
@@ -219,12 +167,16 @@ where
         SdkError::ResponseError(answer) if answer.raw().status().as_u16() >= 300 => {
             CallError::Refused(Refusal::of(answer.raw()))
         }
-        SdkError::ResponseError(_) => CallError::Unanswered(Fault::unanswered(format!(
-            "the answer is unreadable: {why}: a proxy or another service? check `endpoint_url`"
-        ))),
-        SdkError::TimeoutError(_) => CallError::Unanswered(Fault::unanswered(
-            "no answer in time; what was sent may have arrived all the same",
-        )),
+        SdkError::ResponseError(_) => CallError::Unanswered(
+            Fault::unanswered(format!(
+                "the answer is unreadable: {why}: a proxy or another service? check `endpoint_url`"
+            ))
+            .with(Trouble::Stranger),
+        ),
+        SdkError::TimeoutError(_) => CallError::Unanswered(
+            Fault::unanswered("no answer in time; what was sent may have arrived all the same")
+                .with(Trouble::Unreachable),
+        ),
         error => unsent(error),
     }
 }
@@ -258,15 +210,17 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
             Class::Fault(kind) => kind,
             Class::Poison => FaultKind::Configuration,
         };
-        let advice = match code {
-            "AccessDenied" | "AccessDeniedException" => {
-                "; the role's trust policy must name this machine's identity (and the external id, \
-                 if it asks for one), and that identity needs `sts:AssumeRole` on the role"
-            }
-            _ => "",
-        };
         let text = shown(answered.and_then(ErrorMetadata::message).unwrap_or_default());
-        return Fault::new(kind, format!("no credentials: `{code}`: {text}{advice}"));
+        let trouble = match Trouble::of_answer(code, text, None) {
+            // What is refused is the role itself.
+            Some(Trouble::MissingAction) => Some(Trouble::RoleTrust),
+            other => other,
+        };
+        let advice = trouble.filter(|it| *it == Trouble::RoleTrust);
+        let advice = advice.and_then(|it| it.advice("sts:AssumeRole", "the role"));
+        let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
+        let message = format!("no credentials: `{code}`: {text}{advice}");
+        return Fault::new(kind, message).with(trouble);
     }
     // Of the place of credentials: a role's STS, instance metadata, a container's.
     if let Some(strange) = chain(error).find_map(<dyn Error>::downcast_ref::<Strange>) {
@@ -283,13 +237,16 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
         .filter_map(|cause| cause.downcast_ref::<ConnectorError>())
         .any(|cause| cause.is_io() || cause.is_timeout());
     if unreachable || why.contains("timed out") {
-        return Fault::transient(format!("no credentials yet: {why}"));
+        let fault = Fault::transient(format!("no credentials yet: {why}"));
+        return fault.with(Trouble::NoCredentials);
     }
-    Fault::configuration(if why.contains("credential") {
+    let trouble = why.contains("credential").then_some(Trouble::NoCredentials);
+    let fault = Fault::configuration(if trouble.is_some() {
         format!("no credentials: {why}; give the target `auth`, or this machine an AWS identity")
     } else {
         format!("the request could not be prepared: {why}")
-    })
+    });
+    fault.with(trouble)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod http;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,6 +31,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::credentials::{Origin, Watched};
+pub(super) use self::trust::{Trust, trust_of};
 use super::answer::{CallError, call_error};
 use super::auth::Auth;
 use super::transport::Sending;

@@ -29,6 +29,7 @@ use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use crate::event::Record;
 
 /// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
@@ -199,7 +200,8 @@ impl Sink {
             return Err(Fault::configuration(format!(
                 "stream `{name}` takes its records from {}, but its source must be Direct PUT",
                 stream.delivery_stream_type()
-            )));
+            ))
+            .with(Trouble::WrongKind));
         }
         match stream.delivery_stream_status() {
             DeliveryStreamStatus::Active => Ok(format!("stream `{name}` is active")),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::ack::{Fault, FaultKind};
 use super::refusal::{Class, Refusal, class_of, kind_of};
+use super::trouble::Trouble;
 
 /// Headers under which services give the id of a request.
 const REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
@@ -147,7 +148,9 @@ impl Strange {
 
     /// What to do about it: a stranger's success is no verdict, so the request goes out again.
     pub(super) fn fault(&self) -> Fault {
-        let Some(refusal) = &self.refusal else { return Fault::unanswered(self.to_string()) };
+        let Some(refusal) = &self.refusal else {
+            return Fault::unanswered(self.to_string()).with(Trouble::Stranger);
+        };
         let kind = match class_of(refusal) {
             Class::Fault(kind) => kind,
             Class::Poison => FaultKind::Configuration,

@@ -9,6 +9,7 @@ mod body;
 use std::time::Duration;
 
 use super::ack::{Fault, FaultKind};
+use super::trouble::Trouble;
 pub(super) use body::kind_of;
 
 /// Longest text of a service that is shown: enough for IAM's longest sentence.
@@ -123,12 +124,18 @@ pub(super) fn class_of_code(code: &str) -> Option<Class> {
 }
 
 impl Refusal {
+    /// What is wrong, if it is something that somebody can mend.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        Trouble::of_answer(&self.code, &self.text, self.status)
+    }
+
     /// A fault that comes of this refusal, with what else the answer says.
     pub(super) fn marked(&self, fault: Fault) -> Fault {
         // Whoever has to change something is not waited for by the clock.
         let asks = fault.kind != FaultKind::Configuration;
         let retry_after = self.retry_after.filter(|_| asks);
-        Fault { retry_after, unanswered: self.unanswered, ..fault }
+        let trouble = fault.trouble.or_else(|| self.trouble());
+        Fault { retry_after, unanswered: self.unanswered, trouble, ..fault }
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::trouble::Trouble;
 use super::*;
 use crate::event::Timestamp;
 
@@ -217,7 +218,7 @@ async fn a_missing_log_group_waits_for_its_owner() {
                   its region and account count too"
             .to_owned(),
     );
-    assert_eq!(acks, [Ack::Retry(fault)]);
+    assert_eq!(acks, [Ack::Retry(fault.with(Trouble::MissingTarget))]);
     assert_eq!(*operations.lock().unwrap(), ["PutLogEvents", "CreateLogStream"]);
 }
 

@@ -30,6 +30,7 @@ use super::ack::Fault;
 use super::causes::{causes, chain};
 use super::outbound::{Barred, Outbound};
 use super::proxy::{Proxy, RULES, Way};
+use super::trouble::Trouble;
 use crate::https::CONNECT_TIMEOUT;
 use crate::lock::lock;
 use crate::telemetry;
@@ -270,7 +271,7 @@ impl NoAnswer {
         if let Some(barred) = chain(self).find_map(<dyn Error>::downcast_ref::<Barred>) {
             return barred_fault(barred);
         }
-        match (&self.why, tls_error(self)) {
+        let fault = match (&self.why, tls_error(self)) {
             (Why::Blocked, _) => Fault::configuration(self.to_string()),
             (_, Some(error @ rustls::Error::InvalidCertificate(_))) => {
                 Fault::configuration(format!(
@@ -280,6 +281,23 @@ impl NoAnswer {
                 ))
             }
             _ => Fault::unanswered(causes(self)),
+        };
+        fault.with(self.trouble())
+    }
+
+    fn trouble(&self) -> Trouble {
+        match (&self.way, &self.why) {
+            (_, Why::Blocked) => Trouble::Proxy,
+            // A connection that is closed in the middle of the handshake gives no error of rustls.
+            _ if tls_error(self).is_some() || said(self, "tls handshake") => Trouble::Tls,
+            (Way::Through(_), Why::Broken(_)) => Trouble::Proxy,
+            // The errors of looking up names have no type that can be seen here.
+            _ if chain(self)
+                .any(|it| it.is::<ResolveDnsError>() || it.to_string().contains("dns error")) =>
+            {
+                Trouble::Name
+            }
+            _ => Trouble::Unreachable,
         }
     }
 
@@ -330,6 +348,11 @@ impl Error for NoAnswer {
             Why::Blocked | Why::TooSlow(_) => None,
         }
     }
+}
+
+/// Whether an error or one of its causes says something.
+fn said(error: &(dyn Error + 'static), words: &str) -> bool {
+    chain(error).any(|it| it.to_string().contains(words))
 }
 
 /// A fault for what a target may not do. Counted by its code.

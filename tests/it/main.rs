@@ -21,6 +21,7 @@ mod control;
 mod credentials;
 mod dead_letters;
 mod delivery;
+mod doctor;
 mod documents;
 mod doubt;
 mod entrances;

@@ -110,23 +110,24 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
     let cases: [(PutError, CallError); 8] = [
         (
             SdkError::timeout_error("10 s"),
-            CallError::Unanswered(Fault::unanswered(
-                "no answer in time; what was sent may have arrived all the same",
-            )),
+            CallError::Unanswered(
+                Fault::unanswered("no answer in time; what was sent may have arrived all the same")
+                    .with(Trouble::Unreachable),
+            ),
         ),
         (
             SdkError::response_error("not JSON", response(200)),
             CallError::Unanswered(Fault::unanswered(
                 "the answer is unreadable: not JSON: a proxy or another service? check \
                  `endpoint_url`",
-            )),
+            ).with(Trouble::Stranger)),
         ),
         (
             credentials(None),
             CallError::NoCredentials(Fault::configuration(
                 "no credentials: an error occurred while loading credentials; give the target \
                  `auth`, or this machine an AWS identity",
-            )),
+            ).with(Trouble::NoCredentials)),
         ),
         (
             credentials(Some(Box::new(metadata("AccessDenied")))),
@@ -134,7 +135,7 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
                 "no credentials: `AccessDenied`: says STS; the role's trust policy must name this \
                  machine's identity (and the external id, if it asks for one), and that identity \
                  needs `sts:AssumeRole` on the role",
-            )),
+            ).with(Trouble::RoleTrust)),
         ),
         (
             credentials(Some(Box::new(metadata("Throttling")))),
@@ -147,7 +148,7 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
             credentials(Some(Box::new(ConnectorError::io("refused".into())))),
             CallError::NoCredentials(Fault::transient(
                 "no credentials yet: an error occurred while loading credentials: refused",
-            )),
+            ).with(Trouble::NoCredentials)),
         ),
         (
             SdkError::dispatch_failure(ConnectorError::other(
@@ -156,7 +157,7 @@ fn a_call_without_an_answer_is_a_fault_that_passes_unless_credentials_are_missin
             )),
             CallError::NoCredentials(Fault::transient(
                 "no credentials yet: identity resolver timed out",
-            )),
+            ).with(Trouble::NoCredentials)),
         ),
         (
             SdkError::construction_failure("no endpoint"),

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::event::{Record, Timestamp};
+use crate::sinks::trouble::Trouble;
 use crate::sinks::{
     Ack, Auth, Batch, CloudwatchLogsTarget, Fault, FaultKind, FirehoseTarget, KinesisTarget,
     LogOutput, Secret, Sink, Target,
@@ -138,7 +139,11 @@ async fn a_success_that_is_not_the_services_is_no_verdict_for_any_call() {
             let message = format!(
                 "`{endpoint}` answered {what}: a proxy or another service? check `endpoint_url`"
             );
-            assert_eq!(fault, Fault::unanswered(message), "{status} {headers} {body}");
+            assert_eq!(
+                fault,
+                Fault::unanswered(message).with(Trouble::Stranger),
+                "{status} {headers} {body}"
+            );
         }
     }
 }
@@ -263,7 +268,7 @@ async fn a_slow_drip_is_ended_by_the_time_limit() {
         let message = format!(
             "no answer from `{endpoint}` within 300ms; what was sent may have arrived all the same"
         );
-        assert_eq!(fault, Fault::unanswered(message));
+        assert_eq!(fault, Fault::unanswered(message).with(Trouble::Unreachable));
     }
 }
 

@@ -23,7 +23,7 @@ const PAGES: [(&str, usize); 29] = [
     ("SECURITY.md", 0),
     ("benches/README.md", 7),
     ("docs/README.md", 0),
-    ("docs/destinations.md", 0),
+    ("docs/destinations.md", 1),
     ("docs/entrances/README.md", 0),
     ("docs/entrances/apache.md", 0),
     ("docs/entrances/aws_alb.md", 0),

@@ -1,0 +1,29 @@
+//! The description of the routes by which a daemon is worked on: what it delivers, what it set aside, what it
+//! reads again.
+
+use serde_json::{Map, Value, json};
+
+use super::{operation, path_parameter, reference, with_body};
+
+pub(super) fn paths() -> Map<String, Value> {
+    let any = || Some(json!({"type": "object"}));
+    let id = || path_parameter("id");
+    let paths = json!({
+        "/event_destinations/{id}/check": {
+            "parameters": [id()],
+            "post": operation("check_destination", "Look at what stands between a destination and its service; sends no event", ("200", any())),
+        },
+        "/dead_letters/bury": {
+            "post": with_body(
+                operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
+                &reference("bury"), true),
+        },
+        "/reload": {
+            "post": operation("reload", "Read the settings file again; the header `sluicegate-confirm-removal: true` lets it take most of what runs away", ("200", any())),
+        },
+    });
+    match paths {
+        Value::Object(paths) => paths,
+        _ => Map::new(),
+    }
+}
