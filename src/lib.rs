@@ -17,6 +17,7 @@
 //! - [`formats`]: access logs of proxies that people already run: a line in, an event out
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
+//! - `form`: one form for each thing that people write, and the doors that read, write and describe it
 //! - `sinks`: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
 //! - `store`: what users made through the API, sealed, in one SQLite file
@@ -42,6 +43,7 @@ pub mod event;
 pub mod formats;
 pub mod generate;
 pub mod filter;
+mod form;
 mod sinks;
 pub mod resources;
 mod store;

@@ -122,18 +122,21 @@ impl Policy {
     ) -> Outcome {
         let (who, external_id) = match needs.auth {
             Auth::DefaultChain => (Who::Daemon, None),
-            Auth::Keys { aws_access_key_id, .. } => (Who::Key(aws_access_key_id.clone()), None),
-            Auth::Role { role_arn, external_id: Some(id) } => {
-                (Who::Role(role_arn.clone()), Some(id.clone()))
-            }
-            Auth::Role { role_arn, external_id: None } => {
-                let own = own_external_id(&config.data_dir).map_err(Failure::work)?;
-                writeln!(
-                    io::stderr(),
-                    "remark: `{}` assumes its role without an external id, which the trust policy asks for: add `external_id: {own}` to its `role`",
-                    destination.id
-                )?;
-                (Who::Role(role_arn.clone()), Some(own))
+            Auth::Keys(keys) => (Who::Key(keys.aws_access_key_id.to_string()), None),
+            Auth::Role(role) => {
+                let external_id = match &role.external_id {
+                    Some(id) => id.to_string(),
+                    None => {
+                        let own = own_external_id(&config.data_dir).map_err(Failure::work)?;
+                        writeln!(
+                            io::stderr(),
+                            "remark: `{}` assumes its role without an external id, which the trust policy asks for: add `external_id: {own}` to its `role`",
+                            destination.id
+                        )?;
+                        own
+                    }
+                };
+                (Who::Role(role.role_arn.to_string()), Some(external_id))
             }
         };
         let identity = identities.entry(who).or_default();

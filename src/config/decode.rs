@@ -9,24 +9,18 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::mistakes::{Mistake, Mistakes};
 use super::scalar::resolve;
+use super::text::{Text, crop, written};
 use super::tree::{Key, Node, Value};
 use crate::report::{Span, nearest};
 use crate::resources::{duration, show_duration, show_size, size};
 
-/// Most characters of a value that a message repeats; the caret shows the rest.
-const SHOWN: usize = 60;
-
 /// Most names that a message lists where none is like the unknown one; more would hide the message.
 const LISTED: usize = 12;
-
-/// One kind that a section may be of: the name that tells it, and what reads its settings.
-pub type Member<'r, T> = (&'static str, &'r dyn Fn(&mut Section<'_>) -> Option<T>);
 
 #[derive(Clone, Copy)]
 struct Context<'d> {
@@ -56,6 +50,8 @@ pub struct Section<'d> {
     place: Span,
     path: String,
     asked: Vec<&'static str>,
+    /// Those of the names asked for of which exactly one must be there.
+    variants: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
@@ -74,8 +70,15 @@ impl<'d> Section<'d> {
         };
         let place = Span { start: 0, end: 0 };
         let context = Context { source, mistakes: &mistakes, on_its_machine };
-        let value =
-            Section { context, entries, place, path: String::new(), asked: Vec::new() }.read(read);
+        let section = Section {
+            context,
+            entries,
+            place,
+            path: String::new(),
+            asked: Vec::new(),
+            variants: Vec::new(),
+        };
+        let value = section.read(read);
         (value, mistakes.into_inner())
     }
 
@@ -108,33 +111,41 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// Reads a section that must have exactly one of the members, such as the kind of a target. Ask
-    /// for the section's other settings before.
-    pub fn one_of<T>(&mut self, members: &[Member<'_, T>]) -> Option<T> {
-        let mut found = Vec::new();
-        for &(name, read) in members {
-            match self.entry(name) {
-                Some((key, _)) => found.push((key.span, name, self.required(name).section(read))),
-                None => self.ask(name),
+    /// A section that is there instead of the other variants beside it: exactly one must be, such as the
+    /// kind of a target. Ask for the section's other settings before.
+    pub fn variant<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'d>) -> Option<T>,
+    ) -> Option<T> {
+        self.variants.push(key);
+        match self.has(key) {
+            true => self.required(key).section(read),
+            false => {
+                self.ask(key);
+                None
             }
         }
-        found.sort_by_key(|(place, _, _)| place.start);
-        let names = || either(members.iter().map(|&(name, _)| name), "or");
+    }
+
+    fn check_variants(&self) {
+        let names = || either(self.variants.iter().copied(), "or");
+        let mut found: Vec<&Key> = self.entries.iter().map(|(key, _)| key).collect();
+        found.retain(|key| self.variants.contains(&&*key.name));
         match found.as_slice() {
-            [_] => return found.pop().and_then(|(_, _, value)| value),
+            [_] => {}
             [] if self.unknown().next().is_some() => {} // most likely the one, misspelt
             [] => {
                 let message = format!("`{}` must have one of {}", self.path, names());
                 self.push(Mistake::at(self.place, message));
             }
-            [_, (second, _, _), ..] => {
-                let given = either(found.iter().map(|(_, name, _)| *name), "and");
+            [_, second, ..] => {
+                let given = either(found.iter().map(|key| &*key.name), "and");
                 let message = format!("`{}` has {given}", self.path);
                 let help = format!("it must have exactly one of {}", names());
-                self.push(Mistake::at(*second, message).help(help));
+                self.push(Mistake::at(second.span, message).help(help));
             }
         }
-        None
     }
 
     /// Adds a mistake that the caller found, such as two settings that contradict each other.
@@ -174,6 +185,32 @@ impl<'d> Section<'d> {
         self.entry(key).map_or(self.place, |(_, node)| node.span)
     }
 
+    /// The text that stands at a path within the section, such as `kinesis.stream_arn`.
+    #[must_use]
+    pub fn text_at(&self, path: &str) -> Option<Text<'d>> {
+        let Node { value: Value::String(value), span, filled } = self.node_at(path)? else {
+            return None;
+        };
+        Some(Text { value, span: *span, source: self.context.source, filled: *filled })
+    }
+
+    /// Where a value stands at a path within the section; the section's own place if nothing does.
+    #[must_use]
+    pub fn place_at(&self, path: &str) -> Span {
+        self.node_at(path).map_or(self.place, |node| node.span)
+    }
+
+    fn node_at(&self, path: &str) -> Option<&'d Node> {
+        let mut names = path.split('.');
+        let (_, first) = self.entry(names.next()?)?;
+        names.try_fold(first, |node, name| match &node.value {
+            Value::Map(entries) => {
+                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+            }
+            _ => None,
+        })
+    }
+
     fn ask(&mut self, key: &'static str) {
         self.asked.push(key);
         #[cfg(test)]
@@ -190,6 +227,9 @@ impl<'d> Section<'d> {
 
     fn read<T>(mut self, read: impl FnOnce(&mut Section<'d>) -> Option<T>) -> Option<T> {
         let value = read(&mut self);
+        if !self.variants.is_empty() {
+            self.check_variants();
+        }
         for key in self.unknown() {
             let mut message = format!("unknown setting `{}`", crop(&key.name));
             if !self.path.is_empty() {
@@ -285,14 +325,14 @@ impl<'d> Setting<'d> {
 
     /// One of some words, for each of which a value stands.
     #[must_use]
-    pub fn word<T: Copy>(self, words: &[(&'static str, T)]) -> Option<T> {
+    pub fn word<T: Clone>(self, words: &[(&'static str, T)]) -> Option<T> {
         let node = self.given()?;
         let text = match &node.value {
             Value::String(text) => text,
             _ => "",
         };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*value);
+            return Some(value.clone());
         }
         let names = || words.iter().map(|(word, _)| *word);
         let mistake = self.wrong(node, &either(names(), "or"));
@@ -438,7 +478,7 @@ impl<'d> Setting<'d> {
 
     fn into_section(self, entries: &'d [(Key, Node)]) -> Section<'d> {
         let Setting { context, place, path, .. } = self;
-        Section { context, entries, place, path, asked: Vec::new() }
+        Section { context, entries, place, path, asked: Vec::new(), variants: Vec::new() }
     }
 
     /// The node, unless there is none, its mistake is reported already, or it says nothing.
@@ -487,55 +527,6 @@ impl<'d> Setting<'d> {
     }
 }
 
-/// A text of the settings and where it stands.
-#[derive(Clone, Copy)]
-pub struct Text<'d> {
-    /// The text, filled in. It may be a secret: messages show [`shown`](Text::shown) instead.
-    pub value: &'d str,
-    /// Its place in the file.
-    pub span: Span,
-    source: &'d str,
-    filled: bool,
-}
-
-impl Text<'_> {
-    /// The text as the file writes it, references not filled in, cut to one short line.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        written(self.source, self.span).into_owned()
-    }
-
-    /// A mistake in this text. `problem` may quote the text, and is left out if it was filled in.
-    #[must_use]
-    pub fn wrong(&self, problem: impl fmt::Display) -> Mistake {
-        if self.filled {
-            let message = format!("what `{}` gives cannot be used here", self.shown());
-            Mistake::at(self.span, message)
-        } else {
-            Mistake::at(self.span, problem.to_string())
-        }
-    }
-
-    /// A mistake in this text that has a report of its own, such as a filter's, which quotes the
-    /// text. The report is left out if the text was filled in.
-    #[must_use]
-    pub fn mistake(&self, message: impl Into<String>, report: impl fmt::Display) -> Mistake {
-        let mistake = Mistake::at(self.span, message);
-        if self.filled {
-            mistake.help(format!("no details, since they would show what `{}` gives", self.shown()))
-        } else {
-            mistake.nested(report.to_string())
-        }
-    }
-}
-
-/// Shows the text as the file writes it.
-impl fmt::Debug for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown())
-    }
-}
-
 fn data(node: &Node) -> serde_json::Value {
     match &node.value {
         Value::Null | Value::Mistaken => serde_json::Value::Null,
@@ -561,19 +552,6 @@ fn reread(node: &Node) -> Cow<'_, Value> {
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// What stands in the file at a place, cut to one short line.
-fn written(source: &str, span: Span) -> Cow<'_, str> {
-    crop(source.get(span.start..span.end).unwrap_or(""))
-}
-
-fn crop(text: &str) -> Cow<'_, str> {
-    let line = text.lines().next().unwrap_or("");
-    match line.char_indices().nth(SHOWN) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &line[..end])),
-        None => Cow::Borrowed(line),
-    }
 }
 
 fn limits(lower: String, upper: Option<String>) -> String {

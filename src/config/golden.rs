@@ -101,13 +101,12 @@ fn http(section: &mut Section<'_>) -> Option<Http> {
 fn sink(section: &mut Section<'_>) -> Option<Sink> {
     let id = section.required("id").string();
     let target = section.required("target").section(|target| {
-        target.one_of(&[
-            ("file", &|file| {
-                let path = file.required("path").string()?.value.to_owned();
-                Some(Target::File { path })
-            }),
-            ("debug", &|_| Some(Target::Debug)),
-        ])
+        let file = target.variant("file", |file| {
+            let path = file.required("path").string()?.value.to_owned();
+            Some(Target::File { path })
+        });
+        let debug = target.variant("debug", |_| Some(Target::Debug));
+        file.or(debug)
     });
     let filter = section.optional("filter").string();
     if let Some(filter) = filter.filter(|filter| filter.value.ends_with("==")) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::decode::{Section, Text};
+use super::decode::Section;
 use super::mistakes::Mistake;
+use super::text::Text;
 use crate::http::{
     ClientCa, ConnectionLimits, TlsError, TlsSettings, TrustedProxies, check_tls_file,
 };

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use super::decode::{Section, Text};
+use super::decode::Section;
 use super::mistakes::Mistake;
+use super::text::Text;
 
 // Paths may have been filled in from the environment, so messages show what the file says.
 

@@ -30,12 +30,13 @@
 //! ```
 //!
 //! Its files in the order of the data: `document` opens and drives; `yaml`, `toml` and `json` make a
-//! `tree`; `interpolate` fills it in; `settings` (with `listeners`, `resources` and `targets`) asks `decode` (with
+//! `tree`; `interpolate` fills it in; `settings` (with `listeners`, `resources` and `targets`) asks `decode` (through `door`, with
 //! `units` of the resources) for what it holds, and `machine` whether it can be had there; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
 mod decode;
 mod document;
+mod door;
 mod interpolate;
 mod json;
 mod listeners;
@@ -47,6 +48,7 @@ mod resources;
 mod scalar;
 mod settings;
 mod targets;
+mod text;
 mod toml;
 mod tree;
 mod yaml;
@@ -55,10 +57,11 @@ mod yaml;
 mod golden;
 
 pub use crate::resources::{duration, show_duration, show_size, size};
-pub use decode::{Section, Setting, Text, TextOr};
+pub use decode::{Section, Setting, TextOr};
 pub use document::{Document, Format, MAX_FILE, load};
 pub use interpolate::MAX_FILLED;
 pub use mistakes::{MAX_SHOWN, Mistake, Mistakes};
 pub use resources::FilterText;
 pub use settings::{Config, SCHEMA};
+pub use text::Text;
 pub use tree::{Key, MAX_ALIASED, MAX_NESTING, MAX_NODES, Node, Value};

@@ -2,19 +2,18 @@
 //!
 //! What they may be is decided by the rooms that own them; here each refusal gets its place.
 
-use std::time::Duration;
-
-use super::decode::{Section, Setting, Text, TextOr};
+use super::decode::{Section, Setting, TextOr};
 use super::mistakes::Mistake;
 use super::targets::read_target;
+use super::text::Text;
 use crate::event::{Catalog, Class, EventType, Field, FieldType};
 use crate::filter::{library, library_filter};
+use crate::form::Form as _;
 use crate::report::nearest;
 use crate::resources::{
-    BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, ResourceError,
-    ResourceId, Resources, Source, Subscription,
+    Destination, ResourceError, ResourceId, Resources, Source, Subscription, Terms,
 };
-use crate::sinks::{ApiTargets, DEFAULT_TIMEOUT, Outbound, Target};
+use crate::sinks::{ApiTargets, Outbound};
 
 /// The types that a field can have, for messages.
 const FIELD_TYPES: &str =
@@ -121,40 +120,16 @@ fn read_destination(
     ids.extend(id.clone());
     let description = description(section);
     let target = section.required("target").section(|target| read_target(target, outbound));
-    let batch =
-        section.optional("batch").section_or_empty(|batch| read_batch(batch, target.as_ref()));
-    let timeout = section.optional("timeout").duration(MIN_TIMEOUT..=MAX_TIMEOUT);
-    let overflow = section
-        .optional("overflow")
-        .word(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
-    let max_pending_bytes = section.optional("max_pending_bytes").size(1..=u64::MAX);
-    let enabled = section.optional("enabled").bool();
-    Some(Destination {
-        id: id?,
-        description,
-        target: target?,
-        batch: batch?,
-        timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
-        overflow: overflow.unwrap_or_default(),
-        max_pending_bytes,
-        enabled: enabled.unwrap_or(true),
-        bounds: None,
-    })
-}
-
-fn read_batch(section: &mut Section<'_>, target: Option<&Target>) -> Option<BatchSettings> {
-    // The service's own limits are checked with the target; here is only what no service allows.
-    let as_usize = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    let max_records = section.optional("max_records").number(1..=u64::MAX).map(as_usize);
-    let max_bytes = section.optional("max_bytes").size(1..=u64::MAX).map(as_usize);
-    let linger = section.optional("linger").duration(Duration::ZERO..=MAX_LINGER);
-    BatchSettings::new(target?, max_records, max_bytes, linger)
+    let terms = Terms::form(section, None);
+    terms?
+        .destination(id?, description, target?)
         .map_err(|error| {
             let key = match &error {
-                ResourceError::Batch { setting, .. } => *setting,
-                _ => "batch",
+                ResourceError::Batch { setting, .. } => format!("batch.{setting}"),
+                _ => "batch".to_owned(),
             };
-            refuse(section, key, &error);
+            let mistake = Mistake::at(section.place_at(&key), worded(&error));
+            section.push(helped(mistake, &error));
         })
         .ok()
 }

@@ -4,17 +4,22 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::decode::{Section, Setting, Text};
+use serde_json::Value;
+
+use super::decode::{Section, Setting};
 use super::document::{Document, load};
 use super::listeners::{read_connections, read_networks, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_input_file, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_api_targets;
+use super::text::Text;
 use crate::api::{ApiSettings, RateLimit};
 use crate::event::Catalog;
+use crate::form::describe;
 use crate::formats::Format;
 use crate::http::BearerTokens;
 use crate::https::has_possible_port;
@@ -23,12 +28,24 @@ use crate::ingest::{
     check_kafka_property,
 };
 use crate::journal::{Durability, JournalSettings};
-use crate::resources::Resources;
-use crate::sinks::Secret;
+use crate::resources::{Resources, Terms};
+use crate::sinks::{Secret, Target};
 
 /// The JSON Schema of the settings file, for editors. What it cannot say (that a filter compiles,
 /// that a destination exists) shows in [`Config::load`] only.
-pub const SCHEMA: &str = include_str!("schema.json");
+///
+/// What has a form is described by it; the rest stands in a file.
+pub static SCHEMA: LazyLock<String> = LazyLock::new(|| {
+    let mut schema: Value = serde_json::from_str(include_str!("schema.json")).unwrap_or_default();
+    let destination = &mut schema["properties"]["destinations"]["items"]["properties"];
+    destination["target"] = describe::<Target>(false);
+    if let (Value::Object(own), Value::Object(terms)) =
+        (destination, describe::<Terms>(false)["properties"].take())
+    {
+        own.extend(terms);
+    }
+    format!("{schema:#}\n")
+});
 
 /// Where the daemon keeps its data unless told otherwise.
 const DEFAULT_DATA_DIR: &str = "./sluicegate-data";
@@ -434,7 +451,7 @@ fn join(section: &Section<'_>, key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value, json};
+    use serde_json::{Map, json};
 
     use super::*;
     use crate::config::Format;
@@ -502,7 +519,7 @@ mod tests {
 
     #[test]
     fn the_schema_names_what_the_decoder_asks_for_and_nothing_else() {
-        let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+        let schema: Value = serde_json::from_str(&SCHEMA).unwrap();
         let documents = samples(&schema, &schema);
         assert!(documents.len() >= 5, "each kind of target needs one of its own");
         for document in documents {

@@ -1,101 +1,32 @@
-//! Targets as the settings file writes them: one reader a kind; and what those of the API may do.
+//! What holds for targets beside their form: where they may send without TLS, that their region can be,
+//! that their file can be written; and what targets of the API may do.
 
-use super::decode::{Section, Text};
+use super::decode::Section;
 use super::machine::check_output_file;
 use super::mistakes::Mistake;
+use super::text::Text;
+use crate::form::{Form as _, Nature, noted};
 use crate::report::nearest;
-use crate::sinks::{
-    ApiTargets, Auth, CloudwatchLogsTarget, DebugTarget, FileTarget, FirehoseTarget, KinesisTarget,
-    Outbound, Secret, Target, TargetError,
-};
+use crate::sinks::{ApiTargets, Outbound, Target};
 
+/// Reads a target, and refuses one that would send events without TLS to where nobody allowed it, to no
+/// region, or to where this machine cannot write.
 pub(super) fn read_target(section: &mut Section<'_>, outbound: &Outbound) -> Option<Target> {
-    section.one_of(&[
-        ("kinesis", &|section| encrypted(section, outbound, read_kinesis)),
-        ("firehose", &|section| encrypted(section, outbound, read_firehose)),
-        ("cloudwatch_logs", &|section| encrypted(section, outbound, read_cloudwatch_logs)),
-        ("debug", &|section| encrypted(section, outbound, read_debug)),
-        ("file", &read_file),
-    ])
-}
-
-/// Reads a target, and refuses one that would send events without TLS to where nobody allowed it.
-fn encrypted(
-    section: &mut Section<'_>,
-    outbound: &Outbound,
-    read: impl Fn(&mut Section<'_>) -> Option<Target>,
-) -> Option<Target> {
-    let target = read(section)?;
-    if let Some((name, url)) = target.given_url()
-        && let Err(barred) = outbound.check_plain_http(&url)
-    {
-        let message = format!("`{name}` {barred} ({})", barred.code());
-        section.push(Mistake::at(section.place_of(name), message));
+    let target = Target::form(section, None)?;
+    for (at, url) in target.addresses() {
+        if let Err(barred) = outbound.check_plain_http(&url) {
+            let message = format!("`{}` {barred} ({})", at.name(), barred.code());
+            section.push(Mistake::at(section.place_at(&at.path), message));
+        }
+    }
+    for at in noted(&target) {
+        match (at.nature, section.text_at(&at.path)) {
+            (Nature::OutputFile, Some(path)) => check_output_file(section, &path),
+            (Nature::Arn, Some(arn)) => check_region(section, &arn, target.endpoint_url()),
+            _ => {}
+        }
     }
     Some(target)
-}
-
-/// What all AWS targets share: the resource's ARN, who we are, and where the service is.
-struct Aws<'d> {
-    arn: Option<Text<'d>>,
-    auth: Option<Auth>,
-    endpoint_url: Option<String>,
-}
-
-fn read_aws<'d>(section: &mut Section<'d>, arn_key: &'static str) -> Aws<'d> {
-    Aws {
-        arn: section.required(arn_key).string(),
-        auth: match section.optional("auth").section(|auth| Some(read_auth(auth))) {
-            Some(auth) => auth,
-            None => Some(Auth::DefaultChain),
-        },
-        endpoint_url: section.optional("endpoint_url").string().map(|it| it.value.to_owned()),
-    }
-}
-
-fn read_auth(section: &mut Section<'_>) -> Option<Auth> {
-    section.one_of(&[
-        ("role", &|role| {
-            let role_arn = role.required("role_arn").string();
-            let external_id = role.optional("external_id").string();
-            Some(Auth::Role {
-                role_arn: role_arn?.value.to_owned(),
-                external_id: external_id.map(|text| text.value.to_owned()),
-            })
-        }),
-        ("creds", &|creds| {
-            let id = creds.required("aws_access_key_id").string();
-            let secret = creds.required("aws_secret_access_key").string();
-            Some(Auth::Keys {
-                aws_access_key_id: id?.value.to_owned(),
-                aws_secret_access_key: Secret::new(secret?.value),
-            })
-        }),
-    ])
-}
-
-/// Gives a target's refusal the place of the setting it is about.
-fn placed<T>(
-    section: &Section<'_>,
-    arn: Option<&Text<'_>>,
-    result: Result<T, TargetError>,
-) -> Option<T> {
-    let error = match result {
-        Ok(target) => return Some(target),
-        Err(error) => error,
-    };
-    let message = format!("{error} ({})", error.code());
-    section.push(match &error {
-        TargetError::RoleArn { .. } | TargetError::Auth { .. } => {
-            Mistake::at(section.place_of("auth"), message)
-        }
-        TargetError::Setting { name, .. } => Mistake::at(section.place_of(name), message),
-        _ => match arn {
-            Some(text) => text.wrong(message),
-            None => Mistake::at(section.place(), message),
-        },
-    });
-    None
 }
 
 /// That an ARN names a region that AWS has, or could have: else nothing is ever delivered, since no
@@ -179,50 +110,6 @@ const KNOWN_REGIONS: [&str; 37] = [
     "us-west-1",
     "us-west-2",
 ];
-
-fn read_kinesis(section: &mut Section<'_>) -> Option<Target> {
-    let Aws { arn, auth, endpoint_url } = read_aws(section, "stream_arn");
-    let arn = arn?;
-    check_region(section, &arn, endpoint_url.as_deref());
-    let target = KinesisTarget::new(arn.value, auth?, endpoint_url);
-    placed(section, Some(&arn), target).map(Target::Kinesis)
-}
-
-fn read_firehose(section: &mut Section<'_>) -> Option<Target> {
-    let Aws { arn, auth, endpoint_url } = read_aws(section, "delivery_stream_arn");
-    let arn = arn?;
-    check_region(section, &arn, endpoint_url.as_deref());
-    let target = FirehoseTarget::new(arn.value, auth?, endpoint_url);
-    placed(section, Some(&arn), target).map(Target::Firehose)
-}
-
-fn read_cloudwatch_logs(section: &mut Section<'_>) -> Option<Target> {
-    let Aws { arn, auth, endpoint_url } = read_aws(section, "log_group_arn");
-    let log_stream = section.optional("log_stream").string().map(|text| text.value.to_owned());
-    let arn = arn?;
-    check_region(section, &arn, endpoint_url.as_deref());
-    let target = CloudwatchLogsTarget::new(arn.value, log_stream, auth?, endpoint_url);
-    placed(section, Some(&arn), target).map(Target::CloudwatchLogs)
-}
-
-fn read_debug(section: &mut Section<'_>) -> Option<Target> {
-    let log = section.optional("log").bool();
-    let callback_url = section.optional("callback_url").string().map(|text| text.value);
-    let target = DebugTarget::new(log, callback_url);
-    placed(section, None, target).map(Target::Debug)
-}
-
-fn read_file(section: &mut Section<'_>) -> Option<Target> {
-    let path = section.required("path").string()?;
-    check_output_file(section, &path);
-    let mode = section.optional("mode").string();
-    let target = FileTarget::new(path.value);
-    let with_mode = |target: FileTarget| match &mode {
-        Some(digits) => target.with_mode(digits.value),
-        None => Ok(target),
-    };
-    placed(section, None, target.and_then(with_mode)).map(Target::File)
-}
 
 /// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`.
 /// `local` says whether only this machine can ask for such targets.

@@ -13,6 +13,7 @@ mod access;
 mod admission;
 mod audit;
 mod change;
+mod door;
 mod keys;
 mod kind;
 mod life;

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::report::nearest;
 use crate::resources::ResourceError;
-use crate::sinks::TargetError;
 use crate::store::StoreError;
 
 /// What kind of refusal it is; the API makes a status of it.
@@ -94,12 +93,6 @@ impl From<ResourceError> for Refusal {
             }
             _ => Refusal::invalid(error.code(), message),
         }
-    }
-}
-
-impl From<TargetError> for Refusal {
-    fn from(error: TargetError) -> Refusal {
-        Refusal::invalid(error.code(), error.to_string())
     }
 }
 

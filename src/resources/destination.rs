@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
-use crate::sinks::{Bounds, Finding, LogOutput, OpenError, Sink, Target};
+use crate::form::{Door, Form, Shape, Value, Written, field, section};
+use crate::sinks::{Bounds, DEFAULT_TIMEOUT, Finding, LogOutput, OpenError, Sink, Target};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
@@ -17,6 +18,60 @@ pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// minute; five leave room for a receiver that works through a large batch before it answers.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// A whole number from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count(pub u64);
+
+impl Value for Count {
+    const SHAPE: Shape<Count> = Shape::Number(1..=u64::MAX, Count);
+
+    fn written(&self) -> Written {
+        Written::open(self.0)
+    }
+}
+
+/// A number of bytes from 1, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// The number.
+    pub bytes: u64,
+    written: serde_json::Value,
+}
+
+impl Value for Size {
+    const SHAPE: Shape<Size> = Shape::Size(1..=u64::MAX, |bytes, written| Size { bytes, written });
+
+    fn written(&self) -> Written {
+        Written::open(self.written.clone())
+    }
+}
+
+/// How long the first record of a batch waits for more, as it was written; at most [`MAX_LINGER`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linger(pub Duration, Box<str>);
+
+impl Value for Linger {
+    const SHAPE: Shape<Linger> =
+        Shape::Time(Duration::ZERO..=MAX_LINGER, |time, text| Linger(time, text.into()));
+
+    fn written(&self) -> Written {
+        Written::open(&*self.1)
+    }
+}
+
+/// How long one request may take, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeout(pub Duration, Box<str>);
+
+impl Value for Timeout {
+    const SHAPE: Shape<Timeout> =
+        Shape::Time(MIN_TIMEOUT..=MAX_TIMEOUT, |time, text| Timeout(time, text.into()));
+
+    fn written(&self) -> Written {
+        Written::open(&*self.1)
+    }
+}
+
 /// What happens to new records for a destination while its share of the journal is full, and to its old
 /// ones while all of the journal is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +81,115 @@ pub enum Overflow {
     Block,
     /// This destination's oldest waiting records are given up and counted.
     DropOldest,
+}
+
+impl Value for Overflow {
+    const SHAPE: Shape<Overflow> =
+        Shape::Words(&[("block", Overflow::Block), ("drop_oldest", Overflow::DropOldest)]);
+
+    fn written(&self) -> Written {
+        Written::open(match self {
+            Overflow::Block => "block",
+            Overflow::DropOldest => "drop_oldest",
+        })
+    }
+}
+
+/// What a destination has beside its target, as somebody wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    batch: BatchTerms,
+    timeout: Option<Timeout>,
+    overflow: Option<Overflow>,
+    max_pending_bytes: Option<Size>,
+    enabled: Option<bool>,
+}
+
+impl Form for Terms {
+    fn form<D: Door>(d: &mut D, it: Option<&Terms>) -> Option<Terms> {
+        let batch = d.always(
+            section("batch", "How many records make a request, and how long to wait for them."),
+            it.map(|it| &it.batch),
+        );
+        let timeout = d.optional(
+            field("timeout", "How long one request may take, 100ms to 5m. After one that took longer, the next is half as large.", "")
+                .by_default("10s"),
+            it.and_then(|it| it.timeout.as_ref()),
+        );
+        let overflow = d.optional(
+            field("overflow", "What gives way when its share of the journal, or all of it, is full: senders wait, or its oldest records are given up.", "")
+                .by_default("block"),
+            it.and_then(|it| it.overflow.as_ref()),
+        );
+        let max_pending_bytes = d.optional(
+            field("max_pending_bytes", "Its share of `journal.max_bytes`: most that is held for it. Default: all of it for a single destination, half of it where there are several.", "1GiB"),
+            it.and_then(|it| it.max_pending_bytes.as_ref()),
+        );
+        let enabled = d.optional(
+            field("enabled", "Whether anything is sent. While it is off, what comes for it is kept within its share.", "")
+                .by_default("true"),
+            it.and_then(|it| it.enabled.as_ref()),
+        );
+        Some(Terms { batch: batch?, timeout, overflow, max_pending_bytes, enabled })
+    }
+}
+
+/// How records are batched, as somebody wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchTerms {
+    max_records: Option<Count>,
+    max_bytes: Option<Size>,
+    linger: Option<Linger>,
+}
+
+impl Form for BatchTerms {
+    fn form<D: Door>(d: &mut D, it: Option<&BatchTerms>) -> Option<BatchTerms> {
+        let about = "At most, and by default, what the service takes.";
+        let max_records = d.optional(
+            field("max_records", about, "100"),
+            it.and_then(|it| it.max_records.as_ref()),
+        );
+        let max_bytes =
+            d.optional(field("max_bytes", about, "1MiB"), it.and_then(|it| it.max_bytes.as_ref()));
+        let linger = d.optional(
+            field("linger", "How long the first record of a batch waits for more.", "")
+                .by_default("200ms"),
+            it.and_then(|it| it.linger.as_ref()),
+        );
+        Some(BatchTerms { max_records, max_bytes, linger })
+    }
+}
+
+impl Terms {
+    /// The destination that they make with a target.
+    ///
+    /// # Errors
+    /// When the target's service does not take such batches.
+    pub fn destination(
+        &self,
+        id: ResourceId,
+        description: String,
+        target: Target,
+    ) -> Result<Destination, ResourceError> {
+        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let batch = BatchSettings::new(
+            &target,
+            self.batch.max_records.map(|it| number(it.0)),
+            self.batch.max_bytes.as_ref().map(|it| number(it.bytes)),
+            self.batch.linger.as_ref().map(|it| it.0),
+        )?;
+        Ok(Destination {
+            id,
+            description,
+            target,
+            batch,
+            timeout: self.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |it| it.0),
+            overflow: self.overflow.unwrap_or_default(),
+            max_pending_bytes: self.max_pending_bytes.as_ref().map(|it| it.bytes),
+            enabled: self.enabled.unwrap_or(true),
+            bounds: None,
+        })
+    }
 }
 
 /// How many records make a request, and how long to wait for them.

@@ -17,7 +17,9 @@ use crate::event::Catalog;
 use crate::filter::FilterError;
 use crate::sinks::ApiTargets;
 
-pub use destination::{BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow};
+pub use destination::{
+    BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, Terms,
+};
 pub use removal::Removal;
 pub use subscription::{MAX_FIELDS, Source, Subscription};
 pub use units::{duration, show_duration, show_size, size};

@@ -2,7 +2,11 @@
 //!
 //! Knows the few resources that targets need. Whether a resource exists, only its service can tell.
 
-use super::error::TargetError;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use super::error::ArnError;
+use crate::form::{Nature, Rule, Shape, Value, Written, Wrong};
 
 /// Longest ARN: STS and Kinesis take 2,048 characters (their API models, `arnType`, `StreamARN`).
 const MAX_ARN: usize = 2_048;
@@ -26,7 +30,7 @@ pub struct Arn {
 
 /// A type of resource: the service it belongs to, and how its ARN ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ResourceType {
+pub struct ResourceType {
     service: &'static str,
     prefix: &'static str,
     /// An ending that may follow the name and says nothing.
@@ -35,6 +39,49 @@ pub(super) struct ResourceType {
     max_name: usize,
     /// Characters besides ASCII letters and digits that a name may have.
     punctuation: &'static str,
+}
+
+/// A type of resource that a target of AWS writes to.
+pub trait Resource: Clone + 'static {
+    #[doc(hidden)]
+    const TYPE: ResourceType;
+}
+
+/// The ARN of a resource of this type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArnOf<R>(Arn, PhantomData<R>);
+
+impl<R: Resource> ArnOf<R> {
+    pub(super) fn new(text: &str) -> Result<ArnOf<R>, Wrong> {
+        Ok(ArnOf(Arn::parse(text, R::TYPE)?, PhantomData))
+    }
+}
+
+impl<R> Deref for ArnOf<R> {
+    type Target = Arn;
+
+    fn deref(&self) -> &Arn {
+        &self.0
+    }
+}
+
+impl<R: Resource> Value for ArnOf<R> {
+    const SHAPE: Shape<ArnOf<R>> = Shape::Text(ArnOf::new);
+    const NATURE: Nature = Nature::Arn;
+
+    fn written(&self) -> Written {
+        Written::open(self.as_str())
+    }
+}
+
+/// The ARN of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleArn;
+
+impl Rule for RoleArn {
+    fn check(text: &str) -> Result<(), Wrong> {
+        Ok(check_role(text)?)
+    }
 }
 
 /// A Kinesis data stream; names have 1 to 128 characters (Kinesis API model, `StreamName`).
@@ -47,6 +94,14 @@ pub(super) const STREAM: ResourceType = ResourceType {
     punctuation: "_.-",
 };
 
+/// A Kinesis data stream, as what an ARN names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream;
+
+impl Resource for Stream {
+    const TYPE: ResourceType = STREAM;
+}
+
 /// A Firehose stream; names have 1 to 64 characters (Firehose API model, `DeliveryStreamName`).
 pub(super) const DELIVERY_STREAM: ResourceType = ResourceType {
     service: "firehose",
@@ -56,6 +111,14 @@ pub(super) const DELIVERY_STREAM: ResourceType = ResourceType {
     max_name: 64,
     punctuation: "_.-",
 };
+
+/// A Firehose stream, as what an ARN names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryStream;
+
+impl Resource for DeliveryStream {
+    const TYPE: ResourceType = DELIVERY_STREAM;
+}
 
 /// A log group; names have 1 to 512 characters (CloudWatch Logs API model, `LogGroupName`). The
 /// console and IAM write its ARN with `:*` at the end, which means its log streams.
@@ -67,6 +130,14 @@ pub(super) const LOG_GROUP: ResourceType = ResourceType {
     max_name: 512,
     punctuation: "._-/#",
 };
+
+/// A log group, as what an ARN names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogGroup;
+
+impl Resource for LogGroup {
+    const TYPE: ResourceType = LOG_GROUP;
+}
 
 /// The six parts of an ARN, separated by colons; the last may have colons of its own.
 struct Parts<'a> {
@@ -81,25 +152,25 @@ impl Arn {
     ///
     /// Fails, in this order, when the text is no ARN, its partition cannot be one, its service is
     /// unknown or another target's, its resource has another type, or a part is unusable.
-    pub(super) fn parse(text: &str, kind: ResourceType) -> Result<Arn, TargetError> {
+    pub(super) fn parse(text: &str, kind: ResourceType) -> Result<Arn, ArnError> {
         let parts = split(text)?;
         let arn = || text.to_owned();
         if !SERVICES.contains(&parts.service) {
-            return Err(TargetError::ArnService { arn: arn(), expected: kind.service });
+            return Err(ArnError::ArnService { arn: arn(), expected: kind.service });
         }
         if parts.service != kind.service {
-            return Err(TargetError::ArnOtherService { arn: arn(), expected: kind.service });
+            return Err(ArnError::ArnOtherService { arn: arn(), expected: kind.service });
         }
         let Some(name) = parts.resource.strip_prefix(kind.prefix) else {
-            return Err(TargetError::ArnResource { arn: arn(), expected: kind.form });
+            return Err(ArnError::ArnResource { arn: arn(), expected: kind.form });
         };
         let name = name.strip_suffix(kind.ending).unwrap_or(name);
         let allowed = |c: char| c.is_ascii_alphanumeric() || kind.punctuation.contains(c);
         if !name.chars().all(allowed) {
             // `stream/NAME/consumer/…` and `log-group:NAME:log-stream:…` are types of their own.
-            return Err(TargetError::ArnResource { arn: arn(), expected: kind.form });
+            return Err(ArnError::ArnResource { arn: arn(), expected: kind.form });
         }
-        let problem = |problem| Err(TargetError::Arn { arn: arn(), problem });
+        let problem = |problem| Err(ArnError::Arn { arn: arn(), problem });
         if name.is_empty() || name.len() > kind.max_name {
             return problem("the resource's name is empty or too long");
         }
@@ -144,7 +215,7 @@ impl Arn {
 }
 
 /// Whether the text is the ARN of an IAM role.
-pub(super) fn check_role(text: &str) -> Result<(), TargetError> {
+pub(super) fn check_role(text: &str) -> Result<(), ArnError> {
     let is_role = split(text).is_ok_and(|parts| {
         let name = parts.resource.strip_prefix("role/").unwrap_or("");
         parts.service == "iam"
@@ -153,14 +224,14 @@ pub(super) fn check_role(text: &str) -> Result<(), TargetError> {
             && !name.is_empty()
             && !name.ends_with('/')
     });
-    if is_role { Ok(()) } else { Err(TargetError::RoleArn { arn: text.to_owned() }) }
+    if is_role { Ok(()) } else { Err(ArnError::RoleArn { arn: text.to_owned() }) }
 }
 
-fn split(text: &str) -> Result<Parts<'_>, TargetError> {
-    let problem = |problem| Err(TargetError::Arn { arn: text.to_owned(), problem });
+fn split(text: &str) -> Result<Parts<'_>, ArnError> {
+    let problem = |problem| Err(ArnError::Arn { arn: text.to_owned(), problem });
     if text.len() > MAX_ARN {
         let shown = text[..text.floor_char_boundary(100)].to_owned();
-        return Err(TargetError::Arn { arn: shown, problem: "it is longer than 2,048 bytes" });
+        return Err(ArnError::Arn { arn: shown, problem: "it is longer than 2,048 bytes" });
     }
     if !text.starts_with("arn:") {
         return problem("it does not begin with `arn:`");
@@ -174,7 +245,7 @@ fn split(text: &str) -> Result<Parts<'_>, TargetError> {
     };
     let label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !is_name(partition, MAX_REGION, label) || !partition.starts_with(char::is_alphabetic) {
-        return Err(TargetError::ArnPartition { arn: text.to_owned() });
+        return Err(ArnError::ArnPartition { arn: text.to_owned() });
     }
     Ok(Parts { service, region, account, resource })
 }

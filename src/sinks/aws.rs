@@ -102,7 +102,7 @@ impl<C: Clone> Connection<C> {
 
     async fn client(&self) -> (C, Instant) {
         let mut current = self.current.lock().await;
-        let keys = matches!(self.settings.auth, Auth::Keys { .. });
+        let keys = matches!(self.settings.auth, Auth::Keys(_));
         if current.refused && !keys && current.made.elapsed() >= RELOAD_PAUSE {
             tracing::info!(region = self.settings.region, "AWS credentials are asked for anew");
             let base = base(&self.settings.region, Some(current.base)).await;
@@ -123,8 +123,8 @@ impl<C: Clone> Connection<C> {
         let origin = lock(&self.origin).read();
         match &self.settings.auth {
             Auth::DefaultChain => origin,
-            Auth::Role { role_arn, .. } => Some(format!("role `{role_arn}` via {}", origin?)),
-            Auth::Keys { .. } => Some("keys".to_owned()),
+            Auth::Role(role) => Some(format!("role `{}` via {}", role.role_arn, origin?)),
+            Auth::Keys(_) => Some("keys".to_owned()),
         }
     }
 
@@ -167,19 +167,17 @@ async fn connect<C>(
         base.config.clone().into_builder().http_client(http::client(settings.sending.clone()));
     let provider = match &settings.auth {
         Auth::DefaultChain => None,
-        Auth::Keys { aws_access_key_id, aws_secret_access_key } => {
-            Some(SharedCredentialsProvider::new(Credentials::new(
-                aws_access_key_id,
-                aws_secret_access_key.expose(),
-                None,
-                None,
-                NAME,
-            )))
-        }
-        Auth::Role { role_arn, external_id } => {
-            let mut role = AssumeRoleProvider::builder(role_arn).session_name(NAME);
-            if let Some(external_id) = external_id {
-                role = role.external_id(external_id);
+        Auth::Keys(keys) => Some(SharedCredentialsProvider::new(Credentials::new(
+            keys.aws_access_key_id.as_str(),
+            keys.aws_secret_access_key.expose(),
+            None,
+            None,
+            NAME,
+        ))),
+        Auth::Role(given) => {
+            let mut role = AssumeRoleProvider::builder(given.role_arn.as_str()).session_name(NAME);
+            if let Some(external_id) = &given.external_id {
+                role = role.external_id(external_id.as_str());
             }
             Some(SharedCredentialsProvider::new(
                 Box::pin(role.configure(&base.config).build()).await,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::outbound::{Barred, Outbound};
 use super::transport::{Gated, Lines};
 use super::{Auth, Target};
+use crate::form::Checked;
 
 /// The operator's word on targets made through the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,21 +32,20 @@ impl ApiTargets {
     /// When it reaches where it may not, or as whom it may not.
     pub fn check(&self, target: &Target) -> Result<(), Barred> {
         self.check_identity(target)?;
-        match target.given_url() {
-            Some((_, url)) => self.outbound.check(&url),
-            None => Ok(()),
-        }
+        target.addresses().iter().try_for_each(|(_, url)| self.outbound.check(url))
     }
 
     fn check_identity(&self, target: &Target) -> Result<(), Barred> {
-        if target.auth().is_some() && target.given_url().is_some() && !self.endpoint_url {
+        if target.endpoint_url().is_some() && !self.endpoint_url {
             return Err(Barred::EndpointUrl);
         }
         match (target.auth(), &self.external_id) {
             (Some(Auth::DefaultChain), _) if !self.default_credentials => {
                 Err(Barred::DefaultCredentials)
             }
-            (Some(Auth::Role { external_id: Some(given), .. }), Some(own)) if **given != **own => {
+            (Some(Auth::Role(role)), Some(own))
+                if role.external_id.as_ref().is_some_and(|given| given.as_str() != &**own) =>
+            {
                 Err(Barred::ExternalId { own: own.clone() })
             }
             _ => Ok(()),
@@ -56,10 +56,8 @@ impl ApiTargets {
     /// target of an earlier version says.
     #[must_use]
     pub fn with_own_external_id(&self, mut target: Target) -> Target {
-        if let (Some(Auth::Role { external_id, .. }), Some(own)) =
-            (target.auth_mut(), &self.external_id)
-        {
-            *external_id = Some(own.to_string());
+        if let (Some(Auth::Role(role)), Some(own)) = (target.auth_mut(), &self.external_id) {
+            role.external_id = Checked::new(own).ok();
         }
         target
     }

@@ -17,13 +17,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::ack::{Ack, Fault, FaultKind, with_its_words};
-use super::error::TargetError;
+use super::error::SETTING;
 use super::file::lines;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
 use super::transport::{Lines, Routes, Sending, connector};
 use crate::event::{HOPS_HEADER, Hops, Record};
+use crate::form::{HIDDEN, Nature, Shape, Value, Written, Wrong};
 use crate::https::{CONNECT_TIMEOUT, has_possible_port};
 
 /// Time for the answer's body, which decides nothing.
@@ -55,10 +56,8 @@ pub(super) struct Callback {
 }
 
 impl Callback {
-    pub(super) fn new(url: &str) -> Result<Callback, TargetError> {
-        let no = |problem: &str| {
-            Err(TargetError::Setting { name: "callback_url", problem: problem.to_owned() })
-        };
+    pub(super) fn new(url: &str) -> Result<Callback, Wrong> {
+        let no = |problem: &str| Err(Wrong::must(SETTING, problem));
         if url.len() > MAX_URL {
             return no("must have at most 2,048 bytes");
         }
@@ -78,10 +77,6 @@ impl Callback {
             Some("https" | "http") => Ok(Callback { text: url.into(), uri }),
             _ => no("must begin with `https://` or `http://`"),
         }
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.text
     }
 
     pub(super) fn uri(&self) -> &Uri {
@@ -172,6 +167,19 @@ impl Callback {
             "{self} was reached, with {} for OPTIONS; whether it takes events shows with the first",
             answer.status
         ))
+    }
+}
+
+impl Value for Callback {
+    const SHAPE: Shape<Callback> = Shape::Text(Callback::new);
+    const NATURE: Nature = Nature::Address;
+
+    /// Its query may be a token, and is not shown.
+    fn written(&self) -> Written {
+        match self.text.split_once('?') {
+            Some((place, _)) => Written::showing(&self.text, format!("{place}?{HIDDEN}")),
+            None => Written::open(&*self.text),
+        }
     }
 }
 

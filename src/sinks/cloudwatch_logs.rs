@@ -22,15 +22,16 @@ use tokio::sync::Mutex;
 use super::ack::{Ack, Fault, FaultKind};
 use super::actions::{CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
 use super::answer::{Call, CallError};
-use super::arn::{Arn, LOG_GROUP};
-use super::auth::{Auth, check_endpoint};
+use super::arn::{Arn, ArnOf, LogGroup};
+use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
-use super::error::TargetError;
+use super::error::SETTING;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
 use super::transport::Sending;
 use crate::event::Record;
+use crate::form::{Checked, Door, Form, Rule, Wrong, field};
 
 /// Most log events of one PutLogEvents (CloudWatch Logs API model, `InputLogEvents`).
 const MAX_RECORDS: usize = 10_000;
@@ -61,49 +62,73 @@ const PUT: &str = PUT_LOG_EVENTS.name;
 const CREATE: &str = CREATE_LOG_STREAM.name;
 const DESCRIBE: &str = DESCRIBE_LOG_STREAMS.name;
 
+/// The name of a log stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStreamName;
+
+impl Rule for LogStreamName {
+    fn check(text: &str) -> Result<(), Wrong> {
+        let forbidden = |c: char| matches!(c, ':' | '*') || c.is_control();
+        let length = text.chars().count();
+        if length == 0 || length > MAX_LOG_STREAM || text.contains(forbidden) {
+            let problem = "must have 1 to 512 characters, none of them `:` or `*`";
+            return Err(Wrong::must(SETTING, problem));
+        }
+        Ok(())
+    }
+}
+
 /// A log group, the log stream in it, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudwatchLogsTarget {
-    group: Arn,
-    log_stream: String,
+    group: ArnOf<LogGroup>,
+    log_stream: Checked<LogStreamName>,
     auth: Auth,
-    endpoint_url: Option<String>,
+    endpoint_url: Option<Checked<Endpoint>>,
+}
+
+impl Form for CloudwatchLogsTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&CloudwatchLogsTarget>) -> Option<CloudwatchLogsTarget> {
+        let group = d.required(
+            field(
+                "log_group_arn",
+                "The log group; region and account are those of the ARN.",
+                "arn:aws:logs:us-east-1:123456789012:log-group:/sluicegate/errors",
+            ),
+            it.map(|it| &it.group),
+        );
+        let log_stream = d.or(
+            field("log_stream", "The log stream in the group; it is made if it is not there.", ""),
+            Checked::new(DEFAULT_LOG_STREAM).ok()?,
+            it.map(|it| &it.log_stream),
+        );
+        let auth = Auth::ask(d, it.map(|it| &it.auth));
+        let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
+        Some(CloudwatchLogsTarget { group: group?, log_stream: log_stream?, auth, endpoint_url })
+    }
 }
 
 impl CloudwatchLogsTarget {
-    /// Checks the ARN of the log group (with or without `:*` at its end), the name of the log
-    /// stream (default `sluicegate`), the form of `auth`, and the endpoint in place of AWS's own.
+    /// One of these settings, for tests.
+    #[cfg(test)]
     pub fn new(
         log_group_arn: &str,
         log_stream: Option<String>,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<CloudwatchLogsTarget, TargetError> {
-        let group = Arn::parse(log_group_arn, LOG_GROUP)?;
-        let log_stream = log_stream.unwrap_or_else(|| DEFAULT_LOG_STREAM.to_owned());
-        let forbidden = |c: char| matches!(c, ':' | '*') || c.is_control();
-        let length = log_stream.chars().count();
-        if length == 0 || length > MAX_LOG_STREAM || log_stream.contains(forbidden) {
-            return Err(TargetError::Setting {
-                name: "log_stream",
-                problem: "must have 1 to 512 characters, none of them `:` or `*`".to_owned(),
-            });
-        }
-        auth.check()?;
-        check_endpoint(endpoint_url.as_deref())?;
-        Ok(CloudwatchLogsTarget { group, log_stream, auth, endpoint_url })
+    ) -> Result<CloudwatchLogsTarget, Wrong> {
+        let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
+        let log_stream = Checked::new(log_stream.as_deref().unwrap_or(DEFAULT_LOG_STREAM))?;
+        Ok(CloudwatchLogsTarget {
+            group: ArnOf::new(log_group_arn)?,
+            log_stream,
+            auth,
+            endpoint_url,
+        })
     }
 
-    /// The log group's ARN as it was given.
-    #[must_use]
-    pub fn log_group_arn(&self) -> &str {
-        self.group.as_str()
-    }
-
-    /// The name of the log stream.
-    #[must_use]
-    pub fn log_stream(&self) -> &str {
-        &self.log_stream
+    pub(super) fn log_stream(&self) -> &str {
+        self.log_stream.as_str()
     }
 
     pub(super) fn arn(&self) -> &Arn {
@@ -123,7 +148,7 @@ impl CloudwatchLogsTarget {
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
+        self.endpoint_url.as_ref().map(Checked::as_str)
     }
 }
 
@@ -142,7 +167,7 @@ impl fmt::Display for CloudwatchLogsTarget {
 /// An open log group.
 pub(super) struct Sink {
     aws: Connection<Client>,
-    group: Arn,
+    group: ArnOf<LogGroup>,
     log_stream: String,
     /// How often the log stream has been created: of several requests that miss it, one creates it
     /// and the others see that the number has moved.
@@ -160,7 +185,7 @@ impl Sink {
         let connection = aws::Settings {
             region: settings.group.region().to_owned(),
             auth: settings.auth.clone(),
-            endpoint_url: settings.endpoint_url.clone(),
+            endpoint_url: settings.endpoint_url().map(str::to_owned),
             sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {
@@ -173,7 +198,7 @@ impl Sink {
         Sink {
             aws: Connection::open(connection, build).await,
             group: settings.group.clone(),
-            log_stream: settings.log_stream.clone(),
+            log_stream: settings.log_stream.as_str().to_owned(),
             created: Mutex::new(0),
         }
     }

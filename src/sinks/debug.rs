@@ -12,10 +12,12 @@ use tokio::task::spawn_blocking;
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
 use super::callback::Callback;
-use super::error::TargetError;
 use super::file::lines;
 use super::transport::Sending;
 use crate::event::Record;
+#[cfg(test)]
+use crate::form::Wrong;
+use crate::form::{Door, Form, field};
 use crate::lock::lock;
 
 /// Most records of one write: a screenful or ten, so that lines keep coming.
@@ -40,25 +42,36 @@ pub struct DebugTarget {
     callback: Option<Callback>,
 }
 
+/// Where nothing is said of `log`, it holds unless there is a callback; where it is refused without one,
+/// events are taken and thrown away.
+impl Form for DebugTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&DebugTarget>) -> Option<DebugTarget> {
+        let log = d.optional(
+            field(
+                "log",
+                "Write records to standard output. True unless there is a callback_url.",
+                "true",
+            ),
+            it.map(|it| &it.log),
+        );
+        let callback = d.optional(
+            field(
+                "callback_url",
+                "Post batches there as application/x-ndjson; https, or http to this machine and to what outbound.allow lists.",
+                "https://example.com/events",
+            ),
+            it.and_then(|it| it.callback.as_ref()),
+        );
+        Some(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
+    }
+}
+
 impl DebugTarget {
-    /// With `log` a line an event is written; with `callback_url` each batch is posted there, and
-    /// only what is taken is written. Where nothing is said of `log`, it holds unless there is a
-    /// callback; where it is refused without one, events are taken and thrown away.
-    pub fn new(log: Option<bool>, callback_url: Option<&str>) -> Result<DebugTarget, TargetError> {
+    /// One of these settings, for tests.
+    #[cfg(test)]
+    pub fn new(log: Option<bool>, callback_url: Option<&str>) -> Result<DebugTarget, Wrong> {
         let callback = callback_url.map(Callback::new).transpose()?;
         Ok(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
-    }
-
-    /// Whether a line an event is written.
-    #[must_use]
-    pub fn log(&self) -> bool {
-        self.log
-    }
-
-    /// Where batches are posted. Its path and query may be a secret.
-    #[must_use]
-    pub fn callback_url(&self) -> Option<&str> {
-        self.callback.as_ref().map(Callback::as_str)
     }
 
     /// Where batches are posted, taken apart.

@@ -162,8 +162,8 @@ impl Trouble {
         );
         match (self, auth) {
             (Trouble::Clock, _) => "timedatectl status (then: timedatectl set-ntp true)".to_owned(),
-            (Trouble::UnknownKey, Some(Auth::Keys { aws_access_key_id, .. })) => format!(
-                "aws sts get-access-key-info --access-key-id {aws_access_key_id} (whose it is; a region that the account has not turned on gives this too: aws account get-region-opt-status --region-name {region})"
+            (Trouble::UnknownKey, Some(Auth::Keys(keys))) => format!(
+                "aws sts get-access-key-info --access-key-id {} (whose it is; a region that the account has not turned on gives this too: aws account get-region-opt-status --region-name {region})", keys.aws_access_key_id
             ),
             (Trouble::UnknownKey, _) => format!(
                 "aws sts get-caller-identity --region {region} (a region that the account has not turned on gives this too)"
@@ -211,7 +211,7 @@ impl Place {
             _ => ("", None),
         };
         let region = arn.map_or_else(String::new, |arn| arn.region().to_owned());
-        let given = target.given_url().map(|(_, url)| url);
+        let given = target.addresses().into_iter().map(|(_, url)| url).next();
         let host = given.as_ref().and_then(|url| url.host()).map(str::to_owned);
         let host = host.unwrap_or_else(|| format!("{service}.{region}.amazonaws.com"));
         let https = given.as_ref().is_none_or(|url| url.scheme_str() == Some("https"));
@@ -220,7 +220,7 @@ impl Place {
         // The path of a callback's URL may hold a secret.
         let url = format!("{}://{host}:{port}/", if https { "https" } else { "http" });
         let role = match target.auth() {
-            Some(Auth::Role { role_arn, .. }) => role_arn.rsplit('/').next().unwrap_or_default(),
+            Some(Auth::Role(role)) => role.role_arn.as_str().rsplit('/').next().unwrap_or_default(),
             _ => "ROLE",
         };
         let name = arn.map_or_else(String::new, |arn| arn.name().to_owned());

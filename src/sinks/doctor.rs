@@ -4,13 +4,12 @@
 //! Writes no event; a test event does that. What a trouble means is in `diagnosis.rs`.
 
 use super::ack::Fault;
+use super::auth::Role;
 use super::aws::{Trust, trust_of};
 use super::diagnosis::Words;
 use super::trouble::Trouble;
-use super::{
-    Auth, Bounds, CloudwatchLogsTarget, FirehoseTarget, KinesisTarget, LogOutput, Sink, Target,
-    without_its_words,
-};
+use super::{Auth, Bounds, LogOutput, Sink, Target, without_its_words};
+use crate::form::{Nature, remade};
 
 /// How grave a finding is; the later in order, the graver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,29 +86,15 @@ impl Target {
     fn in_region(&self, region: &str) -> Option<Target> {
         let own = self.needs()?.region.to_owned();
         let moved = |arn: &str| arn.replacen(&format!(":{own}:"), &format!(":{region}:"), 1);
-        let (auth, url) = (self.auth()?.clone(), self.endpoint_url().map(str::to_owned));
         (own != region).then_some(())?;
-        Some(match self {
-            Target::Kinesis(it) => {
-                Target::Kinesis(KinesisTarget::new(&moved(it.stream_arn()), auth, url).ok()?)
-            }
-            Target::Firehose(it) => Target::Firehose(
-                FirehoseTarget::new(&moved(it.delivery_stream_arn()), auth, url).ok()?,
-            ),
-            Target::CloudwatchLogs(it) => {
-                let stream = Some(it.log_stream().to_owned());
-                let group = moved(it.log_group_arn());
-                Target::CloudwatchLogs(CloudwatchLogsTarget::new(&group, stream, auth, url).ok()?)
-            }
-            _ => return None,
-        })
+        remade(self, Nature::Arn, moved)
     }
 
     /// Whether the role of the target keeps out who brings no external id.
     async fn role_finding(&self) -> Option<Finding> {
         let needs = self.needs()?;
-        let Auth::Role { role_arn, external_id } = needs.auth else { return None };
-        let (gravity, message, words) = match trust_of(needs.region, role_arn).await {
+        let Auth::Role(Role { role_arn, external_id }) = needs.auth else { return None };
+        let (gravity, message, words) = match trust_of(needs.region, role_arn.as_str()).await {
             Trust::AsksForMore if external_id.is_some() => (
                 Gravity::Well,
                 format!("`{role_arn}` lets nobody in without the external id"),

@@ -2,9 +2,16 @@
 //!
 //! Faults that show while delivering are in `ack.rs`.
 
-/// Why settings do not make a target. Its `Display` is for the person who wrote them.
+use crate::form::Wrong;
+
+/// The code of a setting that is wrong in itself, where ngrok has none of its own.
+pub(super) const SETTING: &str = "ERR_NGROK_236";
+/// The code of a part of `auth` that is wrong in itself.
+pub(super) const AUTH: &str = "ERR_NGROK_240";
+
+/// Why a text is no ARN of what it must be. Its `Display` is for the person who wrote them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
+pub enum ArnError {
     /// The text is no ARN, or one of its parts cannot be.
     #[error(
         "`{arn}` is not a usable ARN: {problem}; the form is `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`"
@@ -43,37 +50,27 @@ pub enum TargetError {
     /// The role's ARN is not the ARN of an IAM role.
     #[error("`{arn}` is not the ARN of an IAM role; the form is `arn:aws:iam::ACCOUNT:role/NAME`")]
     RoleArn { arn: String },
-    /// A part of `auth` other than the role's ARN is wrong.
-    #[error("`{name}` {problem}")]
-    Auth {
-        name: &'static str,
-        /// What is wrong with it, and what would do.
-        problem: String,
-    },
-    /// Another setting is wrong.
-    #[error("`{name}` {problem}")]
-    Setting {
-        name: &'static str,
-        /// What is wrong with it, and what would do.
-        problem: String,
-    },
 }
 
-impl TargetError {
+impl ArnError {
     /// The stable code that a program may branch on: the one that ngrok's API gives for the same
     /// condition.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            TargetError::Arn { .. } => "ERR_NGROK_5120",
-            TargetError::ArnPartition { .. } => "ERR_NGROK_5118",
-            TargetError::ArnService { .. } => "ERR_NGROK_5119",
-            TargetError::ArnOtherService { .. } => "ERR_NGROK_5129",
-            TargetError::ArnResource { .. } => "ERR_NGROK_5130",
-            TargetError::RoleArn { .. } => "ERR_NGROK_5104",
-            TargetError::Auth { .. } => "ERR_NGROK_240",
-            TargetError::Setting { .. } => "ERR_NGROK_236",
+            ArnError::Arn { .. } => "ERR_NGROK_5120",
+            ArnError::ArnPartition { .. } => "ERR_NGROK_5118",
+            ArnError::ArnService { .. } => "ERR_NGROK_5119",
+            ArnError::ArnOtherService { .. } => "ERR_NGROK_5129",
+            ArnError::ArnResource { .. } => "ERR_NGROK_5130",
+            ArnError::RoleArn { .. } => "ERR_NGROK_5104",
         }
+    }
+}
+
+impl From<ArnError> for Wrong {
+    fn from(error: ArnError) -> Wrong {
+        Wrong::quoting(error.code(), error.to_string())
     }
 }
 

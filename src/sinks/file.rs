@@ -8,15 +8,16 @@ use std::fmt;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
-use super::error::{OpenError, TargetError};
+use super::error::{OpenError, SETTING};
 use crate::event::Record;
+use crate::form::{Checked, Door, Form, Nature, Rule, Shape, Value, Written, Wrong, field};
 use crate::lock::lock;
 use crate::private;
 
@@ -41,66 +42,95 @@ pub(super) const LIMITS: Limits = Limits {
 /// A file to append to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileTarget {
-    path: PathBuf,
-    /// The rights of a file that is made.
-    mode: u32,
+    path: Checked<FilePath>,
+    mode: Mode,
 }
 
-impl FileTarget {
-    /// Checks that the path can be that of a file. Its directory must exist by the time it is
-    /// opened.
-    pub fn new(path: impl Into<PathBuf>) -> Result<FileTarget, TargetError> {
-        let path = path.into();
-        let bytes = path.as_os_str().as_encoded_bytes();
-        let problem = if bytes.is_empty() {
+impl Form for FileTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&FileTarget>) -> Option<FileTarget> {
+        let path = d.required(
+            field("path", "The file, one event a line; its folder must be there.", "errors.ndjson"),
+            it.map(|it| &it.path),
+        );
+        let mode = d.or(
+            field(
+                "mode",
+                "The rights of a file that is made, in octal digits. One that is there keeps its own.",
+                "0640",
+            ),
+            Mode(private::FILE),
+            it.map(|it| &it.mode),
+        );
+        Some(FileTarget { path: path?, mode: mode? })
+    }
+}
+
+/// The path of a file. Its directory must exist by the time it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FilePath;
+
+impl Rule for FilePath {
+    const NATURE: Nature = Nature::OutputFile;
+
+    fn check(text: &str) -> Result<(), Wrong> {
+        let problem = if text.is_empty() {
             "must not be empty"
-        } else if bytes.len() > MAX_PATH {
+        } else if text.len() > MAX_PATH {
             "must have at most 4,096 bytes"
-        } else if bytes.contains(&0) {
+        } else if text.contains('\0') {
             "must not have a zero byte"
-        } else if path.file_name().is_none() || bytes.ends_with(b"/") {
+        } else if Path::new(text).file_name().is_none() || text.ends_with('/') {
             "must be the path of a file, not of a directory"
         } else {
-            return Ok(FileTarget { path, mode: private::FILE });
+            return Ok(());
         };
-        Err(TargetError::Setting { name: "path", problem: problem.to_owned() })
+        Err(Wrong::must(SETTING, problem))
     }
+}
 
-    /// The same with other rights of a file that is made, in octal digits such as `0640`. One that is
-    /// there keeps its own.
-    pub fn with_mode(self, digits: &str) -> Result<FileTarget, TargetError> {
-        let problem = || TargetError::Setting {
-            name: "mode",
-            problem: "must be three octal digits, such as `640`, that let the owner read and write"
-                .to_owned(),
-        };
+/// The rights of a file that is made, in octal digits such as `0640`. One that is there keeps its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode(u32);
+
+impl Mode {
+    fn new(digits: &str) -> Result<Mode, Wrong> {
         let rest = digits.strip_prefix('0').filter(|_| digits.len() == 4).unwrap_or(digits);
         let are_octal = rest.len() == 3 && rest.bytes().all(|it| (b'0'..b'8').contains(&it));
         let mode =
             u32::from_str_radix(rest, 8).ok().filter(|mode| mode & private::FILE == private::FILE);
-        match mode {
-            Some(mode) if are_octal => Ok(FileTarget { mode, ..self }),
-            _ => Err(problem()),
-        }
+        let problem =
+            "must be three octal digits, such as `640`, that let the owner read and write";
+        mode.filter(|_| are_octal).map(Mode).ok_or_else(|| Wrong::must(SETTING, problem))
     }
+}
 
-    /// The rights of a file that is made, in four octal digits.
-    #[must_use]
-    pub fn mode(&self) -> String {
-        format!("{:04o}", self.mode)
+impl Value for Mode {
+    const SHAPE: Shape<Mode> = Shape::Text(Mode::new);
+
+    fn written(&self) -> Written {
+        Written::open(format!("{:04o}", self.0))
+    }
+}
+
+impl FileTarget {
+    /// One of this path, for tests.
+    #[cfg(test)]
+    pub fn new(path: impl AsRef<Path>) -> Result<FileTarget, Wrong> {
+        let path = Checked::new(path.as_ref().to_str().unwrap())?;
+        Ok(FileTarget { path, mode: Mode(private::FILE) })
     }
 
     /// The file's path as it was given.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        Path::new(self.path.as_str())
     }
 }
 
 /// For status pages.
 impl fmt::Display for FileTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "file `{}`", self.path.display())
+        write!(f, "file `{}`", self.path)
     }
 }
 
@@ -115,11 +145,11 @@ pub(super) struct Sink {
 impl Sink {
     /// Fails if the file's directory does not exist.
     pub(super) async fn open(settings: &FileTarget) -> Result<Sink, OpenError> {
-        let directory = directory(&settings.path);
+        let directory = directory(settings.path());
         match tokio::fs::metadata(directory).await {
             Ok(found) if found.is_dir() => Ok(Sink {
-                path: Arc::from(settings.path.as_path()),
-                mode: settings.mode,
+                path: Arc::from(settings.path()),
+                mode: settings.mode.0,
                 file: Arc::new(Mutex::new(None)),
             }),
             Ok(_) => {
@@ -347,12 +377,11 @@ mod tests {
 
     #[test]
     fn rights_are_octal_digits_that_leave_the_file_to_its_owner() {
-        let with = |digits| FileTarget::new("out").unwrap().with_mode(digits);
         for (digits, mode) in [("640", "0640"), ("0644", "0644"), ("777", "0777")] {
-            assert_eq!(with(digits).unwrap().mode(), mode);
+            assert_eq!(Mode::new(digits).unwrap().written(), Written::open(mode));
         }
         for digits in ["", "64", "0o640", "648", "1640", "00640", "440", "-60", "rw-r--r--"] {
-            assert!(with(digits).is_err(), "{digits}");
+            assert!(Mode::new(digits).is_err(), "{digits}");
         }
     }
 
@@ -435,7 +464,7 @@ mod tests {
             ("a\0b", "`path` must not have a zero byte"),
         ] {
             let error = FileTarget::new(path).unwrap_err();
-            assert_eq!((error.code(), error.to_string().as_str()), ("ERR_NGROK_236", problem));
+            assert_eq!((error.code(), error.of("path").as_str()), ("ERR_NGROK_236", problem));
         }
         let settings = FileTarget::new("events.ndjson").unwrap();
         assert_eq!(settings.to_string(), "file `events.ndjson`");

@@ -21,16 +21,18 @@ use hyper::Uri;
 use super::ack::{Ack, Fault};
 use super::actions::{DESCRIBE_DELIVERY_STREAM, PUT_RECORD_BATCH};
 use super::answer::{Call, CallError};
-use super::arn::{Arn, DELIVERY_STREAM};
-use super::auth::{Auth, check_endpoint};
+use super::arn::{Arn, ArnOf, DeliveryStream};
+use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
-use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
 use super::transport::Sending;
 use super::trouble::Trouble;
 use crate::event::Record;
+#[cfg(test)]
+use crate::form::Wrong;
+use crate::form::{Checked, Door, Form, field};
 
 /// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
 const MAX_RECORDS: usize = 500;
@@ -60,28 +62,37 @@ const DESCRIBE: &str = DESCRIBE_DELIVERY_STREAM.name;
 /// A Firehose stream of source type Direct PUT, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirehoseTarget {
-    stream: Arn,
+    stream: ArnOf<DeliveryStream>,
     auth: Auth,
-    endpoint_url: Option<String>,
+    endpoint_url: Option<Checked<Endpoint>>,
+}
+
+impl Form for FirehoseTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&FirehoseTarget>) -> Option<FirehoseTarget> {
+        let stream = d.required(
+            field(
+                "delivery_stream_arn",
+                "The delivery stream; region and account are those of the ARN.",
+                "arn:aws:firehose:us-east-1:123456789012:deliverystream/errors",
+            ),
+            it.map(|it| &it.stream),
+        );
+        let auth = Auth::ask(d, it.map(|it| &it.auth));
+        let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
+        Some(FirehoseTarget { stream: stream?, auth, endpoint_url })
+    }
 }
 
 impl FirehoseTarget {
-    /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
+    /// One of these settings, for tests.
+    #[cfg(test)]
     pub fn new(
         delivery_stream_arn: &str,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<FirehoseTarget, TargetError> {
-        let stream = Arn::parse(delivery_stream_arn, DELIVERY_STREAM)?;
-        auth.check()?;
-        check_endpoint(endpoint_url.as_deref())?;
-        Ok(FirehoseTarget { stream, auth, endpoint_url })
-    }
-
-    /// The stream's ARN as it was given.
-    #[must_use]
-    pub fn delivery_stream_arn(&self) -> &str {
-        self.stream.as_str()
+    ) -> Result<FirehoseTarget, Wrong> {
+        let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
+        Ok(FirehoseTarget { stream: ArnOf::new(delivery_stream_arn)?, auth, endpoint_url })
     }
 
     pub(super) fn arn(&self) -> &Arn {
@@ -101,7 +112,7 @@ impl FirehoseTarget {
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
+        self.endpoint_url.as_ref().map(Checked::as_str)
     }
 }
 
@@ -117,7 +128,7 @@ impl fmt::Display for FirehoseTarget {
 /// An open stream.
 pub(super) struct Sink {
     aws: Connection<Client>,
-    stream: Arn,
+    stream: ArnOf<DeliveryStream>,
 }
 
 impl Sink {
@@ -125,7 +136,7 @@ impl Sink {
         let connection = aws::Settings {
             region: settings.stream.region().to_owned(),
             auth: settings.auth.clone(),
-            endpoint_url: settings.endpoint_url.clone(),
+            endpoint_url: settings.endpoint_url().map(str::to_owned),
             sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {

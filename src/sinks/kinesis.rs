@@ -19,15 +19,17 @@ use hyper::Uri;
 use super::ack::{Ack, Fault};
 use super::actions::{DESCRIBE_STREAM, PUT_RECORDS};
 use super::answer::{Call, CallError};
-use super::arn::{Arn, STREAM};
-use super::auth::{Auth, check_endpoint};
+use super::arn::{Arn, ArnOf, Stream};
+use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
-use super::error::TargetError;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
 use super::transport::Sending;
 use crate::event::Record;
+#[cfg(test)]
+use crate::form::Wrong;
+use crate::form::{Checked, Door, Form, field};
 
 /// Most records of one PutRecords (Kinesis API model, `PutRecordsRequestEntryList`).
 const MAX_RECORDS: usize = 500;
@@ -56,28 +58,37 @@ const DESCRIBE: &str = DESCRIBE_STREAM.name;
 /// A Kinesis data stream, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KinesisTarget {
-    stream: Arn,
+    stream: ArnOf<Stream>,
     auth: Auth,
-    endpoint_url: Option<String>,
+    endpoint_url: Option<Checked<Endpoint>>,
+}
+
+impl Form for KinesisTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&KinesisTarget>) -> Option<KinesisTarget> {
+        let stream = d.required(
+            field(
+                "stream_arn",
+                "The stream; region and account are those of the ARN.",
+                "arn:aws:kinesis:us-east-1:123456789012:stream/errors",
+            ),
+            it.map(|it| &it.stream),
+        );
+        let auth = Auth::ask(d, it.map(|it| &it.auth));
+        let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
+        Some(KinesisTarget { stream: stream?, auth, endpoint_url })
+    }
 }
 
 impl KinesisTarget {
-    /// Checks the ARN of the stream, the form of `auth`, and the endpoint in place of AWS's own.
+    /// One of these settings, for tests.
+    #[cfg(test)]
     pub fn new(
         stream_arn: &str,
         auth: Auth,
         endpoint_url: Option<String>,
-    ) -> Result<KinesisTarget, TargetError> {
-        let stream = Arn::parse(stream_arn, STREAM)?;
-        auth.check()?;
-        check_endpoint(endpoint_url.as_deref())?;
-        Ok(KinesisTarget { stream, auth, endpoint_url })
-    }
-
-    /// The stream's ARN as it was given.
-    #[must_use]
-    pub fn stream_arn(&self) -> &str {
-        self.stream.as_str()
+    ) -> Result<KinesisTarget, Wrong> {
+        let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
+        Ok(KinesisTarget { stream: ArnOf::new(stream_arn)?, auth, endpoint_url })
     }
 
     pub(super) fn arn(&self) -> &Arn {
@@ -97,7 +108,7 @@ impl KinesisTarget {
     /// The endpoint in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_deref()
+        self.endpoint_url.as_ref().map(Checked::as_str)
     }
 }
 
@@ -121,7 +132,7 @@ impl Sink {
         let connection = aws::Settings {
             region: settings.stream.region().to_owned(),
             auth: settings.auth.clone(),
-            endpoint_url: settings.endpoint_url.clone(),
+            endpoint_url: settings.endpoint_url().map(str::to_owned),
             sending,
         };
         let build = |config: &_, endpoint_url: Option<&str>| {
@@ -248,7 +259,7 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
 mod tests {
     use super::super::refusal::{THROTTLED, TRANSIENT};
     use super::*;
-    use crate::sinks::{FaultKind, Secret};
+    use crate::sinks::FaultKind;
 
     const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
 
@@ -333,10 +344,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_shown_without_secrets() {
-        let auth = Auth::Keys {
-            aws_access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-            aws_secret_access_key: Secret::new("wJalrXUtnFEMI"),
-        };
+        let auth = Auth::of_keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI");
         let settings = KinesisTarget::new(ARN, auth, None).unwrap();
         assert_eq!(
             settings.to_string(),

@@ -29,7 +29,6 @@ mod parts;
 mod proxy;
 mod refusal;
 mod retry_after;
-mod secret;
 mod transport;
 mod trouble;
 
@@ -40,6 +39,9 @@ use hyper::Uri;
 
 use self::transport::{Sending, barred_fault};
 use crate::event::Record;
+use crate::form::{self, Door, Form, Nature, Noted, section};
+
+pub use crate::form::Secret;
 
 pub use ack::{Ack, Fault, FaultKind, without_its_words};
 pub use actions::{Needs, Purpose};
@@ -49,12 +51,11 @@ pub use bounds::{ApiTargets, Bounds};
 pub use cloudwatch_logs::CloudwatchLogsTarget;
 pub use debug::{DebugTarget, LogOutput};
 pub use doctor::{Finding, Gravity};
-pub use error::{OpenError, TargetError};
+pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kinesis::KinesisTarget;
 pub use outbound::{Barred, Outbound};
-pub use secret::Secret;
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
 /// 5 Mbit/s, or a service that is slow, but not a request that hangs. A retry after it may deliver
@@ -73,6 +74,42 @@ pub enum Target {
     /// A file on this machine.
     File(FileTarget),
 }
+
+impl Form for Target {
+    fn form<D: Door>(d: &mut D, it: Option<&Target>) -> Option<Target> {
+        let kinds = [
+            d.variant(
+                section("kinesis", "A Kinesis data stream."),
+                it.and_then(|it| if let Target::Kinesis(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Kinesis),
+            d.variant(
+                section("firehose", "An Amazon Data Firehose stream."),
+                it.and_then(|it| if let Target::Firehose(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Firehose),
+            d.variant(
+                section("cloudwatch_logs", "A log stream of CloudWatch Logs."),
+                it.and_then(|it| if let Target::CloudwatchLogs(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::CloudwatchLogs),
+            d.variant(
+                section("debug", "Standard output, or a URL that batches are posted to."),
+                it.and_then(|it| if let Target::Debug(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Debug),
+            d.variant(
+                section("file", "A file on this machine.").ours(),
+                it.and_then(|it| if let Target::File(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::File),
+        ];
+        kinds.into_iter().flatten().next()
+    }
+}
+
+/// ngrok's kinds of target that there is no sink for.
+pub const NOT_HERE: [&str; 2] = ["azure_logs_ingestion", "datadog"];
 
 impl Target {
     /// The kind as settings and the API call it.
@@ -136,14 +173,12 @@ impl Target {
         }
     }
 
-    /// The URL that its settings give, with the name of the setting; none where the service's own is
-    /// used, and for what is not reached over the network.
+    /// The URLs that its settings give, wherever they stand in them; none where the service's own is used,
+    /// and for what is not reached over the network.
     #[must_use]
-    pub fn given_url(&self) -> Option<(&'static str, Uri)> {
-        match self {
-            Target::Debug(settings) => Some(("callback_url", settings.url()?)),
-            _ => Some(("endpoint_url", self.endpoint_url()?.parse().ok()?)),
-        }
+    pub fn addresses(&self) -> Vec<(Noted, Uri)> {
+        let all = form::noted(self).into_iter().filter(|it| it.nature == Nature::Address);
+        all.filter_map(|it| it.text.parse().ok().map(|url| (it, url))).collect()
     }
 
     /// Makes the target ready without asking its service anything: a wrong key shows with the

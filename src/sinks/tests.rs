@@ -120,10 +120,7 @@ fn error(status: u16, code: &str) -> Answer {
 }
 
 fn keys() -> Auth {
-    Auth::Keys {
-        aws_access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-        aws_secret_access_key: Secret::new("wJalrXUtnFEMI"),
-    }
+    Auth::of_keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI")
 }
 
 fn batch(ids: &[&str]) -> Batch {

@@ -11,7 +11,7 @@ use crate::event::{Record, Timestamp};
 use crate::sinks::trouble::Trouble;
 use crate::sinks::{
     Ack, Auth, Batch, CloudwatchLogsTarget, Fault, FaultKind, FirehoseTarget, KinesisTarget,
-    LogOutput, Secret, Sink, Target,
+    LogOutput, Sink, Target,
 };
 
 const ID: &str = "x-amzn-requestid: 1\r\n";
@@ -55,10 +55,7 @@ fn answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
 }
 
 async fn sinks(endpoint: &str, timeout: Duration) -> [Sink; 3] {
-    let auth = || Auth::Keys {
-        aws_access_key_id: "AKIAIOSFODNN7EXAMPLE".to_owned(),
-        aws_secret_access_key: Secret::new("wJalrXUtnFEMI"),
-    };
+    let auth = || Auth::of_keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI");
     let url = || Some(endpoint.to_owned());
     let arn = |end: &str| format!("arn:aws:{end}");
     let targets = [

@@ -18,7 +18,7 @@ fn a_callback_is_the_url_of_a_host() {
         "https://[2001:db8::1]/",
         "http://localhost:9000/events",
     ] {
-        assert_eq!(Callback::new(url).unwrap().as_str(), url);
+        assert_eq!(&*Callback::new(url).unwrap().text, url);
     }
     for (url, problem) in [
         ("https://user:pass@example.com/", "must not hold a user name"),
@@ -30,7 +30,7 @@ fn a_callback_is_the_url_of_a_host() {
         ("https://", "must be a URL"),
         ("https://exa mple.com", "must be a URL"),
     ] {
-        let error = Callback::new(url).unwrap_err().to_string();
+        let error = Callback::new(url).unwrap_err().of("callback_url");
         assert!(error.starts_with(&format!("`callback_url` {problem}")), "{url}: {error}");
     }
     let long = format!("https://example.com/{}", "x".repeat(MAX_URL));

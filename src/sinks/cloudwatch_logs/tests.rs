@@ -125,12 +125,12 @@ fn a_log_stream_has_a_default_and_a_form() {
     let settings = |log_stream: Option<&str>| {
         CloudwatchLogsTarget::new(GROUP, log_stream.map(str::to_owned), Auth::DefaultChain, None)
     };
-    assert_eq!(settings(None).unwrap().log_stream(), "sluicegate");
-    assert_eq!(settings(Some("host/1")).unwrap().log_stream(), "host/1");
+    assert_eq!(settings(None).unwrap().log_stream.as_str(), "sluicegate");
+    assert_eq!(settings(Some("host/1")).unwrap().log_stream.as_str(), "host/1");
     for wrong in ["", "a:b", "a*", "a\n", &"x".repeat(513)] {
         let error = settings(Some(wrong)).unwrap_err();
         assert_eq!(
-            (error.code(), error.to_string().as_str()),
+            (error.code(), error.of("log_stream").as_str()),
             (
                 "ERR_NGROK_236",
                 "`log_stream` must have 1 to 512 characters, none of them `:` or `*`"

@@ -38,7 +38,7 @@ struct Leaf {
 }
 
 fn schema() -> Value {
-    serde_json::from_str(SCHEMA).unwrap()
+    serde_json::from_str(&SCHEMA).unwrap()
 }
 
 /// A part of the schema with what it refers to filled in; what it says itself has precedence.

@@ -1,0 +1,156 @@
+//! The door that only listens: a form as JSON Schema, for the settings file and for requests of the API.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Door, Field, Form, Shape, Value};
+
+/// Whom a description is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// Who writes a settings file, whose schema names some shapes in its `$defs`.
+    Settings,
+    /// Who writes a request, in which null stands for what is not given.
+    Requests,
+}
+
+/// The JSON Schema of a form: as settings write it, or as requests do.
+#[must_use]
+pub fn describe<F: Form>(for_requests: bool) -> Json {
+    let reader = if for_requests { Reader::Requests } else { Reader::Settings };
+    described::<F>(reader)
+}
+
+fn described<F: Form>(reader: Reader) -> Json {
+    let mut description =
+        Description { reader, properties: Map::new(), required: Vec::new(), variants: 0 };
+    let _nothing = F::form(&mut description, None);
+    let Description { properties, required, variants, .. } = description;
+    let mut schema = json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+    });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    if variants > 0 {
+        schema["minProperties"] = json!(1);
+        // A request may name the others with null.
+        if reader == Reader::Settings {
+            schema["maxProperties"] = json!(1);
+        }
+    }
+    schema
+}
+
+struct Description {
+    reader: Reader,
+    properties: Map<String, Json>,
+    required: Vec<&'static str>,
+    variants: usize,
+}
+
+impl Description {
+    fn value<V: Value>(&mut self, field: Field, default: Option<V>) {
+        let mut schema = schema::<V>(self.reader);
+        if self.reader == Reader::Requests
+            && let Some(one) = schema.get_mut("type")
+        {
+            *one = match one.take() {
+                Json::Array(mut types) => {
+                    types.push(json!("null"));
+                    Json::Array(types)
+                }
+                one => json!([one, "null"]),
+            };
+        }
+        if let Some(default) = default {
+            schema["default"] = default.written().into_shown();
+        } else if !field.default.is_empty() {
+            schema["default"] = parsed(field.default);
+        }
+        if !field.example.is_empty() {
+            schema["examples"] = json!([parsed(field.example)]);
+        }
+        self.put(field, schema);
+    }
+
+    fn put(&mut self, field: Field, mut schema: Json) {
+        if !field.about.is_empty() {
+            schema["description"] = json!(field.about);
+        }
+        self.properties.insert(field.name.to_owned(), schema);
+    }
+
+    fn inner<F: Form>(&mut self, field: Field) {
+        let mut schema = described::<F>(self.reader);
+        if self.reader == Reader::Requests {
+            schema["type"] = json!(["object", "null"]);
+        }
+        self.put(field, schema);
+    }
+}
+
+/// A value as a person writes it: JSON, or text.
+fn parsed(text: &str) -> Json {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+/// How a value is written.
+fn schema<V: Value>(reader: Reader) -> Json {
+    let named = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
+    match (V::SHAPE, reader) {
+        (Shape::Text(_), _) => json!({"type": "string"}),
+        (Shape::Flag(_), _) => json!({"type": "boolean"}),
+        (Shape::Words(words), _) => {
+            json!({"enum": words.iter().map(|(word, _)| *word).collect::<Vec<_>>()})
+        }
+        (Shape::Number(..), Reader::Settings) => named("count"),
+        (Shape::Number(range, _), Reader::Requests) => {
+            json!({"type": "integer", "minimum": range.start()})
+        }
+        (Shape::Size(..), Reader::Settings) => named("size"),
+        (Shape::Size(range, _), Reader::Requests) => {
+            json!({"type": ["integer", "string"], "minimum": range.start()})
+        }
+        (Shape::Time(..), Reader::Settings) => named("duration"),
+        (Shape::Time(..), Reader::Requests) => json!({"type": "string"}),
+    }
+}
+
+impl Door for Description {
+    fn required<V: Value>(&mut self, field: Field, _: Option<&V>) -> Option<V> {
+        self.value::<V>(field, None);
+        // A secret that a request leaves out stays, and so do others' fields in an update.
+        if self.reader == Reader::Settings {
+            self.required.push(field.name);
+        }
+        None
+    }
+
+    fn optional<V: Value>(&mut self, field: Field, _: Option<&V>) -> Option<V> {
+        self.value::<V>(field, None);
+        None
+    }
+
+    fn or<V: Value>(&mut self, field: Field, default: V, _: Option<&V>) -> Option<V> {
+        self.value(field, Some(default));
+        None
+    }
+
+    fn always<F: Form>(&mut self, field: Field, _: Option<&F>) -> Option<F> {
+        self.inner::<F>(field);
+        None
+    }
+
+    fn group<F: Form>(&mut self, field: Field, _: Option<&F>) -> Option<F> {
+        self.inner::<F>(field);
+        None
+    }
+
+    fn variant<F: Form>(&mut self, field: Field, _: Option<&F>) -> Option<F> {
+        self.variants += 1;
+        self.inner::<F>(field);
+        None
+    }
+}
