@@ -4,49 +4,25 @@
 //! Redirects are not followed, since that would send events where nobody said.
 
 use std::fmt;
-use std::future::ready;
-use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
 
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use aws_smithy_types::body::SdkBody;
 use axum::http::uri::Authority;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
 
 use super::ack::{Ack, Fault, FaultKind, with_its_words};
 use super::error::SETTING;
+use super::exchange::{Answer, exchange};
 use super::file::lines;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
-use super::retry_after::retry_after;
-use super::transport::{Lines, Routes, Sending, connector};
+use super::transport::Sending;
 use crate::event::{HOPS_HEADER, Hops, Record};
 use crate::form::{HIDDEN, Nature, Shape, Value, Written, Wrong};
-use crate::https::{CONNECT_TIMEOUT, has_possible_port};
+use crate::https::has_possible_port;
 
-/// Time for the answer's body, which decides nothing.
-const BODY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Most of an answer's body that is read: enough for what receivers say, so that the connection can
-/// be used again.
-const MAX_ANSWER: usize = 16 * 1024;
-/// Most of an answer's body that is shown: a sentence or two, not a page of HTML.
-const MAX_TEXT: usize = 200;
 /// Longest URL: what proxies on the way are sure to take.
 const MAX_URL: usize = 2_048;
-
-const USER_AGENT: &str = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
-
-/// Shared by all callbacks of the settings, so that they share connections and the parsed root certificates. Trusts
-/// whom this machine trusts.
-static SHARED: LazyLock<Lines> = LazyLock::new(|| {
-    let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
-    let shared =
-        |proxy: Option<&_>| SharedHttpConnector::new(connector(proxy, None, settings.clone()));
-    Lines::Shared(Routes::new(shared))
-});
 
 /// The URL that batches are posted to, checked.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,38 +55,18 @@ impl Callback {
         }
     }
 
-    pub(super) fn uri(&self) -> &Uri {
-        &self.uri
-    }
-
     async fn request(
         &self,
         method: Method,
         (body, hops): (Bytes, &str),
         sending: &Sending,
     ) -> Result<Answer, Fault> {
-        let unusable = |error: &dyn fmt::Display| {
-            Fault::configuration(format!("no request to {self}: {error}"))
-        };
         let request = Request::builder()
             .method(method)
             .uri(self.uri.clone())
             .header(header::CONTENT_TYPE, "application/x-ndjson")
-            .header(header::USER_AGENT, USER_AGENT)
-            .header(HOPS_HEADER, hops)
-            .body(SdkBody::from(body))
-            .map_err(|error| unusable(&error))?;
-        let request = HttpRequest::try_from(request).map_err(|error| unusable(&error))?;
-        let lines = sending.lines.as_ref().unwrap_or(&SHARED);
-        let sent = lines.send(request, sending.timeout, |answer| ready(Ok(answer)));
-        let answer = sent.await.map_err(|error| error.fault())?;
-        let asked = answer.headers().get("retry-after");
-        Ok(Answer {
-            status: StatusCode::from_u16(answer.status().as_u16())
-                .map_err(|error| unusable(&error))?,
-            retry_after: asked.and_then(|it| retry_after(it, SystemTime::now())),
-            text: start_of(answer.into_body()).await,
-        })
+            .header(HOPS_HEADER, hops);
+        exchange(request, body, sending).await
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>], sending: &Sending) -> Vec<Ack> {
@@ -152,9 +108,9 @@ impl Callback {
     }
 
     fn words(&self, answer: &Answer, advice: &str, sending: &Sending) -> String {
-        let Answer { status, text, .. } = answer;
+        let (status, text) = (answer.status, answer.words());
         if sending.lines.is_some() {
-            return with_its_words(format!("{self} answered {status}{advice}"), text);
+            return with_its_words(format!("{self} answered {status}{advice}"), &text);
         }
         let separator = if text.is_empty() { "" } else { ": " };
         format!("{self} answered {status}{separator}{text}{advice}")
@@ -198,14 +154,6 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// What a receiver said.
-struct Answer {
-    status: StatusCode,
-    /// How long it asks to be left alone.
-    retry_after: Option<Duration>,
-    text: String,
-}
-
 /// What a status says of the batch; none if it was taken.
 ///
 /// What is not known is never held against the records: an unknown 4xx waits for the operator.
@@ -217,29 +165,6 @@ fn class_of(status: StatusCode) -> Option<Class> {
         429 => THROTTLED,
         _ => CONFIGURATION,
     })
-}
-
-/// The first words of a body, on one line.
-async fn start_of(mut body: SdkBody) -> String {
-    let mut bytes = Vec::new();
-    let reading = async {
-        while bytes.len() < MAX_ANSWER
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-        }
-    };
-    // However far it came.
-    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
-    bytes.truncate(MAX_ANSWER);
-    let text = String::from_utf8_lossy(&bytes);
-    let words: Vec<_> = text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|it| !it.is_empty())
-        .collect();
-    let mut line = words.join(" ");
-    line.truncate(line.floor_char_boundary(MAX_TEXT));
-    line
 }
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ use super::arn::{Arn, ArnOf, LogGroup};
 use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
+use super::debug::LogOutput;
+use super::error::OpenError;
 use super::error::SETTING;
+use super::kind::{Boxed, Kind, Opened};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
 use super::transport::Sending;
@@ -135,20 +138,34 @@ impl CloudwatchLogsTarget {
         &self.group
     }
 
-    /// Where the credentials come from.
-    #[must_use]
-    pub fn auth(&self) -> &Auth {
-        &self.auth
-    }
-
     pub(super) fn auth_mut(&mut self) -> &mut Auth {
         &mut self.auth
     }
+}
 
-    /// The endpoint in place of AWS's own.
-    #[must_use]
-    pub fn endpoint_url(&self) -> Option<&str> {
+impl Kind for CloudwatchLogsTarget {
+    fn name(&self) -> &'static str {
+        "cloudwatch_logs"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn auth(&self) -> Option<&Auth> {
+        Some(&self.auth)
+    }
+
+    fn endpoint_url(&self) -> Option<&str> {
         self.endpoint_url.as_ref().map(Checked::as_str)
+    }
+
+    fn open(
+        &self,
+        _: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        Box::pin(async move { Ok(Box::new(Sink::open(self, sending).await) as Box<dyn Opened>) })
     }
 }
 
@@ -172,6 +189,24 @@ pub(super) struct Sink {
     /// How often the log stream has been created: of several requests that miss it, one creates it
     /// and the others see that the number has moved.
     created: Mutex<u64>,
+}
+
+impl Opened for Sink {
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>> {
+        Box::pin(self.deliver(records))
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
+        Box::pin(self.probe())
+    }
+
+    fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    fn url(&self) -> Boxed<'_, Option<Uri>> {
+        Box::pin(self.url())
+    }
 }
 
 /// A record that may go into a request, with its place in the batch.
@@ -201,11 +236,6 @@ impl Sink {
             log_stream: settings.log_stream.as_str().to_owned(),
             created: Mutex::new(0),
         }
-    }
-
-    /// Where the credentials in use came from.
-    pub(super) fn credentials(&self) -> Option<String> {
-        self.aws.credentials()
     }
 
     /// The URL that requests go to.

@@ -6,13 +6,14 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex};
 
-use hyper::Uri;
 use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
 use super::callback::Callback;
+use super::error::OpenError;
 use super::file::lines;
+use super::kind::{Boxed, Kind, Opened};
 use super::transport::Sending;
 use crate::event::Record;
 #[cfg(test)]
@@ -73,10 +74,23 @@ impl DebugTarget {
         let callback = callback_url.map(Callback::new).transpose()?;
         Ok(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
     }
+}
 
-    /// Where batches are posted, taken apart.
-    pub(super) fn url(&self) -> Option<Uri> {
-        self.callback.as_ref().map(|callback| callback.uri().clone())
+impl Kind for DebugTarget {
+    fn name(&self) -> &'static str {
+        "debug"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn open(
+        &self,
+        log: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        Box::pin(async move { Ok(Box::new(Sink::open(self, log, sending)) as Box<dyn Opened>) })
     }
 }
 
@@ -126,6 +140,16 @@ pub(super) struct Sink {
     callback: Option<Callback>,
     /// How the callback's requests are sent.
     sending: Sending,
+}
+
+impl Opened for Sink {
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>> {
+        Box::pin(self.deliver(records))
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
+        Box::pin(self.probe())
+    }
 }
 
 impl Sink {

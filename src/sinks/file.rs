@@ -15,7 +15,10 @@ use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
+use super::debug::LogOutput;
 use super::error::{OpenError, SETTING};
+use super::kind::{Boxed, Kind, Opened};
+use super::transport::Sending;
 use crate::event::Record;
 use crate::form::{Checked, Door, Form, Nature, Rule, Shape, Value, Written, Wrong, field};
 use crate::lock::lock;
@@ -127,6 +130,20 @@ impl FileTarget {
     }
 }
 
+impl Kind for FileTarget {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn open(&self, _: LogOutput, _: Sending) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        Box::pin(async { Ok(Box::new(Sink::open(self).await?) as Box<dyn Opened>) })
+    }
+}
+
 /// For status pages.
 impl fmt::Display for FileTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,6 +157,16 @@ pub(super) struct Sink {
     path: Arc<Path>,
     mode: u32,
     file: Arc<Mutex<Option<File>>>,
+}
+
+impl Opened for Sink {
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>> {
+        Box::pin(self.deliver(records))
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
+        Box::pin(self.probe())
+    }
 }
 
 impl Sink {

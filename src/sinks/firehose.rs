@@ -25,6 +25,9 @@ use super::arn::{Arn, ArnOf, DeliveryStream};
 use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
+use super::debug::LogOutput;
+use super::error::OpenError;
+use super::kind::{Boxed, Kind, Opened};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
 use super::transport::Sending;
@@ -99,20 +102,34 @@ impl FirehoseTarget {
         &self.stream
     }
 
-    /// Where the credentials come from.
-    #[must_use]
-    pub fn auth(&self) -> &Auth {
-        &self.auth
-    }
-
     pub(super) fn auth_mut(&mut self) -> &mut Auth {
         &mut self.auth
     }
+}
 
-    /// The endpoint in place of AWS's own.
-    #[must_use]
-    pub fn endpoint_url(&self) -> Option<&str> {
+impl Kind for FirehoseTarget {
+    fn name(&self) -> &'static str {
+        "firehose"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn auth(&self) -> Option<&Auth> {
+        Some(&self.auth)
+    }
+
+    fn endpoint_url(&self) -> Option<&str> {
         self.endpoint_url.as_ref().map(Checked::as_str)
+    }
+
+    fn open(
+        &self,
+        _: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        Box::pin(async move { Ok(Box::new(Sink::open(self, sending).await) as Box<dyn Opened>) })
     }
 }
 
@@ -131,6 +148,24 @@ pub(super) struct Sink {
     stream: ArnOf<DeliveryStream>,
 }
 
+impl Opened for Sink {
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>> {
+        Box::pin(self.deliver(records))
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
+        Box::pin(self.probe())
+    }
+
+    fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    fn url(&self) -> Boxed<'_, Option<Uri>> {
+        Box::pin(self.url())
+    }
+}
+
 impl Sink {
     pub(super) async fn open(settings: &FirehoseTarget, sending: Sending) -> Sink {
         let connection = aws::Settings {
@@ -147,11 +182,6 @@ impl Sink {
             Client::from_conf(builder.build())
         };
         Sink { aws: Connection::open(connection, build).await, stream: settings.stream.clone() }
-    }
-
-    /// Where the credentials in use came from.
-    pub(super) fn credentials(&self) -> Option<String> {
-        self.aws.credentials()
     }
 
     /// The URL that requests go to.

@@ -23,6 +23,9 @@ use super::arn::{Arn, ArnOf, Stream};
 use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
+use super::debug::LogOutput;
+use super::error::OpenError;
+use super::kind::{Boxed, Kind, Opened};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
 use super::transport::Sending;
@@ -95,20 +98,34 @@ impl KinesisTarget {
         &self.stream
     }
 
-    /// Where the credentials come from.
-    #[must_use]
-    pub fn auth(&self) -> &Auth {
-        &self.auth
-    }
-
     pub(super) fn auth_mut(&mut self) -> &mut Auth {
         &mut self.auth
     }
+}
 
-    /// The endpoint in place of AWS's own.
-    #[must_use]
-    pub fn endpoint_url(&self) -> Option<&str> {
+impl Kind for KinesisTarget {
+    fn name(&self) -> &'static str {
+        "kinesis"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn auth(&self) -> Option<&Auth> {
+        Some(&self.auth)
+    }
+
+    fn endpoint_url(&self) -> Option<&str> {
         self.endpoint_url.as_ref().map(Checked::as_str)
+    }
+
+    fn open(
+        &self,
+        _: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        Box::pin(async move { Ok(Box::new(Sink::open(self, sending).await) as Box<dyn Opened>) })
     }
 }
 
@@ -125,6 +142,24 @@ impl fmt::Display for KinesisTarget {
 pub(super) struct Sink {
     aws: Connection<Client>,
     stream_arn: String,
+}
+
+impl Opened for Sink {
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>> {
+        Box::pin(self.deliver(records))
+    }
+
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
+        Box::pin(self.probe())
+    }
+
+    fn credentials(&self) -> Option<String> {
+        self.aws.credentials()
+    }
+
+    fn url(&self) -> Boxed<'_, Option<Uri>> {
+        Box::pin(self.url())
+    }
 }
 
 impl Sink {
@@ -146,11 +181,6 @@ impl Sink {
             aws: Connection::open(connection, build).await,
             stream_arn: settings.stream.as_str().to_owned(),
         }
-    }
-
-    /// Where the credentials in use came from.
-    pub(super) fn credentials(&self) -> Option<String> {
-        self.aws.credentials()
     }
 
     /// The URL that records go to; questions about the stream have another host.

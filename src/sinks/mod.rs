@@ -20,9 +20,11 @@ mod debug;
 mod diagnosis;
 mod doctor;
 mod error;
+mod exchange;
 mod file;
 mod firehose;
 mod genuine;
+mod kind;
 mod kinesis;
 mod outbound;
 mod parts;
@@ -37,6 +39,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+use self::kind::{Kind, Opened};
 use self::transport::{Sending, barred_fault};
 use crate::event::Record;
 use crate::form::{self, Door, Form, Nature, Noted, section};
@@ -112,28 +115,26 @@ impl Form for Target {
 pub const NOT_HERE: [&str; 2] = ["azure_logs_ingestion", "datadog"];
 
 impl Target {
+    fn settings(&self) -> &dyn Kind {
+        match self {
+            Target::Kinesis(settings) => settings,
+            Target::Firehose(settings) => settings,
+            Target::CloudwatchLogs(settings) => settings,
+            Target::Debug(settings) => settings,
+            Target::File(settings) => settings,
+        }
+    }
+
     /// The kind as settings and the API call it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Target::Kinesis(_) => "kinesis",
-            Target::Firehose(_) => "firehose",
-            Target::CloudwatchLogs(_) => "cloudwatch_logs",
-            Target::Debug(_) => "debug",
-            Target::File(_) => "file",
-        }
+        self.settings().name()
     }
 
     /// How much one request may carry.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        match self {
-            Target::Kinesis(_) => kinesis::LIMITS,
-            Target::Firehose(_) => firehose::LIMITS,
-            Target::CloudwatchLogs(_) => cloudwatch_logs::LIMITS,
-            Target::Debug(_) => debug::LIMITS,
-            Target::File(_) => file::LIMITS,
-        }
+        self.settings().limits()
     }
 
     /// What one record adds to a batch's bytes; the same as [`Limits::record_bytes`].
@@ -145,12 +146,7 @@ impl Target {
     /// How a target of AWS proves who it is; none for the others.
     #[must_use]
     pub fn auth(&self) -> Option<&Auth> {
-        match self {
-            Target::Kinesis(settings) => Some(settings.auth()),
-            Target::Firehose(settings) => Some(settings.auth()),
-            Target::CloudwatchLogs(settings) => Some(settings.auth()),
-            Target::Debug(_) | Target::File(_) => None,
-        }
+        self.settings().auth()
     }
 
     fn auth_mut(&mut self) -> Option<&mut Auth> {
@@ -158,19 +154,14 @@ impl Target {
             Target::Kinesis(settings) => Some(settings.auth_mut()),
             Target::Firehose(settings) => Some(settings.auth_mut()),
             Target::CloudwatchLogs(settings) => Some(settings.auth_mut()),
-            Target::Debug(_) | Target::File(_) => None,
+            _ => None,
         }
     }
 
     /// The endpoint of a target of AWS in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
-        match self {
-            Target::Kinesis(settings) => settings.endpoint_url(),
-            Target::Firehose(settings) => settings.endpoint_url(),
-            Target::CloudwatchLogs(settings) => settings.endpoint_url(),
-            Target::Debug(_) | Target::File(_) => None,
-        }
+        self.settings().endpoint_url()
     }
 
     /// The URLs that its settings give, wherever they stand in them; none where the service's own is used,
@@ -194,21 +185,9 @@ impl Target {
         bounds: Option<&Bounds>,
     ) -> Result<Sink, OpenError> {
         let sending = Sending { timeout, lines: bounds.map(|bounds| bounds.lines().clone()) };
-        let kind = match self {
-            Target::Kinesis(settings) => {
-                Kind::Kinesis(kinesis::Sink::open(settings, sending).await)
-            }
-            Target::Firehose(settings) => {
-                Kind::Firehose(firehose::Sink::open(settings, sending).await)
-            }
-            Target::CloudwatchLogs(settings) => {
-                Kind::CloudwatchLogs(cloudwatch_logs::Sink::open(settings, sending).await)
-            }
-            Target::Debug(settings) => Kind::Debug(debug::Sink::open(settings, log, sending)),
-            Target::File(settings) => Kind::File(file::Sink::open(settings).await?),
-        };
+        let opened = self.settings().open(log, sending).await?;
         let barred = bounds.and_then(|bounds| bounds.rules().check(self).err());
-        Ok(Sink { kind, barred })
+        Ok(Sink { kind: self.kind(), opened, barred })
     }
 
     /// Which way requests go, if the environment names a proxy: `directly`, or through which; `bounds` as
@@ -218,20 +197,9 @@ impl Target {
             return None;
         }
         // Nothing is written, and time limits mean nothing here.
-        let url: Option<Uri> = match self {
-            Target::Kinesis(settings) => {
-                kinesis::Sink::open(settings, Sending::default()).await.url().await
-            }
-            Target::Firehose(settings) => {
-                firehose::Sink::open(settings, Sending::default()).await.url().await
-            }
-            Target::CloudwatchLogs(settings) => {
-                cloudwatch_logs::Sink::open(settings, Sending::default()).await.url().await
-            }
-            Target::Debug(settings) => settings.url(),
-            Target::File(_) => None,
-        };
-        let url = url?;
+        let opened = self.settings().open(LogOutput::Stdout, Sending::default()).await.ok()?;
+        let given = self.addresses().into_iter().next().map(|(_, url)| url);
+        let url = opened.url().await.or(given)?;
         let way = bounds.map_or_else(|| proxy::RULES.way(&url), |it| it.lines().way(&url));
         Some(format!("`{}` is reached {way}", transport::address(&url)))
     }
@@ -240,19 +208,14 @@ impl Target {
 /// One line for a status page: what and where, without secrets.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Kinesis(settings) => settings.fmt(f),
-            Target::Firehose(settings) => settings.fmt(f),
-            Target::CloudwatchLogs(settings) => settings.fmt(f),
-            Target::Debug(settings) => settings.fmt(f),
-            Target::File(settings) => settings.fmt(f),
-        }
+        self.settings().fmt(f)
     }
 }
 
 /// The open connection to one destination. May be used by several tasks at once.
 pub struct Sink {
-    kind: Kind,
+    kind: &'static str,
+    opened: Box<dyn Opened>,
     /// Why it may not be used at all.
     barred: Option<Barred>,
 }
@@ -260,23 +223,8 @@ pub struct Sink {
 /// The kind alone: connections and credentials are no reading matter.
 impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Kinesis(_) => "kinesis",
-            Kind::Firehose(_) => "firehose",
-            Kind::CloudwatchLogs(_) => "cloudwatch_logs",
-            Kind::Debug(_) => "debug",
-            Kind::File(_) => "file",
-        };
-        f.debug_tuple("Sink").field(&kind).finish()
+        f.debug_tuple("Sink").field(&self.kind).finish()
     }
-}
-
-enum Kind {
-    Kinesis(kinesis::Sink),
-    Firehose(firehose::Sink),
-    CloudwatchLogs(cloudwatch_logs::Sink),
-    Debug(debug::Sink),
-    File(file::Sink),
 }
 
 impl Sink {
@@ -292,25 +240,14 @@ impl Sink {
         if let Some(barred) = &self.barred {
             return vec![Ack::Retry(barred_fault(barred)); records.len()];
         }
-        match &self.kind {
-            Kind::Kinesis(sink) => sink.deliver(records).await,
-            Kind::Firehose(sink) => sink.deliver(records).await,
-            Kind::CloudwatchLogs(sink) => sink.deliver(records).await,
-            Kind::Debug(sink) => sink.deliver(records).await,
-            Kind::File(sink) => sink.deliver(records).await,
-        }
+        self.opened.deliver(records).await
     }
 
     /// Where the credentials in use came from: `environment`, `profile file …`, `container`, `keys`,
     /// `role … via …`. None before the first request, and where none are needed.
     #[must_use]
     pub fn credentials(&self) -> Option<String> {
-        match &self.kind {
-            Kind::Kinesis(sink) => sink.credentials(),
-            Kind::Firehose(sink) => sink.credentials(),
-            Kind::CloudwatchLogs(sink) => sink.credentials(),
-            Kind::Debug(_) | Kind::File(_) => None,
-        }
+        self.opened.credentials()
     }
 
     /// Asks whether deliveries would find their target. Writes no event; the text is one line for
@@ -319,13 +256,7 @@ impl Sink {
         if let Some(barred) = &self.barred {
             return Err(barred_fault(barred));
         }
-        match &self.kind {
-            Kind::Kinesis(sink) => sink.probe().await,
-            Kind::Firehose(sink) => sink.probe().await,
-            Kind::CloudwatchLogs(sink) => sink.probe().await,
-            Kind::Debug(sink) => sink.probe().await,
-            Kind::File(sink) => sink.probe().await,
-        }
+        self.opened.probe().await
     }
 }
 

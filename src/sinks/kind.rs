@@ -1,0 +1,66 @@
+//! What every kind of target must be able to say and do: the one thing that the others know of it.
+//!
+//! Each kind says it in its own file; `mod.rs` only lists the kinds.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::Uri;
+
+use super::ack::{Ack, Fault};
+use super::auth::Auth;
+use super::batch::Limits;
+use super::debug::LogOutput;
+use super::error::OpenError;
+use super::transport::Sending;
+use crate::event::Record;
+
+/// A future of one of these calls.
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The settings of a target. Its `Display` is one line for a status page: what and where, no secrets.
+pub(super) trait Kind: fmt::Display {
+    /// As settings and the API call it.
+    fn name(&self) -> &'static str;
+
+    /// How much one request may carry.
+    fn limits(&self) -> Limits;
+
+    /// How a target of AWS proves who it is.
+    fn auth(&self) -> Option<&Auth> {
+        None
+    }
+
+    /// The endpoint of a target of AWS in place of AWS's own.
+    fn endpoint_url(&self) -> Option<&str> {
+        None
+    }
+
+    /// Makes it ready without asking its service anything; `log` is where a debug target writes.
+    fn open(
+        &self,
+        log: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>>;
+}
+
+/// A target that is ready. May be used by several tasks at once.
+pub(super) trait Opened: Send + Sync {
+    /// Sends records, at least one: one verdict each, in their order.
+    fn deliver<'s>(&'s self, records: &'s [Arc<Record>]) -> Boxed<'s, Vec<Ack>>;
+
+    /// Asks whether deliveries would find their target, and writes no event; one line for a person.
+    fn probe(&self) -> Boxed<'_, Result<String, Fault>>;
+
+    /// Where the credentials in use came from; none before the first request, and where none are needed.
+    fn credentials(&self) -> Option<String> {
+        None
+    }
+
+    /// The URL that records go to, where the settings do not give it.
+    fn url(&self) -> Boxed<'_, Option<Uri>> {
+        Box::pin(std::future::ready(None))
+    }
+}
