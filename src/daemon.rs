@@ -25,7 +25,9 @@ use tracing::{error, info, warn};
 use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, ReloadAsked, Saved};
 use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
-use crate::ingest::{CannotConsume, CannotFollow, Files, HttpSettings, Kafka, Stdin, Syslog};
+use crate::ingest::{
+    Boards, CannotConsume, CannotFollow, Envoy, Files, HttpSettings, Kafka, Stdin, Syslog,
+};
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
 use crate::resources::Resources;
@@ -172,7 +174,7 @@ impl Daemon {
         recovery: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Daemon, StartError> {
         let cannot = |setting| move |cause| StartError::Listen { setting, cause };
-        let (of_api, of_ingest) = connection_limits(&config);
+        let (of_api, of_ingest) = connection_limits(&mut config);
         let ingest_listener = match &config.ingest {
             Some(http) => {
                 let bound = Listener::bind(http.listen, http.tls.as_ref()).await;
@@ -205,9 +207,9 @@ impl Daemon {
         };
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let others = Entrances::start(&config, &pipeline).await?;
-        let board = others.kafka.as_ref().map(Kafka::board);
+        let boards = others.boards();
         let (to_control, to_accepting) = shared();
-        let router = api::router(config.api.clone(), to_control, to_accepting, metrics, board);
+        let router = api::router(config.api.clone(), to_control, to_accepting, metrics, boards);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
         let api = Served::apart(api_listener, router, limits, proxies);
@@ -298,11 +300,12 @@ impl Daemon {
 }
 
 /// The limits of the API's and of ingest's connections, as far as there are files for them.
-fn connection_limits(config: &Config) -> (ConnectionLimits, ConnectionLimits) {
+fn connection_limits(config: &mut Config) -> (ConnectionLimits, ConnectionLimits) {
     let mut of_api = config.api.connections;
     let mut of_ingest = config.ingest.as_ref().map(|http| http.connections);
     let mut listeners = vec![&mut of_api];
     listeners.extend(of_ingest.as_mut());
+    listeners.extend(config.envoy.as_mut().map(|envoy| &mut envoy.connections));
     fit_to_files(&mut listeners);
     (of_api, of_ingest.unwrap_or_default())
 }
@@ -338,6 +341,7 @@ struct Entrances {
     stdin: Option<Stdin>,
     files: Option<Files>,
     syslog: Option<Syslog>,
+    envoy: Option<Envoy>,
 }
 
 impl Entrances {
@@ -357,11 +361,20 @@ impl Entrances {
             }
             None => None,
         };
-        Ok(Entrances { kafka, stdin, files, syslog })
+        let envoy = start_envoy(config, shared()).await?;
+        Ok(Entrances { kafka, stdin, files, syslog, envoy })
+    }
+
+    fn boards(&self) -> Boards {
+        Boards {
+            kafka: self.kafka.as_ref().map(Kafka::board),
+            envoy: self.envoy.as_ref().map(Envoy::board),
+        }
     }
 
     fn is_only_stdin(&self) -> bool {
-        self.kafka.is_none() && self.files.is_none() && self.syslog.is_none()
+        let listens = self.syslog.is_some() || self.envoy.is_some();
+        self.kafka.is_none() && self.files.is_none() && !listens
     }
 
     /// Has those whose positions move behind what is settled take nothing more.
@@ -382,7 +395,10 @@ impl Entrances {
         if let Some(syslog) = self.syslog {
             syslog.stop().await;
         }
-        Entrances { stdin: None, syslog: None, kafka: self.kafka, files: self.files }
+        if let Some(envoy) = self.envoy {
+            envoy.stop().await;
+        }
+        Entrances { stdin: None, syslog: None, envoy: None, kafka: self.kafka, files: self.files }
     }
 
     /// Has the positions stored of what is settled by now.
@@ -394,6 +410,23 @@ impl Entrances {
             kafka.leave().await;
         }
     }
+}
+
+#[cfg(feature = "envoy")]
+async fn start_envoy(
+    config: &Config,
+    pipeline: Arc<Pipeline>,
+) -> Result<Option<Envoy>, StartError> {
+    let Some(settings) = config.envoy.clone() else { return Ok(None) };
+    let started = Envoy::start(settings, pipeline).await;
+    let cannot = |cause| StartError::Listen { setting: "ingest.envoy.listen", cause };
+    started.map(Some).map_err(cannot)
+}
+
+/// The settings say that there is none in this build.
+#[cfg(not(feature = "envoy"))]
+async fn start_envoy(_: &Config, _: Arc<Pipeline>) -> Result<Option<Envoy>, StartError> {
+    Ok(None)
 }
 
 /// Begins what goes on beside everything else.

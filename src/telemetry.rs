@@ -31,6 +31,14 @@ pub const KAFKA_LAG: &str = "sluicegate_kafka_lag_messages";
 pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
 /// Messages of syslog kept.
 pub const SYSLOG_MESSAGES: &str = "sluicegate_syslog_messages_total";
+/// Entries of Envoy's streams whose events were kept.
+pub const ENVOY_ENTRIES: &str = "sluicegate_envoy_entries_total";
+/// Those that told of no end, and made no event.
+pub const ENVOY_PASSED_OVER: &str = "sluicegate_envoy_passed_over_entries_total";
+/// Streams that Envoys have open.
+pub const ENVOY_STREAMS: &str = "sluicegate_envoy_streams";
+/// Messages of theirs that were read and are not kept yet.
+pub const ENVOY_WAITING: &str = "sluicegate_envoy_waiting_messages";
 /// Log files that are followed.
 pub const FILES_FOLLOWED: &str = "sluicegate_files_followed";
 /// Bytes of them that were seen and not read yet.
@@ -216,6 +224,10 @@ fn describe_of_process() {
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
     describe_counter!(SYSLOG_MESSAGES, "messages of syslog kept since the start");
+    describe_counter!(ENVOY_ENTRIES, "entries of Envoy's streams kept since the start");
+    describe_counter!(ENVOY_PASSED_OVER, "entries of Envoy's that told of no end since the start");
+    describe_gauge!(ENVOY_STREAMS, "streams that Envoys have open");
+    describe_gauge!(ENVOY_WAITING, "messages of Envoy's that were read and are not kept yet");
     describe_gauge!(FILES_FOLLOWED, "log files that are followed");
     describe_gauge!(FILES_UNREAD, Unit::Bytes, "bytes of log files that are not read yet");
     describe_counter!(

@@ -4,14 +4,17 @@ use metrics::{counter, gauge};
 
 use crate::control::{Access, AccessCounts, Scope};
 use crate::filter::compiled_bytes;
-use crate::ingest::KafkaReading;
+use crate::ingest::{EnvoyReading, KafkaReading, Readings};
 use crate::journal::Ledger;
 use crate::pipeline::{State, Status};
 use crate::telemetry::{self, Entrance, Refusals};
 
-pub(super) fn set(status: &Status, kafka: Option<&KafkaReading>) {
-    if let Some(reading) = kafka {
+pub(super) fn set(status: &Status, entrances: &Readings) {
+    if let Some(reading) = &entrances.kafka {
         set_kafka(reading);
+    }
+    if let Some(reading) = &entrances.envoy {
+        set_envoy(reading);
     }
     counter!(telemetry::INGEST_ACCEPTED).absolute(status.accepted);
     counter!(telemetry::INGEST_REJECTED).absolute(status.rejected);
@@ -125,6 +128,13 @@ pub(super) fn set_ledger(ledger: &Ledger) {
         let label = [("destination", name.clone())];
         gauge!(telemetry::DEAD_LETTERS_IMBALANCE, &label).set(letters.imbalance(None) as f64);
     }
+}
+
+fn set_envoy(reading: &EnvoyReading) {
+    counter!(telemetry::ENVOY_ENTRIES).absolute(reading.entries);
+    counter!(telemetry::ENVOY_PASSED_OVER).absolute(reading.passed_over);
+    gauge!(telemetry::ENVOY_STREAMS).set(reading.streams as f64);
+    gauge!(telemetry::ENVOY_WAITING).set(reading.waiting as f64);
 }
 
 fn set_kafka(reading: &KafkaReading) {

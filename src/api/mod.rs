@@ -40,7 +40,7 @@ use crate::budget::Budget;
 use crate::control::Control;
 use crate::event::Timestamp;
 use crate::http::{BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, TrustedProxies};
-use crate::ingest::{KafkaBoard, KafkaReading};
+use crate::ingest::Boards;
 use crate::pipeline::Pipeline;
 
 pub use examine::examination;
@@ -100,7 +100,7 @@ struct Api {
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
-    kafka: Option<Arc<KafkaBoard>>,
+    boards: Boards,
     windows: rate::Windows,
     budget: Arc<Budget>,
     started_at: Timestamp,
@@ -131,7 +131,7 @@ pub fn starting() -> Router {
 }
 
 /// The routes of the API listener. `/readyz` says whether the next body would be kept, which none is
-/// while `accepting` is false; `kafka` is there if Kafka ingest is.
+/// while `accepting` is false; `boards` tell of the entrances.
 ///
 /// The probes are answered where the router is served; all else is done on the runtime that this is called
 /// on, so that a probe waits for nothing.
@@ -140,7 +140,7 @@ pub fn router(
     control: Arc<Control>,
     accepting: Arc<AtomicBool>,
     metrics: PrometheusHandle,
-    kafka: Option<Arc<KafkaBoard>>,
+    boards: Boards,
 ) -> Router {
     let windows = rate::Windows::new(settings.rate_limit);
     let pipeline = Arc::clone(control.pipeline());
@@ -153,7 +153,7 @@ pub fn router(
         pipeline,
         accepting,
         metrics,
-        kafka,
+        boards,
         windows,
         budget,
         started_at,
@@ -207,10 +207,6 @@ impl Api {
             Some("stopping".to_owned())
         }
     }
-
-    fn kafka(&self) -> Option<KafkaReading> {
-        self.kafka.as_ref().map(|board| board.read())
-    }
 }
 
 /// Lets readers of the operations routes in: everyone on a loopback address, elsewhere those with a
@@ -244,9 +240,9 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
 async fn show_status(State(api): State<Arc<Api>>) -> Response {
     let of_reading = Arc::clone(&api);
     let body = api.snapshots.status.read(move || {
-        let (status, kafka) = (of_reading.pipeline.status(), of_reading.kafka());
+        let (status, entrances) = (of_reading.pipeline.status(), of_reading.boards.read());
         let (control, started_at) = (&of_reading.control, of_reading.started_at);
-        status::to_json(&status, control, started_at, kafka.as_ref()).to_string().into_bytes()
+        status::to_json(&status, control, started_at, &entrances).to_string().into_bytes()
     });
     json(body.await)
 }
@@ -264,7 +260,7 @@ fn json(body: Bytes) -> Response {
 async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
     let of_reading = Arc::clone(&api);
     let body = api.snapshots.metrics.read(move || {
-        metrics::set(&of_reading.pipeline.status(), of_reading.kafka().as_ref());
+        metrics::set(&of_reading.pipeline.status(), &of_reading.boards.read());
         metrics::set_ledger(&of_reading.pipeline.ledger());
         metrics::set_access(&of_reading.control.access());
         metrics::set_ready(of_reading.not_ready().is_none());

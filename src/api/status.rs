@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
-use crate::ingest::KafkaReading;
+use crate::ingest::{EnvoyReading, KafkaReading, Readings};
 use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
 use crate::sinks::without_its_words;
 use crate::telemetry::Entrance;
@@ -18,7 +18,7 @@ pub(super) fn to_json(
     status: &Status,
     control: &Control,
     started_at: Timestamp,
-    kafka: Option<&KafkaReading>,
+    entrances: &Readings,
 ) -> Value {
     let subscriptions: Vec<Value> = status
         .subscriptions
@@ -44,8 +44,11 @@ pub(super) fn to_json(
         "rejected": status.rejected,
         "refused": refused,
     });
-    if let Some(reading) = kafka {
+    if let Some(reading) = &entrances.kafka {
         ingest["kafka"] = of_kafka(reading);
+    }
+    if let Some(reading) = &entrances.envoy {
+        ingest["envoy"] = of_envoy(reading);
     }
     let rejected = control.rejected_reload();
     json!({
@@ -85,6 +88,16 @@ fn of_access(access: &Access) -> Value {
     let idle = access.idle().iter().map(|it| json!({"id": it.id, "type": it.of}));
     all.insert("restrict_nothing".to_owned(), idle.collect());
     Value::Object(all)
+}
+
+fn of_envoy(reading: &EnvoyReading) -> Value {
+    json!({
+        "streams": reading.streams,
+        "waiting_messages": reading.waiting,
+        "messages": reading.messages,
+        "entries": reading.entries,
+        "passed_over": reading.passed_over,
+    })
 }
 
 fn of_kafka(reading: &KafkaReading) -> Value {

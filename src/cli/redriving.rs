@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::{Failure, Outcome, block_on};
 use crate::config::Config;
 use crate::journal::{
-    AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, Fate, StoredLetter, forget_dead_letters,
+    AT_ENVOY, AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, Fate, StoredLetter, forget_dead_letters,
 };
 use crate::pipeline::redrive;
 use crate::report::{counted, escaped};
@@ -56,6 +56,7 @@ pub(super) fn send(
         (AT_STDIN, "on standard input"),
         (AT_FILES, "from a log file"),
         (AT_SYSLOG, "over syslog"),
+        (AT_ENVOY, "from Envoy"),
     ];
     if let Some((_, how)) = from.iter().find(|(entrance, _)| *entrance == id) {
         let what = format!(

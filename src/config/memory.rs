@@ -4,6 +4,7 @@
 use super::Config;
 use crate::api;
 use crate::filter::{MAX_LAZY_CACHES_BYTES, compiled_bytes};
+use crate::ingest::ENVOY_MEMORY;
 use crate::journal::{CACHE_BYTES, Durability};
 use crate::pipeline::MAX_IN_FLIGHT;
 use crate::resources::{Destination, MAX_COMPILED_BY_API};
@@ -21,6 +22,12 @@ const FILES: u64 = 16 << 20;
 
 /// Connections of syslog, each with the beginning of a message and the lines of one reading.
 const SYSLOG: u64 = 96 << 20;
+
+/// Most that a connection of Envoy's takes in windows and buffers.
+const OF_AN_ENVOY: u64 = 192 << 10;
+
+/// The events of 32 of its messages at a time, with their records.
+const ENVOY_EVENTS: u64 = 32 << 20;
 
 /// A batch takes its records' bytes, the encoded request's, and a copy that the client of the service
 /// makes.
@@ -66,6 +73,10 @@ impl Config {
         }
         if self.syslog.is_some() {
             parts.push(part("syslog", SYSLOG));
+        }
+        if let Some(envoy) = &self.envoy {
+            let connections = envoy.connections.max_connections as u64 * OF_AN_ENVOY;
+            parts.push(part("Envoy's streams", ENVOY_MEMORY as u64 + ENVOY_EVENTS + connections));
         }
         parts.push(part("bodies of the API", api::MAX_MEMORY as u64));
         parts.push(part("filters", filters));

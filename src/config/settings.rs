@@ -21,11 +21,11 @@ use crate::api::{ApiSettings, RateLimit};
 use crate::event::Catalog;
 use crate::form::describe;
 use crate::formats::Format;
-use crate::http::BearerTokens;
+use crate::http::{BearerTokens, ConnectionLimits};
 use crate::https::has_possible_port;
 use crate::ingest::{
-    FileSettings, HttpSettings, KafkaSettings, PropertyError, StdinSettings, SyslogSettings,
-    check_kafka_property,
+    EnvoySettings, FileSettings, HttpSettings, KafkaSettings, PropertyError, StdinSettings,
+    SyslogSettings, check_kafka_property,
 };
 use crate::journal::{Durability, JournalSettings};
 use crate::resources::{Resources, Terms};
@@ -95,6 +95,8 @@ pub struct Config {
     pub files: Vec<FileSettings>,
     /// Syslog as an entrance, if there is any.
     pub syslog: Option<SyslogSettings>,
+    /// Envoy's streams as an entrance, if there is any.
+    pub envoy: Option<EnvoySettings>,
     /// Operations routes and control API.
     pub api: ApiSettings,
     /// Where accepted records are kept until they are delivered.
@@ -146,14 +148,15 @@ impl Config {
             let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
             check_data_dir(root, Path::new(data_dir));
             let ingest = root.optional("ingest").section_or_empty(|ingest| {
-                let others = ["http", "kafka", "files", "syslog"];
+                let others = ["http", "kafka", "files", "syslog", "envoy"];
                 let only_stdin = ingest.has("stdin") && !others.iter().any(|it| ingest.has(it));
                 let http = ingest.optional("http").section_or_empty(read_ingest);
                 let kafka = ingest.optional("kafka").section(read_kafka);
                 let stdin = ingest.optional("stdin").section(read_stdin);
                 let files = ingest.optional("files").list(read_file).unwrap_or_default();
                 let syslog = ingest.optional("syslog").section(read_syslog);
-                Some(((!only_stdin).then_some(http?), kafka, stdin, files, syslog))
+                let envoy = ingest.optional("envoy").section(read_envoy);
+                Some(((!only_stdin).then_some(http?), kafka, stdin, files, syslog, envoy))
             });
             let api = root.optional("api").section_or_empty(read_api);
             let journal = root
@@ -168,7 +171,7 @@ impl Config {
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
             let api_targets = read_api_targets(root, local).unwrap_or_default();
             let resources = read_resources(root, Catalog::builtin(), api_targets);
-            let ((ingest, kafka, stdin, files, syslog), api) = (ingest?, api?);
+            let ((ingest, kafka, stdin, files, syslog, envoy), api) = (ingest?, api?);
             if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
                 let message = "`ingest.http.listen` and `api.listen` are the same address";
                 root.push(Mistake::of_file(format!("{message}, {}", http.listen)));
@@ -180,6 +183,7 @@ impl Config {
                 stdin,
                 files,
                 syslog,
+                envoy,
                 api,
                 journal: journal?,
                 drain_limit: drain_limit?,
@@ -277,6 +281,39 @@ fn read_syslog(section: &mut Section<'_>) -> Option<SyslogSettings> {
     }
     let max_event = usize::try_from(max_event).unwrap_or(usize::MAX);
     Some(SyslogSettings { listen, format: format?, allow, tls, max_event })
+}
+
+fn read_envoy(section: &mut Section<'_>) -> Option<EnvoySettings> {
+    let listen = section
+        .required("listen")
+        .parsed("an address such as `127.0.0.1:4182`", |it| it.parse::<SocketAddr>().ok());
+    let bearer_tokens = bearer_tokens(section);
+    let tls = read_tls(section);
+    let account_id = section.optional("account_id").string();
+    let max_connections = section.optional("max_connections").number(1..=100_000);
+    if !cfg!(feature = "envoy") {
+        let message = format!("`{}` needs a build with the feature `envoy`", section.path());
+        section.push(Mistake::at(section.place_of("listen"), message));
+    }
+    let knows_clients =
+        tls.as_ref().and_then(|it| it.client_ca.as_ref()).is_some_and(|it| it.required);
+    let listen = listen?;
+    if !listen.ip().is_loopback() && bearer_tokens.is_empty() && !knows_clients {
+        let message = format!(
+            "`{}` must be set where `listen` is not loopback, or `tls.client_ca`",
+            join(section, "bearer_tokens")
+        );
+        section.push(
+            Mistake::at(section.place_of("listen"), message)
+                .help("without either anyone who reaches the address could send events"),
+        );
+    }
+    let mut connections = ConnectionLimits::default();
+    if let Some(most) = max_connections.and_then(|it| usize::try_from(it).ok()) {
+        connections.max_connections = most;
+    }
+    let account_id = account_id.map(|it| it.value.to_owned());
+    Some(EnvoySettings { listen, bearer_tokens, tls, connections, account_id })
 }
 
 fn read_file(section: &mut Section<'_>) -> Option<FileSettings> {

@@ -58,6 +58,7 @@ impl Daemon {
             ("ingest.kafka", self.config.kafka != config.kafka),
             ("ingest.stdin", self.config.stdin != config.stdin),
             ("ingest.files", self.config.files != config.files),
+            ("ingest.envoy", self.config.envoy != config.envoy),
             ("ingest.syslog", self.config.syslog != config.syslog),
             ("api", self.config.api != config.api),
             ("journal", self.config.journal != config.journal),
@@ -80,6 +81,11 @@ impl Daemon {
     /// keeps its own until it does: what is enough on loopback is not elsewhere.
     fn replace_tokens(&self, config: &Config) {
         if let (Some(own), Some(new)) = (&self.config.ingest, &config.ingest)
+            && own.listen == new.listen
+        {
+            own.bearer_tokens.replace(&new.bearer_tokens);
+        }
+        if let (Some(own), Some(new)) = (&self.config.envoy, &config.envoy)
             && own.listen == new.listen
         {
             own.bearer_tokens.replace(&new.bearer_tokens);

@@ -160,6 +160,34 @@ pub(super) const CODES: &[ErrorCode] = &[
          it may connect again.",
     ),
     entry(
+        "ERR_SLUICEGATE_1154",
+        "what came on a stream of `ingest.envoy` is no message of Envoy's Access Log Service v3, or is compressed",
+        "Point only the gRPC access logs of Envoy's API v3 there, without compression. The stream was ended; what was \
+         read of it before is kept.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1155",
+        "a message on a stream of `ingest.envoy` has more than 4 MiB",
+        "Lower `buffer_size_bytes` of the log in Envoy's settings; its default is 16 KiB.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1156",
+        "an entry on a stream of `ingest.envoy` has more than 256 KiB, and made no event",
+        "Name fewer headers in `additional_request_headers_to_log` and the like, or lower `max_request_headers_kb`. The \
+         other entries were kept.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1157",
+        "a gRPC method that `ingest.envoy` does not have was called",
+        "Only `StreamAccessLogs` of `envoy.service.accesslog.v3` is there: set `transport_api_version: V3`, and let \
+         nothing else go there.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1158",
+        "a message on a stream of `ingest.envoy` began and did not come to its end within 30 seconds",
+        "Look at the network between Envoy and this machine. The stream was ended, and Envoy opens another.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1201",
         "this cannot be an id",
         "Write 1 to 64 letters, digits, `-`, `_` and `.`.",

@@ -12,6 +12,7 @@
 //!
 //! Other lines of Caddy's log are no events, and are refused.
 
+use super::cipher::cipher_name;
 use super::entry::Entry;
 use super::instant::{Instant, Span};
 use super::json;
@@ -28,27 +29,6 @@ pub(super) const SAMPLES: [Sample; 2] = [
         r#"{"level":"error","ts":"2026-11-26T15:54:48.476Z","logger":"http.log.access","msg":"handled request","request":{"remote_ip":"10.0.0.8","remote_port":"40702","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"POST","host":"shop.example","uri":"/fail","headers":{"User-Agent":["curl/8.9.1"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"shop.example"}},"bytes_read":3,"user_id":"ada","duration":0.041427543,"size":120,"status":500,"resp_headers":{}}"#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48.476Z","object":{"basic_auth":{"username":"ada"},"conn":{"client_ip":"203.0.113.9","server_name":"shop.example"},"http":{"request":{"body_length":3,"headers":{"User-Agent":["curl/8.9.1"]},"method":"post","url":{"host":"shop.example","path":"/fail","query":"","raw":"https://shop.example/fail","scheme":"https"},"user_agent":"curl/8.9.1"},"response":{"body_length":120,"status_code":500}},"proxy":{"client_port":40702,"duration_ms":41.427543,"name":"caddy","protocol":"HTTP/2.0"},"tls":{"cipher_suite":"TLS_AES_128_GCM_SHA256","version":"1.3"}}}"#,
     ),
-];
-
-/// The cipher suites that Go's TLS server may agree on, by their numbers at IANA.
-const CIPHERS: [(u64, &str); 17] = [
-    (0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"),
-    (0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"),
-    (0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"),
-    (0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"),
-    (0x1301, "TLS_AES_128_GCM_SHA256"),
-    (0x1302, "TLS_AES_256_GCM_SHA384"),
-    (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),
-    (0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
-    (0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
-    (0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
-    (0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
-    (0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
-    (0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
-    (0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-    (0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
-    (0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
-    (0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
@@ -111,7 +91,7 @@ fn read_request<'l>(
             json::members(cursor, &mut |name, cursor| {
                 match name {
                     "version" => entry.tls_version = json::count(cursor)?.and_then(version),
-                    "cipher_suite" => entry.tls_cipher = json::count(cursor)?.map(cipher),
+                    "cipher_suite" => entry.tls_cipher = json::count(cursor)?.map(cipher_name),
                     "server_name" => entry.server_name = json::text(cursor)?,
                     _ => cursor.skip(3)?,
                 }
@@ -133,9 +113,4 @@ fn instant(text: &str) -> Option<Instant> {
 fn version(number: u64) -> Option<super::entry::Text<'static>> {
     let minor = number.checked_sub(0x0301).filter(|it| *it <= 3)?;
     Some(["1.0", "1.1", "1.2", "1.3"].get(usize::try_from(minor).ok()?).copied()?.into())
-}
-
-fn cipher(number: u64) -> super::entry::Text<'static> {
-    let known = CIPHERS.iter().find(|it| it.0 == number);
-    known.map_or_else(|| format!("0x{number:04x}").into(), |it| it.1.into())
 }

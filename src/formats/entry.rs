@@ -54,6 +54,11 @@ pub(super) struct Entry<'l> {
     pub(super) status: Option<u64>,
     pub(super) tls_cipher: Option<Text<'l>>,
     pub(super) tls_version: Option<Text<'l>>,
+    /// The common name in the client's certificate.
+    pub(super) client_cn: Option<Text<'l>>,
+    pub(super) ja3: Option<Text<'l>>,
+    /// Which of several proxies it was, by what it calls itself.
+    pub(super) node: Option<Text<'l>>,
     pub(super) listener: Option<Text<'l>>,
     pub(super) route: Option<Text<'l>>,
     pub(super) cluster: Option<Text<'l>>,
@@ -144,6 +149,11 @@ impl<'l> Entry<'l> {
             group(out, "proxy", |out| self.write_proxy(proxy, out));
             group(out, "tls", |out| {
                 optional(out, "cipher_suite", self.tls_cipher.as_deref());
+                if let Some(name) = &self.client_cn {
+                    group(out, "client_cert", |out| {
+                        group(out, "subject", |out| text(out, "cn", name));
+                    });
+                }
                 optional(out, "version", self.tls_version.as_deref().map(tls_version));
             });
         });
@@ -233,8 +243,10 @@ impl<'l> Entry<'l> {
         }
         optional(out, "extra", self.extra.as_deref());
         milliseconds(out, "first_byte_ms", self.first_byte);
+        optional(out, "ja3", self.ja3.as_deref());
         optional(out, "listener", self.listener.as_deref());
         text(out, "name", proxy);
+        optional(out, "node", self.node.as_deref());
         if !self.is_connection {
             optional(out, "protocol", self.protocol.as_deref());
             optional(out, "request_id", self.request_id.as_deref());

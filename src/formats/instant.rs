@@ -85,6 +85,12 @@ impl Instant {
         Some(Instant { at, digits })
     }
 
+    /// An instant that was a number, with as many digits of three at a time as it needs.
+    #[cfg(feature = "envoy")]
+    pub(super) fn of(at: Timestamp) -> Option<Instant> {
+        Some(Instant { at: at.in_range()?, digits: digits_of(at.nanos) })
+    }
+
     /// The instant some time later, with at least so many digits.
     pub(super) fn after(self, span: Span, digits: usize) -> Option<Instant> {
         let nanos = u64::from(self.at.nanos) + span.0 % NANOS;
@@ -153,9 +159,25 @@ impl Span {
         Some(Span(nanos))
     }
 
+    /// How many digits of three at a time its fraction of a second needs.
+    #[cfg(feature = "envoy")]
+    pub(super) fn digits(self) -> usize {
+        digits_of((self.0 % NANOS) as u32)
+    }
+
     /// The sum, where both are there.
     pub(super) fn and(self, other: Option<Span>) -> Option<Span> {
         self.0.checked_add(other?.0).map(Span)
+    }
+}
+
+#[cfg(feature = "envoy")]
+fn digits_of(nanos: u32) -> usize {
+    match nanos {
+        0 => 0,
+        it if it % 1_000_000 == 0 => 3,
+        it if it % 1_000 == 0 => 6,
+        _ => 9,
     }
 }
 

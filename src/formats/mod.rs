@@ -7,9 +7,12 @@
 //! Each parser goes over its line once and allocates only where an escape is undone. A line that is not
 //! UTF-8 is taken all the same: each byte that is none becomes `\xE4`, and `proxy.escaped` says so.
 
+#[cfg(feature = "envoy")]
+mod access_log_service;
 mod apache;
 mod aws_alb;
 mod caddy;
+mod cipher;
 mod common_log;
 mod entry;
 mod envoy;
@@ -27,6 +30,9 @@ use crate::event::ScanError;
 use crate::report::nearest;
 use entry::Entry;
 use line::Line;
+
+#[cfg(feature = "envoy")]
+pub use access_log_service::{Converted, Entries, MAX_ENTRY, Malformed};
 
 /// Lines that [`Format::guess`] looks at; more of a log say no more.
 const GUESSED_LINES: usize = 100;

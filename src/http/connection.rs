@@ -20,6 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::activity::Activity;
@@ -63,39 +64,22 @@ impl Connections {
         peer: IpAddr,
         activity: &Arc<Activity>,
         watcher: Watcher,
-        mut stopping: watch::Receiver<()>,
+        stopping: watch::Receiver<()>,
     ) {
         let paced = |stream| Paced::new(stream, self.limits, Arc::clone(activity));
         let Some(tls) = &self.tls else {
             return self.answer(paced(stream), peer, activity, &self.router, watcher).await;
         };
-        let handshake = async {
-            let mut first = [0];
-            stream.peek(&mut first).await?;
-            if first[0] == HANDSHAKE_RECORD {
-                return Ok(Greeted::Tls(Box::new(tls.acceptor().accept(stream).await?)));
-            }
-            Ok::<_, std::io::Error>(Greeted::Plain(stream))
-        };
-        let greeted = tokio::select! {
-            _ = stopping.changed() => return,
-            () = activity.ousted() => return telemetry::connection_cut("place"),
-            greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => greeted,
-        };
-        match greeted {
-            Ok(Ok(Greeted::Tls(stream))) => {
+        match greet(stream, tls.acceptor(), activity, stopping, &peer.to_string()).await {
+            Some(Greeted::Tls(stream)) => {
                 let stream = Paced::new(*stream, self.limits, Arc::clone(activity));
                 self.answer(stream, peer, activity, &self.router, watcher).await;
             }
-            Ok(Ok(Greeted::Plain(stream))) => {
+            Some(Greeted::Plain(stream)) => {
                 let refusing = Router::new().fallback(not_tls);
                 self.answer(paced(stream), peer, activity, &refusing, watcher).await;
             }
-            Ok(Err(error)) => debug!(%peer, %error, "no TLS handshake"),
-            Err(_) => {
-                telemetry::connection_cut("handshake");
-                debug!(%peer, "the TLS handshake took too long");
-            }
+            None => {}
         }
     }
 
@@ -177,8 +161,43 @@ impl Drop for Tracked {
     }
 }
 
+/// Does the handshake of a stream on which TLS is to be spoken. None if nothing came of it.
+pub(super) async fn greet(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    activity: &Activity,
+    mut stopping: watch::Receiver<()>,
+    peer: &str,
+) -> Option<Greeted> {
+    let handshake = async {
+        let mut first = [0];
+        stream.peek(&mut first).await?;
+        if first[0] == HANDSHAKE_RECORD {
+            return Ok(Greeted::Tls(Box::new(acceptor.accept(stream).await?)));
+        }
+        Ok::<_, std::io::Error>(Greeted::Plain(stream))
+    };
+    let greeted = tokio::select! {
+        _ = stopping.changed() => return None,
+        () = activity.ousted() => {
+            telemetry::connection_cut("place");
+            return None;
+        }
+        greeted = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => greeted,
+    };
+    match greeted {
+        Ok(Ok(greeted)) => return Some(greeted),
+        Ok(Err(error)) => debug!(%peer, %error, "no TLS handshake"),
+        Err(_) => {
+            telemetry::connection_cut("handshake");
+            debug!(%peer, "the TLS handshake took too long");
+        }
+    }
+    None
+}
+
 /// A stream after the first bytes.
-enum Greeted {
+pub(super) enum Greeted {
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     Plain(TcpStream),
 }

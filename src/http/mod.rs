@@ -9,6 +9,8 @@ mod body;
 mod client_address;
 mod connection;
 mod files;
+#[cfg(feature = "envoy")]
+mod http2;
 mod limits;
 mod paced;
 mod places;
@@ -18,12 +20,12 @@ mod unread;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tracing::warn;
@@ -107,35 +109,49 @@ impl Listener {
         proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
     ) -> Result<(), CannotListen> {
-        let Listener { socket, address, tls, told } = self;
-        // With the reactor of the runtime that serves.
-        let socket = socket.try_clone().and_then(TcpListener::from_std);
-        let socket = socket.map_err(|cause| CannotListen { address, cause })?;
-        let places = Arc::new(Places::new(limits));
-        let shared = Arc::new(Connections { router, proxies, tls, limits, told });
-        let requests = GracefulShutdown::new();
-        let (going, stopping) = watch::channel(());
-        tokio::pin!(stop);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                accepted = accept(&socket, address, &places, &shared.proxies) => accepted,
-            };
-            let Some((stream, peer, place)) = accepted else { continue };
-            let (shared, watcher) = (Arc::clone(&shared), requests.watcher());
-            let stopping = stopping.clone();
-            tokio::spawn(async move {
-                shared.serve(stream, peer.ip(), &place.activity, watcher, stopping).await;
+        let (tls, told) = (self.tls.clone(), self.told.clone());
+        let shared = Arc::new(Connections { router, proxies: proxies.clone(), tls, limits, told });
+        serve_each(self, limits, &proxies, stop, |stream, peer, place, watcher, stopping| {
+            let shared = Arc::clone(&shared);
+            async move {
+                shared.serve(stream, peer, &place.activity, watcher, stopping).await;
                 drop(place);
-            });
-        }
-        drop((socket, going));
-        if tokio::time::timeout(GRACE, requests.shutdown()).await.is_err() {
-            warn!(%address, "connections were still busy and have been cut");
-        }
-        Ok(())
+            }
+        })
+        .await
     }
+}
+
+/// Has each connection served by `serve` until `stop` is done, and then waits for them, for a while.
+async fn serve_each<F: Future<Output = ()> + Send + 'static>(
+    listener: Listener,
+    limits: ConnectionLimits,
+    proxies: &TrustedProxies,
+    stop: impl Future<Output = ()>,
+    serve: impl Fn(TcpStream, IpAddr, Place, Watcher, watch::Receiver<()>) -> F,
+) -> Result<(), CannotListen> {
+    let Listener { socket, address, .. } = listener;
+    // With the reactor of the runtime that serves.
+    let socket = socket.try_clone().and_then(TcpListener::from_std);
+    let socket = socket.map_err(|cause| CannotListen { address, cause })?;
+    let places = Arc::new(Places::new(limits));
+    let requests = GracefulShutdown::new();
+    let (going, stopping) = watch::channel(());
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            accepted = accept(&socket, address, &places, proxies) => accepted,
+        };
+        let Some((stream, peer, place)) = accepted else { continue };
+        tokio::spawn(serve(stream, peer.ip(), place, requests.watcher(), stopping.clone()));
+    }
+    drop((socket, going));
+    if tokio::time::timeout(GRACE, requests.shutdown()).await.is_err() {
+        warn!(%address, "connections were still busy and have been cut");
+    }
+    Ok(())
 }
 
 async fn accept(

@@ -195,6 +195,14 @@ impl Tls {
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.borrow()))
     }
+
+    /// The same on a listener that speaks HTTP/2 and nothing else.
+    #[cfg(feature = "envoy")]
+    pub fn acceptor_for_http2(&self) -> TlsAcceptor {
+        let mut config = ServerConfig::clone(&self.current.borrow());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
 }
 
 async fn refresh(

@@ -1,10 +1,11 @@
 //! The entrances: events come in, are framed, capped and checked, and are kept before the sender
 //! gets its answer.
 //!
-//! There are HTTP, Kafka, log files, standard input and syslog. What becomes of an accepted event is the pipeline's matter.
+//! There are HTTP, Kafka, log files, standard input, syslog and Envoy's streams. What becomes of an accepted event is the pipeline's matter.
 
 mod conversion;
 mod decompress;
+mod envoy;
 mod files;
 mod http;
 mod kafka;
@@ -15,10 +16,12 @@ mod stdin;
 mod syslog;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::formats::Format;
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
+pub use envoy::{ENVOY_MEMORY, Envoy, EnvoyBoard, EnvoyReading, EnvoySettings};
 pub use files::{CannotFollow, FileSettings, Files};
 pub use http::router;
 pub use kafka::{
@@ -48,6 +51,30 @@ pub struct HttpSettings {
     pub tls: Option<TlsSettings>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
+}
+
+/// What those entrances tell of themselves that do, each if it is there.
+#[derive(Clone, Debug, Default)]
+pub struct Boards {
+    pub kafka: Option<Arc<KafkaBoard>>,
+    pub envoy: Option<Arc<EnvoyBoard>>,
+}
+
+/// One reading of all boards.
+#[derive(Debug)]
+pub struct Readings {
+    pub kafka: Option<KafkaReading>,
+    pub envoy: Option<EnvoyReading>,
+}
+
+impl Boards {
+    #[must_use]
+    pub fn read(&self) -> Readings {
+        Readings {
+            kafka: self.kafka.as_ref().map(|it| it.read()),
+            envoy: self.envoy.as_ref().map(|it| it.read()),
+        }
+    }
 }
 
 /// The settings of standard input as an entrance.

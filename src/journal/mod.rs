@@ -42,8 +42,8 @@ pub use account::{Account, Offer};
 pub use cursor::Cursor;
 use dead_letters::DeadLetters;
 pub use dead_letters::{
-    AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, AllCounts, DeadLetter, ENTRANCES, Fate, LetterCounts,
-    NotBuried, StoredLetter, forget_dead_letters, read_dead_letters,
+    AT_ENVOY, AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, AllCounts, DeadLetter, ENTRANCES, Fate,
+    LetterCounts, NotBuried, StoredLetter, forget_dead_letters, read_dead_letters,
 };
 #[cfg(not(test))]
 use disk::Faults;

@@ -28,14 +28,22 @@ pub enum Entrance {
     Files,
     /// The messages of `ingest.syslog`.
     Syslog,
+    /// The streams of `ingest.envoy`.
+    Envoy,
     /// The listener of `api`.
     Api,
 }
 
 impl Entrance {
     /// Those of events.
-    pub const OF_EVENTS: [Entrance; 5] =
-        [Entrance::Http, Entrance::Kafka, Entrance::Stdin, Entrance::Files, Entrance::Syslog];
+    pub const OF_EVENTS: [Entrance; 6] = [
+        Entrance::Http,
+        Entrance::Kafka,
+        Entrance::Stdin,
+        Entrance::Files,
+        Entrance::Syslog,
+        Entrance::Envoy,
+    ];
 
     /// The word for it in the log.
     #[must_use]
@@ -46,6 +54,7 @@ impl Entrance {
             Entrance::Stdin => "stdin",
             Entrance::Files => "files",
             Entrance::Syslog => "syslog",
+            Entrance::Envoy => "envoy",
             Entrance::Api => "api",
         }
     }

@@ -33,8 +33,8 @@ fn the_catalog_lists_ngroks_55_types_and_our_own_with_their_fields() {
     assert_eq!(output_of(&["catalog"], "").lines().count(), types.len());
     let one: Value =
         serde_json::from_str(&output_of(&["catalog", HTTP, "-o", "json"], "")).unwrap();
-    assert_eq!(one["fields"].as_array().unwrap().len(), 55);
-    assert_eq!(output_of(&["catalog", HTTP], "").lines().count(), 57);
+    assert_eq!(one["fields"].as_array().unwrap().len(), 57);
+    assert_eq!(output_of(&["catalog", HTTP], "").lines().count(), 59);
     let unknown = sluicegate(&["catalog", "http_request_completed.v0"], "");
     assert_eq!(unknown.status.code(), Some(1));
     let said = String::from_utf8_lossy(&unknown.stderr);

@@ -25,6 +25,8 @@ mod doctor;
 mod documents;
 mod doubt;
 mod entrances;
+#[cfg(feature = "envoy")]
+mod envoy;
 mod errors;
 mod faults;
 mod filters;

@@ -155,7 +155,7 @@ fn files_and_folders_are_made_in_the_room_for_it_alone() {
 }
 
 /// Where something is begun that nobody need supervise.
-const UNSUPERVISED: [(&str, &str); 9] = [
+const UNSUPERVISED: [(&str, &str); 10] = [
     ("src/supervision.rs", "it is what supervises"),
     ("src/daemon.rs", "the API's thread holds a supervised task; the other waits for that thread"),
     ("src/http/mod.rs", "one connection, which ends alone"),
@@ -163,6 +163,7 @@ const UNSUPERVISED: [(&str, &str); 9] = [
     ("src/control/change.rs", "one change, which is waited for"),
     ("src/pipeline/deliveries.rs", "its own supervisor, which never gives up"),
     ("src/ingest/kafka/mod.rs", "the same"),
+    ("src/ingest/envoy/service.rs", "one message, which is waited for"),
     ("src/journal/jobs.rs", "one piece of work, which is waited for"),
     ("src/journal/disk/writer.rs", "of simulations"),
 ];

@@ -60,8 +60,11 @@ pub const AT_STDIN: &str = "(ingest.stdin)";
 pub const AT_FILES: &str = "(ingest.files)";
 /// The same for a message of syslog.
 pub const AT_SYSLOG: &str = "(ingest.syslog)";
+
+/// The owner of entries that came on a stream of `ingest.envoy`.
+pub const AT_ENVOY: &str = "(ingest.envoy)";
 /// All of these.
-pub const ENTRANCES: [&str; 4] = [AT_KAFKA, AT_STDIN, AT_FILES, AT_SYSLOG];
+pub const ENTRANCES: [&str; 5] = [AT_KAFKA, AT_STDIN, AT_FILES, AT_SYSLOG, AT_ENVOY];
 
 /// Why a record could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
