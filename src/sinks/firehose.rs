@@ -11,10 +11,8 @@ use std::sync::Arc;
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::describe_delivery_stream::builders::DescribeDeliveryStreamFluentBuilder;
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchInput;
-use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::{
-    DeliveryStreamStatus, DeliveryStreamType, PutRecordBatchResponseEntry, Record as Entry,
+    DeliveryStreamStatus, DeliveryStreamType, PutRecordBatchResponseEntry,
 };
 use hyper::Uri;
 
@@ -25,6 +23,7 @@ use super::arn::{Arn, ArnOf, DeliveryStream};
 use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
+use super::body::{base64, in_place, string};
 use super::debug::LogOutput;
 use super::error::OpenError;
 use super::kind::{Boxed, Kind, Opened};
@@ -205,14 +204,12 @@ impl Sink {
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
         let call =
             Call { action: PUT, resource: self.stream.as_str(), strange: self.aws.is_strange() };
-        let mut request = PutRecordBatchInput::builder().delivery_stream_name(self.stream.name());
-        for record in records {
-            match entry(record) {
-                Ok(entry) => request = request.records(entry),
-                Err(reason) => return Outcome::Refused(reason),
-            }
-        }
-        let sent = self.aws.call(|client| async move { request.send_with(&client).await });
+        let body = in_place(body(self.stream.name(), records));
+        // The SDK gets what decides where it goes; the records are in the body.
+        let sent = self.aws.call(|client| {
+            let request = client.put_record_batch().delivery_stream_name(self.stream.name());
+            request.set_records(Some(vec![])).customize().mutate_request(body).send()
+        });
         match sent.await {
             Ok(answer) if answer.request_responses().len() != records.len() => {
                 call.miscounted(answer.request_responses().len(), records.len())
@@ -254,14 +251,20 @@ impl Sink {
     }
 }
 
-fn entry(record: &Record) -> Result<Entry, String> {
-    let mut line = Vec::with_capacity(record.body.len() + 1);
-    line.extend_from_slice(&record.body);
-    line.push(b'\n');
-    Entry::builder()
-        .data(Blob::new(line))
-        .build()
-        .map_err(|error| format!("the record does not fit a request: {error}"))
+/// The body of a PutRecordBatch.
+fn body(stream: &str, records: &[Arc<Record>]) -> Vec<u8> {
+    let each = |record: &Arc<Record>| LIMITS.record_bytes(record) + 12;
+    let mut out = Vec::with_capacity(records.iter().map(each).sum::<usize>() + stream.len() + 48);
+    out.extend_from_slice(b"{\"DeliveryStreamName\":");
+    string(&mut out, stream);
+    out.extend_from_slice(b",\"Records\":[");
+    for (at, record) in records.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
+        base64(&mut out, [&*record.body, b"\n"]);
+        out.extend_from_slice(b"\"}");
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 /// The class of an error, of the whole request or of one record.
@@ -305,7 +308,10 @@ fn verdicts(call: &Call, results: &[PutRecordBatchResponseEntry]) -> Vec<Ack> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::super::refusal::TRANSIENT;
     use super::*;
@@ -376,11 +382,6 @@ mod tests {
     }
 
     #[test]
-    fn a_record_ends_with_a_newline() {
-        assert_eq!(entry(&record(3)).unwrap().data().as_ref(), b"xxx\n");
-    }
-
-    #[test]
     fn the_longest_record_that_passes_has_at_most_1000_kib_before_base64() {
         let longest = (1_000 * 1024 - 10..1_000 * 1024 + 10)
             .filter(|&length| LIMITS.record_bytes(&record(length)) <= LIMITS.max_record_bytes)
@@ -389,13 +390,37 @@ mod tests {
         assert_eq!(longest + 1, 1_023_999);
     }
 
-    #[test]
-    fn a_full_batch_makes_a_body_below_4_mib() {
-        let each = LIMITS.max_bytes / MAX_RECORDS;
-        let envelope = r#"{"DeliveryStreamName":"","Records":[]}"#.len() + DELIVERY_STREAM_NAME;
-        let body = MAX_RECORDS * (each + r#"{"Data":""},"#.len()) + envelope;
-        assert!(body <= 4 * 1024 * 1024, "{body}");
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn a_batch_within_our_limits_is_a_request_within_the_services(
+            lengths in proptest::collection::vec(length(), 1..=MAX_RECORDS),
+        ) {
+            let mut bytes = 0;
+            let fits = |record: &Arc<Record>| {
+                let counted = LIMITS.record_bytes(record);
+                bytes += counted;
+                counted <= LIMITS.max_record_bytes && bytes <= LIMITS.max_bytes
+            };
+            let records = lengths.into_iter().map(|length| Arc::new(record(length)));
+            let records: Vec<_> = records.take_while(fits).collect();
+            let body = body(&"s".repeat(64), &records);
+            prop_assert!(body.len() <= 4 * 1024 * 1024, "{} bytes", body.len());
+            let request: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            prop_assert_eq!(&request["DeliveryStreamName"], &"s".repeat(64));
+            let entries = request["Records"].as_array().unwrap();
+            prop_assert_eq!(entries.len(), records.len());
+            for (entry, record) in entries.iter().zip(&records) {
+                let data = STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap();
+                prop_assert!(data.len() <= 1_000 * 1024);
+                prop_assert_eq!(data, [&*record.body, b"\n"].concat());
+            }
+        }
     }
 
-    const DELIVERY_STREAM_NAME: usize = 64;
+    /// Lengths of records, the longest ones among them.
+    fn length() -> impl Strategy<Value = usize> {
+        prop_oneof![8 => 1usize..3_000, 1 => 1usize..1_100_000, 1 => Just(MAX_RECORD_BYTES / 4 * 3 - 1)]
+    }
 }

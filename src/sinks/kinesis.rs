@@ -12,8 +12,7 @@ use std::sync::Arc;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::describe_stream_summary::builders::DescribeStreamSummaryFluentBuilder;
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
-use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, StreamStatus};
+use aws_sdk_kinesis::types::{PutRecordsResultEntry, StreamStatus};
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
@@ -23,6 +22,7 @@ use super::arn::{Arn, ArnOf, Stream};
 use super::auth::{Auth, Endpoint};
 use super::aws::{self, Connection};
 use super::batch::{Count, Limits};
+use super::body::{base64, in_place, string};
 use super::debug::LogOutput;
 use super::error::OpenError;
 use super::kind::{Boxed, Kind, Opened};
@@ -205,14 +205,12 @@ impl Sink {
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
         let call = Call { action: PUT, resource: &self.stream_arn, strange: self.aws.is_strange() };
-        let mut request = PutRecordsInput::builder().stream_arn(&self.stream_arn);
-        for record in records {
-            match entry(record) {
-                Ok(entry) => request = request.records(entry),
-                Err(reason) => return Outcome::Refused(reason),
-            }
-        }
-        let sent = self.aws.call(|client| async move { request.send_with(&client).await });
+        let body = in_place(body(&self.stream_arn, records));
+        // The SDK gets what decides where it goes; the records are in the body.
+        let sent = self.aws.call(|client| {
+            let request = client.put_records().stream_arn(&self.stream_arn);
+            request.set_records(Some(vec![])).customize().mutate_request(body).send()
+        });
         match sent.await {
             Ok(answer) if answer.records().len() != records.len() => {
                 call.miscounted(answer.records().len(), records.len())
@@ -246,12 +244,23 @@ impl Sink {
     }
 }
 
-fn entry(record: &Record) -> Result<PutRecordsRequestEntry, String> {
-    PutRecordsRequestEntry::builder()
-        .partition_key(&*record.event_id)
-        .data(Blob::new(record.body.to_vec()))
-        .build()
-        .map_err(|error| format!("the record does not fit a request: {error}"))
+/// The body of a PutRecords.
+fn body(stream_arn: &str, records: &[Arc<Record>]) -> Vec<u8> {
+    let each = |record: &Arc<Record>| record.body.len() / 3 * 4 + record.event_id.len() + 48;
+    let mut out =
+        Vec::with_capacity(records.iter().map(each).sum::<usize>() + stream_arn.len() + 48);
+    out.extend_from_slice(b"{\"StreamARN\":");
+    string(&mut out, stream_arn);
+    out.extend_from_slice(b",\"Records\":[");
+    for (at, record) in records.iter().enumerate() {
+        out.extend_from_slice(if at == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
+        base64(&mut out, [&*record.body]);
+        out.extend_from_slice(b"\",\"PartitionKey\":");
+        string(&mut out, &record.event_id);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 /// The class of an error, of the whole request or of one record.
@@ -287,8 +296,14 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
     use super::super::refusal::{THROTTLED, TRANSIENT};
     use super::*;
+    use crate::event::Timestamp;
     use crate::sinks::FaultKind;
 
     const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
@@ -370,6 +385,45 @@ mod tests {
                 retry(FaultKind::Transient, "an error without a code"),
             ]
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn a_batch_within_our_limits_is_a_request_within_the_services(
+            records in proptest::collection::vec(
+                (prop_oneof![9 => 1usize..3_000, 1 => 1usize..1_050_000], "\\PC{1,64}"),
+                1..=MAX_RECORDS,
+            ),
+        ) {
+            let mut bytes = 0;
+            let fits = |record: &Arc<Record>| {
+                let counted = LIMITS.record_bytes(record);
+                bytes += counted;
+                counted <= LIMITS.max_record_bytes && bytes <= LIMITS.max_bytes
+            };
+            let record = |(length, event_id): (usize, String)| Arc::new(Record {
+                event_id: event_id.into(),
+                time: Timestamp { seconds: 0, nanos: 0 },
+                body: Bytes::from(vec![b'x'; length]),
+                hops: 0,
+            });
+            let records: Vec<_> = records.into_iter().map(record).take_while(fits).collect();
+            let request: serde_json::Value = serde_json::from_slice(&body(ARN, &records)).unwrap();
+            prop_assert_eq!(&request["StreamARN"], ARN);
+            let entries = request["Records"].as_array().unwrap();
+            prop_assert_eq!(entries.len(), records.len());
+            let mut all = 0;
+            for (entry, record) in entries.iter().zip(&records) {
+                let key = entry["PartitionKey"].as_str().unwrap();
+                let data = STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap();
+                prop_assert_eq!((key, &*data), (&*record.event_id, &*record.body));
+                prop_assert!(data.len() + key.len() <= 1024 * 1024 && key.chars().count() <= 256);
+                all += data.len() + key.len();
+            }
+            prop_assert!(all <= 10 * 1024 * 1024, "{} bytes", all);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod arn;
 mod auth;
 mod aws;
 mod batch;
+mod body;
 mod bounds;
 mod callback;
 mod causes;

@@ -1,6 +1,7 @@
 //! Order, times and errors of PutLogEvents.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::super::refusal::THROTTLED;
 use super::*;
@@ -81,8 +82,37 @@ fn an_event_has_its_time_in_milliseconds_and_its_body_as_it_is() {
         body: Bytes::from_static("{\"é\":1.0}".as_bytes()),
         hops: 0,
     };
-    let entry = entry(&record).unwrap();
-    assert_eq!((entry.timestamp(), entry.message()), (1_700_000_000_123, "{\"é\":1.0}"));
+    let body = body("g", "s", &[Event { place: 0, record: &record }]);
+    let expected = r#"{"logGroupName":"g","logStreamName":"s","logEvents":[{"timestamp":1700000000123,"message":"{\"é\":1.0}"}]}"#;
+    assert_eq!(String::from_utf8(body).unwrap(), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_batch_within_our_limits_is_a_request_within_the_services(
+        lengths in proptest::collection::vec(
+            prop_oneof![9 => 1usize..300, 1 => 1usize..1_050_000],
+            1..12_000,
+        ),
+    ) {
+        let mut bytes = 0;
+        let fits = |record: &Arc<Record>| {
+            bytes += LIMITS.record_bytes(record);
+            bytes <= LIMITS.max_bytes
+        };
+        let long = |length| Record { body: Bytes::from(vec![b'x'; length]), ..(*record(5, "")).clone() };
+        let records = lengths.into_iter().take(LIMITS.max_records).map(|it| Arc::new(long(it)));
+        let records: Vec<_> = records.take_while(fits).collect();
+        let (events, _) = sort(&records);
+        let request: serde_json::Value = serde_json::from_slice(&body("g", "s", &events)).unwrap();
+        let events = request["logEvents"].as_array().unwrap();
+        prop_assert!(events.len() == records.len() && events.len() <= 10_000);
+        // As the service counts: the bytes of all messages and 26 for each.
+        let counted: usize = events.iter().map(|it| it["message"].as_str().unwrap().len() + 26).sum();
+        prop_assert!(counted <= 1_048_576, "{} bytes", counted);
+    }
 }
 
 #[test]
