@@ -1,26 +1,38 @@
-//! Caddy: access logs in JSON, as it writes them by default.
+//! Caddy: access logs in JSON, as it writes them by default, in the form for consoles, and in the common log format
+//! (of the encoder `transform`).
 //!
 //! | Caddy | event |
 //! |---|---|
-//! | `ts` | `event_timestamp`: when the answer was out |
+//! | `ts`, in any of Caddy's `time_format`s; without a zone it is in UTC | `event_timestamp`: when the answer was out |
 //! | `request.client_ip`, or `.remote_ip`; `.remote_port` | `conn.client_ip`; `proxy.client_port` |
 //! | `request.method`, `.host`, `.uri`, `.proto` | `http.request.method`, `.url.*`, `proxy.protocol` |
 //! | `request.tls` | `tls.version`, `tls.cipher_suite`, `conn.server_name`; without it the scheme is `http` |
 //! | `request.headers`, `resp_headers` | `http.request.headers`, `http.response.headers`, `http.request.user_agent` |
 //! | `bytes_read`, `size`, `status` | `http.request.body_length`, `http.response.body_length`, `.status_code` |
-//! | `duration`, `user_id` | `proxy.duration_ms`, `basic_auth.username` |
+//! | `duration` in seconds, or with its unit; `user_id` | `proxy.duration_ms`, `basic_auth.username` |
 //!
 //! Other lines of Caddy's log are no events, and are refused.
 
+use std::borrow::Cow;
+
 use super::cipher::cipher_name;
+use super::common_log;
 use super::entry::Entry;
 use super::instant::{Instant, Span};
 use super::json;
-use super::line::Line;
+use super::line::{Line, host_and_port};
 use super::{Misfit, Sample};
 use crate::event::JsonCursor;
 
-pub(super) const SAMPLES: [Sample; 2] = [
+pub(super) const SAMPLES: [Sample; 4] = [
+    (
+        "2026/11/26 15:54:47.123\tINFO\thttp.log.access.log0\thandled request\t{\"request\": {\"remote_addr\": \"[::1]:4555\", \"proto\": \"HTTP/1.1\", \"method\": \"GET\", \"host\": \"localhost:8080\", \"uri\": \"/\"}, \"duration\": \"1m2.0005s\", \"size\": 5, \"status\": 200}",
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:47.123Z","object":{"conn":{"client_ip":"::1","server_name":"localhost"},"http":{"request":{"method":"get","url":{"host":"localhost","path":"/","query":"","raw":"http://localhost:8080/","scheme":"http"}},"response":{"body_length":5,"status_code":200}},"proxy":{"client_port":4555,"duration_ms":62000.5,"name":"caddy","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"127.0.0.1 - - [26/Nov/2026:15:54:47 +0100] "GET / HTTP/1.1" 200 5"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T14:54:47Z","object":{"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/","query":"","raw":"/"}},"response":{"body_length":5,"status_code":200}},"proxy":{"name":"caddy","protocol":"HTTP/1.1"}}}"#,
+    ),
     (
         r#"{"level":"info","ts":1795708488.4762428,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"127.0.0.1","remote_port":"40700","proto":"HTTP/1.1","method":"GET","host":"127.0.0.1:7807","uri":"/a%20b?x=1&y=%22","headers":{"Referer":["http://Ref.example/A"],"User-Agent":["Agent \"q\" \\ back"],"Accept":["*/*"],"Authorization":[]}},"user_id":"","duration":0.001301785,"size":120,"status":200,"resp_headers":{"Content-Type":["Text/Plain"]}}"#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48.4762428Z","object":{"conn":{"client_ip":"127.0.0.1","server_name":"127.0.0.1"},"http":{"request":{"headers":{"Referer":["http://ref.example/a"],"User-Agent":["agent \"q\" \\ back"],"Accept":["*/*"],"Authorization":[]},"method":"get","url":{"host":"127.0.0.1","path":"/a%20b","query":"x=1&y=%22","raw":"http://127.0.0.1:7807/a%20b?x=1&y=%22","scheme":"http"},"user_agent":"Agent \"q\" \\ back"},"response":{"body_length":120,"headers":{"Content-Type":["text/plain"]},"status_code":200}},"proxy":{"client_port":40700,"duration_ms":1.301785,"name":"caddy","protocol":"HTTP/1.1"}}}"#,
@@ -32,11 +44,22 @@ pub(super) const SAMPLES: [Sample; 2] = [
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    let whole = line.whole();
+    if !whole.starts_with('{') {
+        // For consoles: time, level, logger and message, with tabs between, and then the rest as JSON.
+        let Some(at) = memchr::memmem::find(whole.as_bytes(), b"\t{") else {
+            return common_log::read(line, entry);
+        };
+        entry.time = whole.split('\t').next().and_then(instant);
+        *line = Line::new(&whole[at + 1..]);
+    }
     let mut has_request = false;
     let mut has_status = false;
     json::read(line, |name, cursor| {
         match name {
-            "ts" => entry.time = json::text(cursor)?.as_deref().and_then(instant),
+            "ts" | "time" => {
+                entry.time = json::text(cursor)?.as_deref().and_then(instant).or(entry.time);
+            }
             "request" => {
                 has_request = cursor.next_token() == Some(b'{');
                 json::members(cursor, &mut |name, cursor| read_request(name, cursor, entry))?;
@@ -49,15 +72,16 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
                 entry.status = json::count(cursor)?.filter(|it| *it > 0);
             }
             "duration" => {
-                entry.duration = json::text(cursor)?.and_then(|it| Span::of(&it, 9));
+                entry.duration = json::text(cursor)?
+                    .and_then(|it| Span::of(&it, 9).or_else(|| Span::of_go(&it)));
             }
             "resp_headers" => entry.response_headers = json::headers(cursor)?,
             _ => cursor.skip(1)?,
         }
         Ok(())
     })?;
-    if !(has_request && has_status) || entry.time.is_none() {
-        return line.misfit("an access log line of Caddy: `ts`, `request` and `status`");
+    if !(has_request && has_status) {
+        return line.misfit("an access log line of Caddy: `request` and `status`");
     }
     if entry.scheme.is_none() {
         entry.scheme = Some("http".into());
@@ -75,6 +99,14 @@ fn read_request<'l>(
             json::text(cursor)?.into_iter().for_each(|it| entry.set_client(it));
         }
         "client_ip" => json::text(cursor)?.into_iter().for_each(|it| entry.set_client(it)),
+        // Until Caddy 2.5.
+        "remote_addr" => {
+            if let Some(Cow::Borrowed(address)) = json::text(cursor)? {
+                let (address, port) = host_and_port(address);
+                entry.set_client(address);
+                entry.client_port = port;
+            }
+        }
         "remote_port" => entry.client_port = json::count(cursor)?,
         "proto" => entry.protocol = json::text(cursor)?,
         "method" => entry.method = json::text(cursor)?,
@@ -108,6 +140,7 @@ fn instant(text: &str) -> Option<Instant> {
     Instant::of_unix(text)
         .or_else(|| Instant::of_rfc_3339(text))
         .or_else(|| Instant::of_common_log(text))
+        .or_else(|| Instant::of_slashes(text))
 }
 
 fn version(number: u64) -> Option<super::entry::Text<'static>> {

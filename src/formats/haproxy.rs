@@ -9,7 +9,7 @@
 //! | HAProxy | event |
 //! |---|---|
 //! | `client:port` | `conn.client_ip`, `proxy.client_port` |
-//! | the time, with `Ta` or `Tt` | `event_timestamp`: when the request or connection was over. It has no zone and is taken to be in UTC |
+//! | the time, with `Ta` or `Tt` | `event_timestamp`: when the request or connection was over. It has no zone: that of a time in RFC 3339 which syslog put before (`format rfc5424`) is taken, and else UTC |
 //! | the time of a connection | `conn.start_ts` |
 //! | frontend; backend; server | `proxy.listener`, `.cluster`, `.upstream`; none for `<NOSRV>` |
 //! | `Tc`, `Tr`, `Ta` or `Tt` | `proxy.connect_ms`, `.first_byte_ms`, `.duration_ms`; none for -1 |
@@ -27,7 +27,11 @@ use super::instant::{Instant, Span};
 use super::line::{Escapes, Line, given, host_and_port};
 use super::{Misfit, Sample};
 
-pub(super) const SAMPLES: [Sample; 6] = [
+pub(super) const SAMPLES: [Sample; 7] = [
+    (
+        r#"<134>1 2026-11-26T16:54:48.087123+01:00 lb haproxy 19253 - - 192.0.2.7:5 [26/Nov/2026:16:54:48.086] tcp tapp/s1 1/0/8 278 -- 1/1/0/0/0 0/0"#,
+        r#"{"event_type":"tcp_connection_closed.v0","event_timestamp":"2026-11-26T15:54:48.094Z","object":{"conn":{"bytes_out":278,"client_ip":"192.0.2.7","end_ts":"2026-11-26T15:54:48.094Z","start_ts":"2026-11-26T15:54:48.086Z"},"proxy":{"client_port":5,"cluster":"tapp","connect_ms":0,"duration_ms":8,"listener":"tcp","name":"haproxy","response_flags":"--","retries":0,"upstream":"s1"}}}"#,
+    ),
     (
         r#"<134>Nov 26 15:54:48 haproxy[19253]: 127.0.0.1:57892 [26/Nov/2026:15:54:48.086] web app/s1 0/0/0/1/1 200 258 - - ---- 1/1/0/0/0 0/0 {127.0.0.1:7803|Agent #22q#22 \ back} "GET /a%20b?x=1&y=%22 HTTP/1.1""#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48.087Z","object":{"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/a%20b","query":"x=1&y=%22","raw":"/a%20b?x=1&y=%22"}},"response":{"status_code":200}},"proxy":{"bytes_out":258,"client_port":57892,"cluster":"app","connect_ms":0,"duration_ms":1,"extra":"{127.0.0.1:7803|Agent \"q\" \\ back}","first_byte_ms":1,"listener":"web","name":"haproxy","protocol":"HTTP/1.1","response_flags":"----","retries":0,"upstream":"s1"}}}"#,
@@ -111,7 +115,14 @@ fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<Instant, 
     entry.client_port = port;
     line.go_to(at + 1);
     let before = line.clone();
-    let time = Instant::of_common_log(line.bracketed("a time in brackets")?);
+    let text = line.bracketed("a time in brackets")?;
+    let time = Instant::of_common_log(text);
+    // The time has no zone, but what syslog put before it may have that of the same machine.
+    let offset = rest[..at].split(' ').find_map(Instant::offset_of_rfc_3339);
+    let time = match offset.filter(|_| !text.contains(' ')) {
+        Some(offset) => time.and_then(|it| it.earlier(offset)),
+        None => time,
+    };
     time.ok_or(()).or_else(|()| before.misfit("a time such as `[06/Feb/2009:12:14:14.655]`"))
 }
 

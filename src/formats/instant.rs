@@ -63,6 +63,31 @@ impl Instant {
         Some(Instant { at: at?, digits })
     }
 
+    /// The offset in seconds of a time in RFC 3339, behind a priority such as `<134>` too.
+    pub(super) fn offset_of_rfc_3339(word: &str) -> Option<i64> {
+        let word = word.rsplit_once('>').map_or(word, |(_, time)| time);
+        Instant::of_rfc_3339(word)?;
+        match word.as_bytes().last_chunk()? {
+            [sign @ (b'+' | b'-'), h, i, b':', m, n] => {
+                let offset = number(&[*h, *i])? * 3_600 + number(&[*m, *n])? * 60;
+                Some(if *sign == b'-' { -offset } else { offset })
+            }
+            _ => Some(0),
+        }
+    }
+
+    /// The instant so many seconds earlier.
+    pub(super) fn earlier(self, seconds: i64) -> Option<Instant> {
+        let at = Timestamp { seconds: self.at.seconds.checked_sub(seconds)?, ..self.at };
+        Some(Instant { at: at.in_range()?, ..self })
+    }
+
+    /// Reads `2026/11/26 15:54:47.123`, as Go's programs write it for people.
+    pub(super) fn of_slashes(text: &str) -> Option<Instant> {
+        let (date, time) = text.split_once(' ')?;
+        Instant::of_rfc_3339(&format!("{}T{time}Z", date.replace('/', "-")))
+    }
+
     /// Reads seconds since 1970 with a fraction, `1795708487.970`; or milliseconds, microseconds or
     /// nanoseconds, which are told by how many digits they have before the point.
     pub(super) fn of_unix(text: &str) -> Option<Instant> {
@@ -163,6 +188,29 @@ impl Span {
     #[cfg(feature = "envoy")]
     pub(super) fn digits(self) -> usize {
         digits_of((self.0 % NANOS) as u32)
+    }
+
+    /// Reads a span as Go's programs write it: `1.5ms`, `1m2.5s`.
+    pub(super) fn of_go(text: &str) -> Option<Span> {
+        const UNITS: [(&str, usize, u64); 7] = [
+            ("ms", 6, 1),
+            ("µs", 3, 1),
+            ("us", 3, 1),
+            ("ns", 0, 1),
+            ("h", 9, 3_600),
+            ("m", 9, 60),
+            ("s", 9, 1),
+        ];
+        let (mut rest, mut sum) = (text, Span(0));
+        while !rest.is_empty() {
+            let end = rest.find(|it: char| !it.is_ascii_digit() && it != '.')?;
+            let (number, behind) = rest.split_at(end);
+            let (unit, exponent, times) = UNITS.iter().find(|it| behind.starts_with(it.0))?;
+            let span = Span::of(number, *exponent)?.0.checked_mul(*times)?;
+            sum = Span(sum.0.checked_add(span)?);
+            rest = &behind[unit.len()..];
+        }
+        (!text.is_empty()).then_some(sum)
     }
 
     /// The sum, where both are there.

@@ -111,9 +111,14 @@ impl<'l> Line<'l> {
         self.expect("\"", expected)?;
         let rest = self.rest();
         let bytes = rest.as_bytes();
-        let mut end = 0;
+        let (mut end, mut first) = (0, None);
         loop {
             match memchr::memchr2(b'"', b'\\', &bytes[end..]) {
+                // None closes as it should: the first one that is there.
+                None if first.is_some() => {
+                    end = first.unwrap_or(end);
+                    break;
+                }
                 // HAProxy, and syslog behind it, cut long lines.
                 None if escapes == Escapes::Hash => {
                     self.at = self.whole.len();
@@ -122,7 +127,12 @@ impl<'l> Line<'l> {
                 None => return self.misfit("a closing `\"`"),
                 Some(found) if bytes[end + found] == b'"' => {
                     end += found;
-                    break;
+                    // One in the middle of a word was not escaped (nginx: `escape=none`).
+                    if bytes.get(end + 1).is_none_or(|it| *it == b' ') {
+                        break;
+                    }
+                    first.get_or_insert(end);
+                    end += 1;
                 }
                 Some(found) => {
                     let step = if escapes == Escapes::Backslash { 2 } else { 1 };
@@ -182,6 +192,40 @@ fn undo(escapes: Escapes, after: &[u8]) -> Option<(u8, usize)> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let value = digit(digits[0])? * 16 + digit(digits[1])?;
     Some((u8::try_from(value).ok()?, length))
+}
+
+/// A JSON text in which nginx's own escapes (`\x22`, where `escape=json` was not set) are JSON's, and whether bytes in
+/// them were no UTF-8. None if there is none.
+pub(super) fn with_json_escapes(text: &str) -> Option<(String, bool)> {
+    memchr::memmem::find(text.as_bytes(), b"\\x")?;
+    let mut out = Vec::with_capacity(text.len() + 16);
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        match undo(Escapes::Backslash, after).filter(|_| after.starts_with(b"x")) {
+            Some((byte @ (b'"' | b'\\' | 0..0x20), length)) => {
+                out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+                rest = &after[length..];
+            }
+            Some((byte, length)) => {
+                out.push(byte);
+                rest = &after[length..];
+            }
+            None => {
+                out.push(byte);
+                out.extend(after.first());
+                rest = after.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    Some(match String::from_utf8(out) {
+        Ok(text) => (text, false),
+        Err(error) => (with_bytes_escaped(error.as_bytes(), "\\\\x"), true),
+    })
 }
 
 /// Text of bytes of which each that is no UTF-8 becomes `mark` and two digits, such as `\xE4`.

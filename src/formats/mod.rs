@@ -47,9 +47,19 @@ const FORMATS: [Row; 7] = [
         "common and combined, also behind the virtual host",
     ),
     row("haproxy", haproxy::read, &haproxy::SAMPLES, "`option httplog`, `httpslog` and `tcplog`"),
-    row("caddy", caddy::read, &caddy::SAMPLES, "JSON, as Caddy writes access logs by default"),
-    row("traefik", traefik::read, &traefik::SAMPLES, "JSON"),
-    row("envoy", envoy::read, &envoy::SAMPLES, "Envoy's default text, and Istio's"),
+    row(
+        "caddy",
+        caddy::read,
+        &caddy::SAMPLES,
+        "JSON, the form for consoles, and the common log format",
+    ),
+    row("traefik", traefik::read, &traefik::SAMPLES, "the common log format, and JSON"),
+    row(
+        "envoy",
+        envoy::read,
+        &envoy::SAMPLES,
+        "Envoy's default text, and Istio's as text and JSON",
+    ),
     row("aws_alb", aws_alb::read, &aws_alb::SAMPLES, "files of an Application Load Balancer"),
 ];
 
@@ -122,6 +132,12 @@ impl Format {
         self.0.about
     }
 
+    /// Whether it passes over what syslog puts before a line by itself, and makes use of it.
+    #[must_use]
+    pub fn takes_syslog_headers(self) -> bool {
+        self.name() == "haproxy"
+    }
+
     /// Lines as the proxy writes them, for measurements and tests.
     pub fn samples(self) -> impl Iterator<Item = &'static str> {
         self.0.samples.iter().map(|(line, _)| *line)
@@ -141,6 +157,11 @@ impl Format {
             }
             Err(_) => (Cow::Owned(line::with_bytes_escaped(line, "\\x")), true),
         };
+        let (text, is_escaped) =
+            match line::with_json_escapes(&text).filter(|_| text.starts_with('{')) {
+                Some((undone, has_bytes)) => (Cow::Owned(undone), is_escaped || has_bytes),
+                None => (text, is_escaped),
+            };
         let mut entry = Entry { is_escaped, ..Entry::default() };
         let mut rest = Line::new(&text);
         (self.0.read)(&mut rest, &mut entry)?;
@@ -162,7 +183,12 @@ impl Format {
             let fits = fits.count();
             let is_better = match best {
                 Some((_, most)) if fits == most => {
-                    format.name() == "apache" && lines.iter().any(|it| apache::is_sure(it))
+                    let is_sure = match format.name() {
+                        "apache" => apache::is_sure,
+                        "traefik" => traefik::is_sure,
+                        _ => |_: &[u8]| false,
+                    };
+                    lines.iter().any(|it| is_sure(it))
                 }
                 Some((_, most)) => fits > most,
                 None => fits > 0,

@@ -1,4 +1,4 @@
-//! nginx: the format `combined`, and JSON whose members are called like nginx's variables.
+//! nginx: the format `combined`, also with what people write behind it, and JSON whose members are called like nginx's variables.
 //!
 //! | nginx | event |
 //! |---|---|
@@ -19,15 +19,17 @@
 //!
 //! nginx writes `\x22` for what cannot stand in quotes, and with `escape=json` JSON's own escapes.
 
+use std::borrow::Cow;
+
 use super::common_log;
 use super::entry::{Entry, Text};
 use super::instant::{Instant, Span};
 use super::json;
-use super::line::Line;
+use super::line::{Line, given};
 use super::{Misfit, Sample};
 use crate::event::JsonCursor;
 
-pub(super) const SAMPLES: [Sample; 4] = [
+pub(super) const SAMPLES: [Sample; 7] = [
     (
         r#"198.51.100.7 - ada lovelace [26/Nov/2026:15:54:47 +0100] "GET /a%20b?x=1&y=%22 HTTP/1.1" 200 120 "http://Ref.example/A" "Agent \x22q\x22 \x5C back""#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T14:54:47Z","object":{"basic_auth":{"username":"ada lovelace"},"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"headers":{"Referer":["http://ref.example/a"]},"method":"get","url":{"path":"/a%20b","query":"x=1&y=%22","raw":"/a%20b?x=1&y=%22"},"user_agent":"Agent \"q\" \\ back"},"response":{"body_length":120,"status_code":200}},"proxy":{"name":"nginx","protocol":"HTTP/1.1"}}}"#,
@@ -35,6 +37,18 @@ pub(super) const SAMPLES: [Sample; 4] = [
     (
         r#"203.0.113.9 - - [26/Nov/2026:15:54:48 +0000] "\x16\x03\x01garbage" 400 157 "-" "-""#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:48Z","object":{"conn":{"client_ip":"203.0.113.9"},"http":{"response":{"body_length":157,"status_code":400}},"proxy":{"name":"nginx","request_line":"\u0016\u0003\u0001garbage"}}}"#,
+    ),
+    (
+        r#"10.0.0.1 - - [26/Nov/2026:15:54:47 +0000] "GET /a HTTP/1.1" 200 612 "-" "Agent "q" x" rt=0.003 uct="0.001" uht="0.002" urt="0.002" us="200" note=1"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:47Z","object":{"conn":{"client_ip":"10.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/a","query":"","raw":"/a"},"user_agent":"Agent \"q"},"response":{"body_length":612,"status_code":200}},"proxy":{"connect_ms":1,"duration_ms":3,"extra":"x\" rt=0.003 uct=\"0.001\" uht=\"0.002\" urt=\"0.002\" us=\"200\" note=1","first_byte_ms":2,"name":"nginx","protocol":"HTTP/1.1","upstream_status":200}}}"#,
+    ),
+    (
+        r#"10.244.0.1 - - [26/Nov/2026:15:54:47 +0000] "GET /a HTTP/1.1" 200 612 "-" "curl/8.9.1" 84 0.003 [shop-web-80] [] 10.244.0.9:8080, 10.244.0.8:8080 0, 612 0.001, 0.002 502, 200 0cf2e8c5d8a"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:47Z","object":{"conn":{"client_ip":"10.244.0.1"},"http":{"request":{"method":"get","url":{"path":"/a","query":"","raw":"/a"},"user_agent":"curl/8.9.1"},"response":{"body_length":612,"status_code":200}},"proxy":{"bytes_in":84,"cluster":"shop-web-80","duration_ms":3,"extra":"84 0.003 [shop-web-80] [] 10.244.0.9:8080, 10.244.0.8:8080 0, 612 0.001, 0.002 502, 200 0cf2e8c5d8a","name":"nginx","protocol":"HTTP/1.1","request_id":"0cf2e8c5d8a","retries":1,"upstream":"10.244.0.8:8080","upstream_status":200}}}"#,
+    ),
+    (
+        r#"{"@timestamp":"2026-11-26T15:54:47+00:00","remote_addr":"198.51.100.7","request":"GET /gr\xC3\xB6\x22\xFF HTTP/1.1","status":200,"http_user_agent":"a\x5Cb \\xyz"}"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:54:47Z","object":{"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"method":"get","url":{"path":"/grö\"\\xFF","query":"","raw":"/grö\"\\xFF"},"user_agent":"a\\b \\xyz"},"response":{"status_code":200}},"proxy":{"escaped":true,"name":"nginx","protocol":"HTTP/1.1"}}}"#,
     ),
     (
         r#"2001:db8::7 - - [26/Nov/2026:15:54:48 +0000] "GET /gr\xC3\xB6\xFFx HTTP/2.0" 404 120 "-" "curl/8.9.1" "192.0.2.1, 10.0.0.8""#,
@@ -48,7 +62,11 @@ pub(super) const SAMPLES: [Sample; 4] = [
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
     if !line.rest().starts_with('{') {
-        return common_log::read(line, entry);
+        common_log::read(line, entry)?;
+        if let Some(Cow::Borrowed(extra)) = entry.extra {
+            read_extra(extra, entry);
+        }
+        return Ok(());
     }
     let mut known = 0;
     json::read(line, |name, cursor| {
@@ -60,6 +78,43 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
             .misfit("members called like nginx's variables, `msec` or `time_iso8601` among them");
     }
     Ok(())
+}
+
+/// What is well known of what stands behind the agent, which is told as it stands too: values with the names of
+/// variables or nginx's own short ones (`rt=0.003 uct="0.000"`), and what the ingress controller of Kubernetes adds.
+fn read_extra<'l>(extra: &'l str, entry: &mut Entry<'l>) {
+    let joined = extra.replace(", ", ",");
+    let words: Vec<&str> = joined.split(' ').collect();
+    if let [length, time, name, _, upstream, _, _, status, id @ ..] = &words[..]
+        && let Some(name) = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'))
+        && let (Ok(length), Some(time)) = (length.parse(), Span::of(time, 9))
+    {
+        entry.bytes_in = Some(length);
+        entry.duration = Some(time);
+        entry.cluster = given(name).map(|it| it.to_owned().into());
+        let spaced = |it: &str| Text::from(it.replace(',', ", "));
+        given(upstream)
+            .into_iter()
+            .for_each(|it| _ = read_other("upstream_addr", Some(spaced(it)), entry));
+        given(status)
+            .into_iter()
+            .for_each(|it| _ = read_other("upstream_status", Some(spaced(it)), entry));
+        entry.request_id = id.first().and_then(|it| given(it)).map(|it| it.to_owned().into());
+        return;
+    }
+    let mut rest = extra;
+    while let Some((before, after)) = rest.split_once('=') {
+        let name = before.rsplit(' ').next().unwrap_or_default();
+        let (value, behind) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => after.split_once(' ').unwrap_or((after, "")),
+        };
+        rest = behind;
+        let name = SHORT_NAMES.iter().find(|it| it.0 == name).map_or(name, |it| it.1);
+        if given(value).is_some() && EXTRA_NAMES.contains(&name) {
+            read_other(name, Some(value.into()), entry);
+        }
+    }
 }
 
 /// Takes a variable's value; tells whether it is one that is known.
@@ -111,7 +166,12 @@ fn read_other<'l>(name: &str, value: Option<Text<'l>>, entry: &mut Entry<'l>) ->
         "msec" => entry.time = Instant::of_unix(&value),
         "time_iso8601" if entry.time.is_none() => entry.time = Instant::of_rfc_3339(&value),
         "time_local" if entry.time.is_none() => entry.time = Instant::of_common_log(&value),
-        "time_iso8601" | "time_local" => {}
+        // What people call it beside.
+        "time" | "timestamp" | "@timestamp" if entry.time.is_none() => {
+            let found = Instant::of_rfc_3339(&value).or_else(|| Instant::of_unix(&value));
+            entry.time = found.or_else(|| Instant::of_common_log(&value));
+        }
+        "time_iso8601" | "time_local" | "time" | "timestamp" | "@timestamp" => {}
         // What is no request has neither method nor target, and its line is told.
         "request" => entry.set_request(value),
         "status" => entry.status = count().filter(|it| *it > 0),
@@ -136,6 +196,26 @@ fn read_other<'l>(name: &str, value: Option<Text<'l>>, entry: &mut Entry<'l>) ->
     }
     true
 }
+
+/// What nginx's own examples call some variables behind the agent.
+const SHORT_NAMES: [(&str, &str); 4] = [
+    ("rt", "request_time"),
+    ("uct", "upstream_connect_time"),
+    ("uht", "upstream_header_time"),
+    ("us", "upstream_status"),
+];
+
+/// Variables that are taken from behind the agent by their names.
+const EXTRA_NAMES: [&str; 8] = [
+    "request_time",
+    "request_length",
+    "bytes_sent",
+    "upstream_addr",
+    "upstream_status",
+    "upstream_connect_time",
+    "upstream_header_time",
+    "remote_port",
+];
 
 /// Variables that are known also where they have no value.
 const NUMBERS: [&str; 6] = [

@@ -143,7 +143,9 @@ impl Lines {
             if let Err(error) = ready {
                 warn!(%error, "syslog messages cannot be waited for");
             }
-            let text = take_waiting(&socket, &mut datagram, |peer| self.admits(peer));
+            let text = take_waiting(&socket, &mut datagram, self.settings.format, |peer| {
+                self.admits(peer)
+            });
             self.keep(text, "udp").await;
             // What is refused is never waited for, and a socket that is never empty is always ready.
             tokio::task::yield_now().await;
@@ -176,12 +178,13 @@ impl Lines {
 fn take_waiting(
     socket: &UdpSocket,
     datagram: &mut [u8],
+    format: Format,
     admits: impl Fn(IpAddr) -> bool,
 ) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..MAX_AT_ONCE {
         match socket.try_recv_from(datagram) {
-            Ok((length, peer)) if admits(peer.ip()) => add(&mut text, &datagram[..length]),
+            Ok((length, peer)) if admits(peer.ip()) => add(format, &mut text, &datagram[..length]),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
@@ -197,8 +200,11 @@ fn take_waiting(
 }
 
 /// Adds a message's line to a text, on a line of its own.
-fn add(text: &mut Vec<u8>, message: &[u8]) {
-    let line = line_of(message);
+fn add(format: Format, text: &mut Vec<u8>, message: &[u8]) {
+    let line = match format.takes_syslog_headers() {
+        true => message.trim_ascii_end(),
+        false => line_of(message),
+    };
     let start = text.len();
     text.extend_from_slice(line);
     text[start..].iter_mut().filter(|it| **it == b'\n').for_each(|it| *it = b' ');
@@ -214,6 +220,7 @@ mod tests {
     #[tokio::test]
     async fn datagrams_have_their_turn_whether_or_not_their_sender_may_send() {
         let here = (std::net::Ipv4Addr::LOCALHOST, 0);
+        let format = Format::find("nginx").unwrap();
         for (admitted, message, lines) in [(false, "a", 0), (true, "<13>", 0), (true, "a", 64)] {
             let socket = UdpSocket::bind(here).await.unwrap();
             let sender = std::net::UdpSocket::bind(here).unwrap();
@@ -222,7 +229,7 @@ mod tests {
             }
             socket.readable().await.unwrap();
             let mut datagram = [0; 100];
-            let text = take_waiting(&socket, &mut datagram, |_| admitted);
+            let text = take_waiting(&socket, &mut datagram, format, |_| admitted);
             assert_eq!(text, "a\n".repeat(lines).into_bytes(), "{message}");
             let mut left = 0;
             while socket.try_recv_from(&mut datagram).is_ok() {

@@ -94,7 +94,7 @@ async fn read(mut lines: Lines, mut stream: impl AsyncRead + Unpin, from: &str) 
         is_open = length > 0;
         let (mut text, mut at) = (Vec::new(), 0);
         while let Some((length, message)) = first_of(&bytes[at..]) {
-            add(&mut text, &bytes[at..][message]);
+            add(lines.settings.format, &mut text, &bytes[at..][message]);
             at += length;
             if text.len() >= BATCH {
                 lines.keep(std::mem::take(&mut text), from).await;
@@ -103,7 +103,7 @@ async fn read(mut lines: Lines, mut stream: impl AsyncRead + Unpin, from: &str) 
         bytes.drain(..at);
         // The last message of a stream may have no end.
         if !is_open && announced(&bytes).is_none() && !bytes.is_empty() && !*stopped.borrow() {
-            add(&mut text, &bytes);
+            add(lines.settings.format, &mut text, &bytes);
         }
         lines.keep(text, from).await;
         read?;
