@@ -4,7 +4,7 @@
 CARGO ?= cargo
 VENV := $(CURDIR)/.venv
 VENV_STAMP := $(VENV)/.installed
-SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh tests/interop.sh benches/daemon.sh benches/instructions.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
+SCRIPTS := .ci/run tests/it/documents/session.sh tests/system_openssl.sh tests/venv.sh tests/interop.sh tests/kafka/fetch.sh benches/daemon.sh benches/instructions.sh benches/outage.sh $(wildcard deploy/*.sh deploy/*/*.sh)
 
 # OpenSSL, for Kafka, is built from source unless OPENSSL_NO_VENDOR is set. Cargo cannot look whether the
 # system has its headers; make can. To mix `cargo` and `make` without building it twice, export the
@@ -26,8 +26,11 @@ DEV := GNUMAKEFLAGS='LIBSUBDIRS=src CPPFLAGS=-O0\ -fPIC\ -I.'
 demo:
 	$(DEV) $(CARGO) run --locked -- demo $(ARGS)
 
+# Apache Kafka's broker, where Java and Maven are.
+KAFKA := $(CURDIR)/target/apache-kafka
 test: $(VENV_STAMP)
-	$(DEV) SLUICEGATE_TEST_VENV=$(VENV) $(CARGO) test --locked
+	@tests/kafka/fetch.sh $(KAFKA)
+	$(DEV) SLUICEGATE_TEST_VENV=$(VENV) SLUICEGATE_TEST_KAFKA=$(KAFKA) $(CARGO) test --locked
 
 # Puts `sluicegate` into cargo's folder of programs (~/.cargo/bin), as the container image has it. It builds
 # everything in another profile: some 15 minutes on two cores.

@@ -27,6 +27,8 @@ pub const API_REFUSED: &str = "sluicegate_api_refused_total";
 pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
 /// Messages between the stored offset and the end of a partition; labels `topic`, `partition`.
 pub const KAFKA_LAG: &str = "sluicegate_kafka_lag_messages";
+/// Messages of Kafka that its retention threw away before they were read.
+pub const KAFKA_SKIPPED: &str = "sluicegate_kafka_skipped_messages_total";
 /// 1 while something keeps Kafka ingest from working as it should.
 pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
 /// Messages of syslog kept.
@@ -219,6 +221,10 @@ fn describe_of_process() {
     describe_counter!(
         OUTBOUND_BARRED,
         "requests of targets made through the API that were not sent, by code, since the start"
+    );
+    describe_counter!(
+        KAFKA_SKIPPED,
+        "messages that a topic's retention threw away before they were read since the start"
     );
     describe_counter!(KAFKA_MESSAGES, "messages of Kafka kept since the start");
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");

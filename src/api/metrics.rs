@@ -139,6 +139,7 @@ fn set_envoy(reading: &EnvoyReading) {
 
 fn set_kafka(reading: &KafkaReading) {
     counter!(telemetry::KAFKA_MESSAGES).absolute(reading.messages);
+    counter!(telemetry::KAFKA_SKIPPED).absolute(reading.skipped);
     gauge!(telemetry::KAFKA_FAILING).set(f64::from(u8::from(reading.error.is_some())));
     for partition in &reading.partitions {
         let Some(lag) = partition.lag else { continue };

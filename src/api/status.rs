@@ -119,6 +119,7 @@ fn of_kafka(reading: &KafkaReading) -> Value {
         "state": reading.state.as_str(),
         "error": reading.error,
         "messages": reading.messages,
+        "skipped": reading.skipped,
         "partitions": partitions,
     })
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
+
 use super::dispatch::{Dispatched, Dispatcher, Dispatching, TypeNumber};
 use super::recent::{PER_SECOND, Recent};
 use crate::budget::{Budget, Held, OverBudget};
@@ -28,6 +30,24 @@ const WORK_PER_EVENT: u64 = 500;
 /// Work of checking a byte.
 const WORK_PER_BYTE: u64 = 3;
 
+/// Where a body stood that may be read again: what ids are made of that its events have not.
+#[derive(Clone, Debug)]
+pub struct Stood {
+    /// The same at each reading, and of no other body.
+    pub place: String,
+    /// When it was written, for events without a time; the present if that is not known.
+    pub time: Option<Timestamp>,
+}
+
+impl Stood {
+    /// The random part of an event's id: the first 16 bytes of SHA-256 of its body's place, a `/` and its own
+    /// place there.
+    fn random(&self, index: usize) -> u128 {
+        let hash = digest(&SHA256, format!("{}/{index}", self.place).as_bytes());
+        hash.as_ref().iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte))
+    }
+}
+
 /// Whose events they are, and what these may be.
 #[derive(Debug)]
 pub struct Sender {
@@ -37,6 +57,8 @@ pub struct Sender {
     acl: Option<Acl>,
     /// The hops of its events, by the number of their body; none where nobody says so.
     hops: Vec<Hops>,
+    /// Where its bodies stood, by their numbers; nowhere if they come but once.
+    stood: Vec<Stood>,
     /// Whether the sender is still let in as it was; nobody asks where there is no such question.
     still: Option<Still>,
     /// Where the events count as taken in. Those of the daemon's own making do nowhere.
@@ -50,7 +72,15 @@ impl Sender {
     #[must_use]
     pub fn new(entrance: Entrance, max_event: usize, acl: Option<Acl>) -> Sender {
         let held = Arc::new(Budget::unbounded().hold());
-        Sender { max_event, acl, hops: Vec::new(), still: None, entrance: Some(entrance), held }
+        Sender {
+            max_event,
+            acl,
+            hops: Vec::new(),
+            stood: Vec::new(),
+            still: None,
+            entrance: Some(entrance),
+            held,
+        }
     }
 
     /// The same, where what is made of its body counts as held, besides what does already.
@@ -63,6 +93,12 @@ impl Sender {
     #[must_use]
     pub fn with_hops(self, hops: Vec<Hops>) -> Sender {
         Sender { hops, ..self }
+    }
+
+    /// The same, whose bodies may be read again from where each stood, and then have the same ids.
+    #[must_use]
+    pub fn standing(self, stood: Vec<Stood>) -> Sender {
+        Sender { stood, ..self }
     }
 
     fn hops(&self, place: Place) -> u8 {
@@ -165,7 +201,9 @@ impl Examination {
             }
             let price = WORK_PER_EVENT + text.len() as u64 * WORK_PER_BYTE;
             work = work.saturating_sub(price).max(1);
-            let random = || *self.random.get_or_insert_with(rand::random);
+            let stood = self.sender.stood.get(place.body);
+            let fresh = || stood.map_or_else(rand::random, |stood| stood.random(place.index));
+            let random = || *self.random.get_or_insert_with(fresh);
             let by = (&mut self.reader, &mut self.hints);
             match check.event(place, text, random, by, &mut slots) {
                 Err(rejection) => {
@@ -236,7 +274,9 @@ impl<'c> Check<'c> {
         }
         let type_of = |name: &str| self.dispatcher.type_of(name);
         let plan_of = |of| self.dispatcher.plan_of(of);
-        let (mut event, of) = match reader.read(text, self.now, random, (type_of, plan_of), slots) {
+        let stood = self.sender.stood.get(place.body);
+        let now = stood.and_then(|stood| stood.time).unwrap_or(self.now);
+        let (mut event, of) = match reader.read(text, now, random, (type_of, plan_of), slots) {
             Ok(read) => read,
             Err(error) => return refuse(error.code(), error.to_string()),
         };

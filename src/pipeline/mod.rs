@@ -51,7 +51,7 @@ use crate::telemetry::Refusals;
 pub use burial::BuryError;
 use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;
-pub use examination::Sender;
+pub use examination::{Sender, Stood};
 pub use health::{Condition, State};
 pub use in_flight::MAX_IN_FLIGHT;
 use in_force::InForce;

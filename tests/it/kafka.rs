@@ -1,5 +1,5 @@
 //! Kafka ingest against librdkafka's mock cluster, which makes faults, and against brokers of other
-//! makes as separate processes. Apache Kafka itself is not among them.
+//! makes as separate processes. Apache Kafka itself is `apache_kafka.rs`'s.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -38,7 +38,7 @@ ingest:
 }
 
 /// Delivery of everything to a file.
-fn to_file(file: &Path) -> String {
+pub(crate) fn to_file(file: &Path) -> String {
     format!(
         r#"
 destinations:
@@ -65,12 +65,12 @@ subscriptions:
     )
 }
 
-fn lines(file: &Path) -> Vec<String> {
+pub(crate) fn lines(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-fn set(events: &[String]) -> BTreeSet<String> {
+pub(crate) fn set(events: &[String]) -> BTreeSet<String> {
     events.iter().cloned().collect()
 }
 
@@ -80,7 +80,7 @@ fn all_taken(events: u64) -> impl Fn(&Value) -> bool {
 }
 
 /// The lag of all partitions together, once every one of a number of them is known.
-fn lag(status: &Value, partitions: usize) -> Option<i64> {
+pub(crate) fn lag(status: &Value, partitions: usize) -> Option<i64> {
     let all = status["ingest"]["kafka"]["partitions"].as_array()?;
     let lags: Option<Vec<i64>> = all.iter().map(|it| it["lag"].as_i64()).collect();
     lags.filter(|lags| lags.len() == partitions).map(|lags| lags.iter().sum())
@@ -165,6 +165,27 @@ fn bad_events_become_dead_letters_that_tell_where_they_came_from() {
     assert!(said.contains("3 letters kept: rejected on arrival over Kafka"), "{said}");
     let purged = output_of(&["dead-letters", "purge", "--all", "-c", settings], "");
     assert_eq!(purged, "3 letters thrown away\n");
+}
+
+#[test]
+fn an_event_without_an_id_has_the_same_one_whenever_it_is_read() {
+    let mock = mock();
+    let brokers = mock.bootstrap_servers();
+    let event = format!(r#"{{"event_type":"{EVENT_TYPE}","object":{{}}}}"#);
+    // The same bytes in two places of a message, in two messages, in two partitions.
+    produce(&brokers, "events", 2, &vec![format!("{event}\n{event}"); 4]);
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["g", "another"].map(|group| {
+        let file = folder.path().join(group);
+        let settings = ingest(&brokers) + &to_file(&file);
+        let settings = changed(&settings, "group_id: g", &format!("group_id: {group}"));
+        let daemon = Daemon::start(&settings);
+        daemon.wait_for("all taken", |status| status["ingest"]["accepted"] == 8);
+        daemon.wait_until_delivered();
+        set(&lines(&file))
+    });
+    assert_eq!(first.len(), 8, "each has an id of its own");
+    assert_eq!(first, second, "ids and times are those of the messages");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The one integration binary: it starts the real daemon and talks to it as users do.
 //!
 //! Real parts where users have them (moto for AWS); a fake service only for faults that moto cannot
-//! make, and Kafka in three makes that are not Apache's. Tests that need something absent on this machine say so in a line and pass.
+//! make, and Kafka as Apache's and in three other makes. Tests that need something absent on this machine say so in a line and pass.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and waits for processes by sleeping"
 )]
 
+mod apache_kafka;
 mod api_commands;
 mod aws;
 mod callback;

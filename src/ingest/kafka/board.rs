@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{self, Statistics};
 use tracing::{debug, error, info};
 
 use crate::lock::lock;
@@ -86,6 +86,8 @@ pub struct KafkaReading {
     pub error: Option<String>,
     /// Messages kept since the process began.
     pub messages: u64,
+    /// Messages that the topics' retention threw away before they were read.
+    pub skipped: u64,
     /// The partitions that this daemon has; at most a thousand.
     pub partitions: Vec<KafkaPartition>,
 }
@@ -102,6 +104,7 @@ struct BoardState {
     state: KafkaState,
     problems: BTreeMap<KafkaProblem, (String, Instant)>,
     messages: u64,
+    skipped: u64,
     partitions: Vec<KafkaPartition>,
 }
 
@@ -122,6 +125,7 @@ impl KafkaBoard {
             state: state.state,
             error: state.problems.values().next().map(|(message, _)| message.clone()),
             messages: state.messages,
+            skipped: state.skipped,
             partitions: state.partitions.clone(),
         }
     }
@@ -132,6 +136,10 @@ impl KafkaBoard {
 
     pub(super) fn count(&self, messages: usize) {
         self.lock().messages += messages as u64;
+    }
+
+    pub(super) fn count_skipped(&self, messages: u64) {
+        self.lock().skipped += messages;
     }
 
     /// Shows a problem, and logs it unless the same kind was logged a moment ago.
@@ -151,6 +159,10 @@ impl KafkaBoard {
         state.problems.insert(problem, (message, logged));
     }
 
+    pub(super) fn has_problem(&self, problem: KafkaProblem) -> bool {
+        self.lock().problems.contains_key(&problem)
+    }
+
     /// Takes a problem down.
     pub(super) fn resolved(&self, problem: KafkaProblem) {
         if let Some((message, _)) = self.lock().problems.remove(&problem) {
@@ -160,7 +172,13 @@ impl KafkaBoard {
 
     /// Takes in what the client counts. It tells of every partition that it ever had; those that it
     /// has now are the desired ones.
-    pub(super) fn set_statistics(&self, statistics: &Statistics) {
+    ///
+    /// `waits` tells of a partition whether messages that were taken are not settled.
+    pub(super) fn set_statistics(
+        &self,
+        statistics: &Statistics,
+        waits: impl Fn(&str, i32) -> bool,
+    ) {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             self.resolved(KafkaProblem::Connection);
         }
@@ -174,6 +192,7 @@ impl KafkaBoard {
                 let stored = known(of_topic.stored_offset).or(known(of_topic.committed_offset));
                 let high = known(of_topic.hi_offset);
                 let lag = match (stored, high) {
+                    _ if is_at_end(of_topic) && !waits(&topic.topic, of_topic.partition) => Some(0),
                     (Some(stored), Some(high)) => Some((high - stored).max(0)),
                     (None, Some(0)) => Some(0),
                     _ => None,
@@ -191,6 +210,12 @@ impl KafkaBoard {
         partitions.truncate(MAX_PARTITIONS);
         self.lock().partitions = partitions;
     }
+}
+
+/// Whether everything up to the partition's end was taken: offsets behind that are those of transactions' markers
+/// and of messages that were aborted or compacted away, and no message will come of them.
+fn is_at_end(partition: &statistics::Partition) -> bool {
+    partition.hi_offset >= FIRST_OFFSET && partition.app_offset >= partition.hi_offset
 }
 
 #[cfg(test)]
@@ -211,7 +236,7 @@ mod tests {
 
     #[test]
     fn only_partitions_that_the_consumer_has_are_shown_with_what_is_known_of_them() {
-        let mut topic = rdkafka::statistics::Topic { topic: "t".to_owned(), ..Default::default() };
+        let mut topic = statistics::Topic { topic: "t".to_owned(), ..Default::default() };
         for (partition, desired, stored_offset, committed_offset, hi_offset) in [
             (2, true, -1001, 7, 9),
             (0, true, 5, 4, 5),
@@ -220,7 +245,7 @@ mod tests {
             (4, true, -1001, -1001, 0),
             (-1, true, -1001, -1001, -1001),
         ] {
-            let of_topic = rdkafka::statistics::Partition {
+            let of_topic = statistics::Partition {
                 partition,
                 desired,
                 stored_offset,
@@ -233,7 +258,7 @@ mod tests {
         let mut statistics = Statistics::default();
         statistics.topics.insert("t".to_owned(), topic);
         let board = KafkaBoard::new("g");
-        board.set_statistics(&statistics);
+        board.set_statistics(&statistics, |_, _| false);
         let shown = board.read().partitions;
         let shown: Vec<_> =
             shown.iter().map(|it| (it.partition, it.stored_offset, it.lag)).collect();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, Headers as _, Message as _};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -45,6 +45,18 @@ enum Refusal {
     Letters(std::io::Error),
     /// The pipeline takes nothing any more.
     Closed,
+}
+
+/// Why a client cannot go on and must be made anew.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The group's place of this name (`group.instance.id`) is kept for whoever had it last, for as long as the
+    /// brokers take him for alive.
+    PlaceHeld,
+    /// A topic that was read is not there any more.
+    TopicGone,
+    /// The client's own words.
+    Client(String),
 }
 
 /// The hops that a message's events have made.
@@ -92,15 +104,24 @@ impl Consumer {
     ///
     /// # Errors
     /// When the client cannot go on and must be made anew.
-    pub(super) fn run(mut self) -> KafkaResult<()> {
+    pub(super) fn run(mut self) -> Result<(), Failure> {
         loop {
+            if let Some((code, words)) = self.client.client().fatal_error() {
+                return Err(match code {
+                    RDKafkaErrorCode::UnreleasedInstanceId => Failure::PlaceHeld,
+                    _ => Failure::Client(words),
+                });
+            }
             let stopping = self.orders.load(Ordering::Acquire);
             if stopping != RUN {
                 self.client.context().taken().drop_unkept();
             }
             let held_up = self.client.context().taken().is_held_up();
             self.pause(stopping != RUN || held_up);
-            self.poll(stopping != RUN)?;
+            if self.client.context().has_lost_a_topic() {
+                return Err(Failure::TopicGone);
+            }
+            self.poll(stopping != RUN);
             let due = self.client.context().taken().due();
             if let Some(batch) = due {
                 self.keep(batch);
@@ -114,14 +135,12 @@ impl Consumer {
     }
 
     /// Takes in what there is, up to a batch. While paused hardly anything comes, but it is served.
-    fn poll(&self, discard: bool) -> KafkaResult<()> {
+    fn poll(&self, discard: bool) {
         let mut wait = POLL;
         loop {
             match self.client.poll(wait) {
-                None => return Ok(()),
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error),
-                // Told to the context as an error, with its reason.
-                Some(Err(_)) => return Ok(()),
+                // An error is told to the context too, with its reason.
+                None | Some(Err(_)) => return,
                 Some(Ok(_)) if discard => {}
                 Some(Ok(message)) => {
                     let more = self.client.context().taken().add(Message {
@@ -129,10 +148,11 @@ impl Consumer {
                         partition: message.partition(),
                         offset: message.offset(),
                         payload: message.payload().unwrap_or_default().to_vec(),
+                        millis: message.timestamp().to_millis(),
                         hops: hops(message.headers()),
                     });
                     if !more {
-                        return Ok(());
+                        return;
                     }
                 }
             }
@@ -216,7 +236,9 @@ impl Consumer {
         let now = Timestamp::now();
         let framed = Arc::new(frame(messages));
         let hops = messages.iter().map(|message| message.hops.clone()).collect();
-        let sender = Sender::new(Entrance::Kafka, self.max_event, None).with_hops(hops);
+        let stood = messages.iter().map(Message::stood).collect();
+        let sender = Sender::new(Entrance::Kafka, self.max_event, None);
+        let sender = sender.with_hops(hops).standing(stood);
         let taken = self.pipeline.take(&framed, &Arc::new(sender)).await.map_err(|cause| {
             self.pipeline.refusals().tell(Entrance::Kafka, cause.code(), 1, &cause);
             match cause {

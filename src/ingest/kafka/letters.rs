@@ -76,6 +76,7 @@ mod tests {
             partition: 3,
             offset: 42,
             payload: Vec::new(),
+            millis: None,
             hops: Hops::default(),
         };
         let place = Place { index: 1, ..Place::default() };

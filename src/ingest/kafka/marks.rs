@@ -57,6 +57,11 @@ impl Marks {
         self.partitions.remove(partition);
     }
 
+    /// Whether a message of a partition is not behind its mark.
+    pub(super) fn has(&self, partition: &Partition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
     /// Whether every message that was added is behind its mark.
     pub(super) fn is_empty(&self) -> bool {
         self.partitions.is_empty()

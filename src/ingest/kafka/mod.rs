@@ -12,6 +12,7 @@ mod board;
 mod client;
 mod consumer;
 mod context;
+mod gaps;
 mod letters;
 mod marks;
 mod taken;
@@ -34,7 +35,7 @@ use board::KafkaProblem;
 use board::KafkaState;
 pub use board::{KafkaBoard, KafkaReading};
 pub use client::{PropertyError, ask_kafka, check_kafka_property};
-use consumer::{Consumer, LEAVE, RUN, STOP};
+use consumer::{Consumer, Failure, LEAVE, RUN, STOP};
 use context::Context;
 
 /// How long to wait before a client that failed is made anew.
@@ -129,10 +130,9 @@ impl Plan {
                     Ok(()) => break,
                     Err(failure) => failure,
                 },
-                Err(error) => error.to_string(),
+                Err(error) => Failure::Client(error.to_string()),
             };
-            telemetry::task_failed("kafka");
-            self.board.set_problem(KafkaProblem::Client, format!("the client failed: {failure}"));
+            self.board.set_problem(KafkaProblem::Client, self.told(failure));
             if self.orders.load(Ordering::Acquire) != RUN {
                 break;
             }
@@ -142,18 +142,43 @@ impl Plan {
         self.board.set_state(KafkaState::Stopped);
         info!("Kafka ingest has left its group");
     }
+
+    /// What people are told of a failure. That a place is held is none of the client, and passes by itself.
+    fn told(&self, failure: Failure) -> String {
+        match failure {
+            Failure::PlaceHeld => {
+                self.board.set_state(KafkaState::Joining);
+                let name = self.settings.options.get("group.instance.id").map(Secret::expose);
+                let name = name.unwrap_or_default();
+                format!(
+                    "the group's place `{name}` is still held: its last holder has not been given up yet; \
+                     it is waited for until the brokers' session timeout, unless another daemon has that \
+                     `group.instance.id` too"
+                )
+            }
+            Failure::TopicGone => {
+                "a topic that was read is not there any more; if it is made again, it is read \
+                                   from its beginning"
+                    .to_owned()
+            }
+            Failure::Client(words) => {
+                telemetry::task_failed("kafka");
+                format!("the client failed: {words}")
+            }
+        }
+    }
 }
 
 /// Runs a consumer to its end on a thread of its own.
-async fn run(consumer: Consumer) -> Result<(), String> {
+async fn run(consumer: Consumer) -> Result<(), Failure> {
     let (end, ended) = oneshot::channel();
     let body = move || {
         // The other side may have stopped waiting.
-        let _ = end.send(consumer.run().map_err(|error| error.to_string()));
+        let _ = end.send(consumer.run());
     };
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
         .spawn(body)
-        .map_err(|error| format!("no thread: {error}"))?;
-    ended.await.unwrap_or_else(|_| Err("its thread panicked".to_owned()))
+        .map_err(|error| Failure::Client(format!("no thread: {error}")))?;
+    ended.await.unwrap_or_else(|_| Err(Failure::Client("its thread panicked".to_owned())))
 }

@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::gaps::Gaps;
 use super::marks::{Marks, Partition};
-use crate::event::Hops;
+use crate::event::{Hops, Timestamp};
 use crate::ingest::letter::Letter;
 use crate::journal::Settlement;
+use crate::pipeline::Stood;
 
 /// Most messages kept by one append.
 const MAX_MESSAGES: usize = 1_000;
@@ -23,8 +25,25 @@ pub(super) struct Message {
     pub partition: i32,
     pub offset: i64,
     pub payload: Vec<u8>,
+    /// When it was produced, in milliseconds since the epoch, as its broker has it.
+    pub millis: Option<i64>,
     /// The hops that its events have made.
     pub hops: Hops,
+}
+
+impl Message {
+    /// Where it stands, and would again. Its time is part of that, for a topic that is deleted and made again
+    /// counts anew.
+    pub(super) fn stood(&self) -> Stood {
+        let Message { topic, partition, offset, .. } = self;
+        let millis = self.millis.unwrap_or_default();
+        let time = self.millis.map(|millis| {
+            let seconds = millis.div_euclid(1_000);
+            let time = Timestamp { seconds, nanos: 0 };
+            time.clamp(Timestamp::MIN, Timestamp::MAX)
+        });
+        Stood { place: format!("{topic}/{partition}/{offset}/{millis}"), time }
+    }
 }
 
 /// Messages that are kept together.
@@ -52,12 +71,16 @@ pub(super) struct Taken {
     next: Vec<Message>,
     next_bytes: usize,
     pub marks: Marks,
+    pub gaps: Gaps,
+    /// What comes is not kept any more.
+    has_dropped: bool,
 }
 
 impl Taken {
     /// Takes a message in; tells whether there is room for another in its batch.
     pub(super) fn add(&mut self, message: Message) -> bool {
         self.next_bytes += message.payload.len();
+        self.gaps.pass(&message.topic, message.partition, message.offset);
         self.next.push(message);
         self.next.len() < MAX_MESSAGES && self.next_bytes < MAX_BYTES
     }
@@ -108,11 +131,22 @@ impl Taken {
         self.batch.take_if(|batch| batch.messages.is_empty());
         for partition in revoked {
             self.marks.forget(partition);
+            self.gaps.forget(partition);
         }
+    }
+
+    /// Whether anything of a partition is not settled.
+    pub(super) fn waits(&self, topic: &str, partition: i32) -> bool {
+        let of_batch = self.batch.iter().flat_map(|batch| &batch.messages);
+        let mut unkept = of_batch.chain(&self.next);
+        self.has_dropped
+            || unkept.any(|it| it.topic == topic && it.partition == partition)
+            || self.marks.has(&(topic.to_owned(), partition))
     }
 
     /// Forgets what is not kept.
     pub(super) fn drop_unkept(&mut self) {
+        self.has_dropped = true;
         self.batch = None;
         self.next.clear();
         self.next_bytes = 0;
@@ -129,6 +163,7 @@ mod tests {
             partition,
             offset,
             payload: vec![b'x'; bytes],
+            millis: None,
             hops: Hops::default(),
         }
     }

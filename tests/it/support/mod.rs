@@ -1,6 +1,7 @@
 //! What the tests stand on: the daemon as a process, plain HTTP and TLS clients, certificates, moto,
 //! Kafka brokers, faulty services, proxies.
 
+pub(crate) mod apache;
 pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
 pub(crate) mod fake_service;
