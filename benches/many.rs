@@ -156,7 +156,7 @@ impl Set {
         count: usize,
         by_account: bool,
         values: &Values,
-        event_type: &EventType,
+        event_type: &std::sync::Arc<EventType>,
         lines: &[String],
     ) -> Set {
         let mut random = StdRng::seed_from_u64(2);

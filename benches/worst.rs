@@ -12,6 +12,7 @@
     reason = "a program for people, not the daemon"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluicegate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
@@ -184,7 +185,7 @@ fn values(size: usize) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn event_type() -> EventType {
+fn event_type() -> Arc<EventType> {
     let fields = [
         ("s", "string"),
         ("e", "string"),
@@ -200,16 +201,20 @@ fn event_type() -> EventType {
         field_type: FieldType::parse(declared).unwrap(),
         description: String::new(),
     };
-    EventType {
+    Arc::new(EventType {
         name: "worst.v0".to_owned(),
         class: Class::Traffic,
         description: String::new(),
         fields: fields.into_iter().map(field).collect(),
-    }
+    })
 }
 
 /// The largest accepted filter of a test, and how many of it there are.
-fn largest(test: &str, around: &str, event_type: &EventType) -> Option<(usize, CheckedFilter)> {
+fn largest(
+    test: &str,
+    around: &str,
+    event_type: &Arc<EventType>,
+) -> Option<(usize, CheckedFilter)> {
     let made = |count: usize| {
         let numbered = |n: usize| test.replace('N', &n.to_string());
         let tests: Vec<String> = (0..count).map(numbered).collect();

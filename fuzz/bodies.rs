@@ -2,7 +2,7 @@
 //!
 //! A body fails by panicking; that a filter is refused or has no value is no failure.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sluicegate::config::{self, Config, Document};
 use sluicegate::event::{Acl, Catalog, Event, EventType, SlotPlan, Slots, Timestamp};
@@ -11,9 +11,9 @@ use sluicegate::formats::{Format, Stamp};
 
 /// The type that most filters are for.
 #[expect(clippy::expect_used, reason = "the catalog that is built in has the type")]
-static HTTP: LazyLock<EventType> = LazyLock::new(|| {
+static HTTP: LazyLock<Arc<EventType>> = LazyLock::new(|| {
     let name = "http_request_complete.v0";
-    EventType::clone(Catalog::builtin().get(name).expect("the type is built in"))
+    Arc::clone(Catalog::builtin().get(name).expect("the type is built in"))
 });
 
 fn checked(bytes: &[u8]) -> Option<CheckedFilter> {

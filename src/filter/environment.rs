@@ -51,13 +51,13 @@ impl Default for Environment {
 impl Environment {
     /// The environment of filters on an event type: `ev` and `event`.
     #[must_use]
-    pub fn of_events(event_type: &EventType) -> Environment {
+    pub fn of_events(event_type: &Arc<EventType>) -> Environment {
         let group = |root| Type::Group(root, String::new());
         let variables = BTreeMap::from([
             ("ev".to_owned(), group(Root::Object)),
             ("event".to_owned(), group(Root::Envelope)),
         ]);
-        let event_type = Some(Arc::new(event_type.clone()));
+        let event_type = Some(Arc::clone(event_type));
         Environment { variables, event_type, ..Environment::default() }
     }
 

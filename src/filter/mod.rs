@@ -6,6 +6,8 @@
 //! slots and knows nothing of I/O, clocks or subscriptions.
 //!
 //! ```
+//! use std::sync::Arc;
+//!
 //! use sluicegate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
 //! use sluicegate::filter::check;
 //!
@@ -14,12 +16,12 @@
 //!     field_type: FieldType::Int,
 //!     description: String::new(),
 //! };
-//! let closed = EventType {
+//! let closed = Arc::new(EventType {
 //!     name: "tcp_connection_closed.v0".to_owned(),
 //!     class: Class::Traffic,
 //!     description: String::new(),
 //!     fields: vec![port],
-//! };
+//! });
 //!
 //! // Once, when the filter is saved: check it. Once for each set of filters: compile them.
 //! let filter = check("ev.conn.server_port in [22, 2222]", &closed)?;
@@ -90,14 +92,14 @@ pub use value::{Key, Map, Text, Value};
 pub struct CheckedFilter {
     text: Arc<str>,
     expression: Arc<Expression>,
-    environment: Arc<Environment>,
+    event_type: Arc<EventType>,
 }
 
 /// Parses a filter and checks it against the fields of an event type.
 ///
 /// # Errors
 /// All mistakes that were found. A filter's result must be bool, or dyn and bool when it runs.
-pub fn check(text: &str, event_type: &EventType) -> Result<CheckedFilter, FilterError> {
+pub fn check(text: &str, event_type: &Arc<EventType>) -> Result<CheckedFilter, FilterError> {
     let environment = Environment::of_events(event_type);
     let expression = environment.check(text)?;
     if !matches!(expression.result, Type::Bool | Type::Dyn | Type::Variable(_)) {
@@ -105,8 +107,8 @@ pub fn check(text: &str, event_type: &EventType) -> Result<CheckedFilter, Filter
         let message = format!("a filter's result is bool, found {}", expression.result);
         return Err(FilterError::new(text, vec![Mistake::new(span, message)]));
     }
-    let (expression, environment) = (Arc::new(expression), Arc::new(environment));
-    Ok(CheckedFilter { text: text.into(), expression, environment })
+    let (expression, event_type) = (Arc::new(expression), Arc::clone(event_type));
+    Ok(CheckedFilter { text: text.into(), expression, event_type })
 }
 
 /// Bytes of memory that all compiled regular expressions of the process take together, those of equal
@@ -140,7 +142,7 @@ impl CheckedFilter {
     /// What explains the filter's results; its fields become slots of the plan too.
     #[must_use]
     pub fn explainer(&self, plan: &mut SlotPlan) -> Explainer {
-        Explainer::new(&self.text, &self.environment, plan)
+        Explainer::new(&self.text, &Environment::of_events(&self.event_type), plan)
     }
 
     /// Compiles for a plan of slots; the fields that the filter reads become slots of it.

@@ -68,7 +68,7 @@ fn measure(ways: &mut [Way<'_>]) -> (Vec<u128>, usize) {
     (times.into_iter().map(median).collect(), matches.unwrap_or(0))
 }
 
-fn ours<'w>(text: &str, event_type: &EventType, lines: &'w [String]) -> Vec<Way<'w>> {
+fn ours<'w>(text: &str, event_type: &std::sync::Arc<EventType>, lines: &'w [String]) -> Vec<Way<'w>> {
     let filter = check(text, event_type).unwrap();
     let mut plan = SlotPlan::default();
     let program = filter.compile(&mut plan);

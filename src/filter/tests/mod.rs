@@ -10,12 +10,14 @@ mod limits;
 mod mistakes;
 mod neighbours;
 
+use std::sync::Arc;
+
 use crate::event::{Class, Event, EventType, Field, FieldType, SlotPlan, Slots, Timestamp};
 
 use super::{CheckedFilter, EvalError, check};
 
 /// An event type from lines of a name and a type.
-fn event_type(name: &str, fields: &str) -> EventType {
+fn event_type(name: &str, fields: &str) -> Arc<EventType> {
     let field = |line: &str| {
         let (name, field_type) = line.trim().split_once(' ').unwrap();
         Field {
@@ -24,16 +26,16 @@ fn event_type(name: &str, fields: &str) -> EventType {
             description: String::new(),
         }
     };
-    EventType {
+    Arc::new(EventType {
         name: name.to_owned(),
         class: Class::Traffic,
         description: String::new(),
         fields: fields.lines().filter(|line| !line.trim().is_empty()).map(field).collect(),
-    }
+    })
 }
 
 /// A part of the type that most filters are for.
-pub(super) fn http() -> EventType {
+pub(super) fn http() -> Arc<EventType> {
     event_type(
         "http_request_complete.v0",
         "backend.connection_reused bool
