@@ -80,7 +80,10 @@ impl Default for ApiSettings {
         ApiSettings {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4181),
             bearer_tokens: BearerTokens::default(),
-            connections: ConnectionLimits::default(),
+            connections: ConnectionLimits {
+                max_connections: MAX_CONNECTIONS,
+                ..ConnectionLimits::default()
+            },
             rate_limit: RateLimit::default(),
             public_url: None,
             enforce_ip_restrictions: true,
@@ -92,7 +95,11 @@ impl Default for ApiSettings {
 
 /// Most that the bodies of requests may hold together, with what they are parsed into, in bytes: the
 /// largest subscriptions of some callers at a time.
-pub const MAX_MEMORY: usize = 64 << 20;
+pub const MAX_MEMORY: usize = 32 << 20;
+
+/// Most connections if nothing else is set: people, probes and programs that change things are fewer than
+/// senders.
+const MAX_CONNECTIONS: usize = 256;
 
 struct Api {
     settings: ApiSettings,

@@ -16,9 +16,9 @@ use crate::http::{ErrorAnswer, Unauthorized, bearer_token, over_budget, read_bod
 /// filters, has less.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// A parsed value takes at most so many times the bytes of its text: two bytes of a list of digits
-/// become one [`Value`].
-const PARSED: usize = 16;
+/// What is made of a body takes at most so many times its bytes: two bytes of a list of digits become one
+/// [`Value`] of 32, and filters become trees.
+const PARSED: usize = 24;
 
 /// Most resources of a page, and how many if nothing is said (ngrok's).
 pub(super) const MAX_LIMIT: usize = 100;

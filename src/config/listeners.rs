@@ -68,8 +68,10 @@ pub(super) fn read_tls(listener: &mut Section<'_>) -> Option<TlsSettings> {
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Reads how many connections there may be, and how long they may take.
-pub(super) fn read_connections(listener: &mut Section<'_>) -> ConnectionLimits {
-    let defaults = ConnectionLimits::default();
+pub(super) fn read_connections(
+    listener: &mut Section<'_>,
+    defaults: ConnectionLimits,
+) -> ConnectionLimits {
     let given = listener.optional("max_connections").number(1..=100_000);
     let mut timeout = |name, default| {
         let given = listener.optional(name).duration(Duration::from_secs(1)..=MAX_TIMEOUT);

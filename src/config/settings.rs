@@ -169,8 +169,9 @@ impl Config {
             });
             let allow_removal = root.optional("allow_removal").bool().unwrap_or(false);
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
-            let api_targets = read_api_targets(root, local).unwrap_or_default();
-            let resources = read_resources(root, Catalog::builtin(), api_targets);
+            let (api_targets, api_memory) = read_api_targets(root, local).unwrap_or_default();
+            let mut resources = read_resources(root, Catalog::builtin(), api_targets);
+            resources.api_memory = api_memory;
             let ((ingest, kafka, stdin, files, syslog, envoy), api) = (ingest?, api?);
             if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
                 let message = "`ingest.http.listen` and `api.listen` are the same address";
@@ -220,7 +221,7 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
                 .help("a body of that size could never be taken in"),
         );
     }
-    let connections = read_connections(section);
+    let connections = read_connections(section, defaults.connections);
     let tls = read_tls(section);
     let trusted_proxies = read_proxies(section);
     if !listen.ip().is_loopback() && bearer_tokens.is_empty() {
@@ -393,7 +394,7 @@ fn read_api(section: &mut Section<'_>) -> Option<ApiSettings> {
     Some(ApiSettings {
         listen: address(section, defaults.listen),
         bearer_tokens: bearer_tokens(section),
-        connections: read_connections(section),
+        connections: read_connections(section, ApiSettings::default().connections),
         rate_limit: section.optional("rate_limit").section_or_empty(read_rate_limit)?,
         public_url: section.optional("public_url").parsed(PUBLIC_URL, public_url),
         enforce_ip_restrictions: section

@@ -111,9 +111,13 @@ const KNOWN_REGIONS: [&str; 37] = [
     "us-west-2",
 ];
 
-/// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`.
+/// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`; and how much
+/// memory all that is made through it may take, in bytes, if that is given.
 /// `local` says whether only this machine can ask for such targets.
-pub(super) fn read_api_targets(root: &mut Section<'_>, local: bool) -> Option<ApiTargets> {
+pub(super) fn read_api_targets(
+    root: &mut Section<'_>,
+    local: bool,
+) -> Option<(ApiTargets, Option<usize>)> {
     let mut outbound = if local { Outbound::loopback() } else { Outbound::default() };
     root.optional("outbound").section(|section| {
         if section.has("allow") {
@@ -127,13 +131,16 @@ pub(super) fn read_api_targets(root: &mut Section<'_>, local: bool) -> Option<Ap
         read_hosts(section, "allow_http", message, &mut |text| outbound.allow_plain_http(text))
     });
     let leave = root.optional("control").section_or_empty(|control| {
+        let memory = control.optional("max_memory").size(0..=u64::MAX);
+        let memory = memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         control.optional("api_targets").section_or_empty(|section| {
             let mut flag = |name| section.optional(name).bool().unwrap_or(false);
-            Some((flag("endpoint_url"), flag("default_credentials")))
+            Some((flag("endpoint_url"), flag("default_credentials"), memory))
         })
     });
-    let (endpoint_url, default_credentials) = leave?;
-    Some(ApiTargets { outbound, endpoint_url, default_credentials, external_id: None })
+    let (endpoint_url, default_credentials, memory) = leave?;
+    let targets = ApiTargets { outbound, endpoint_url, default_credentials, external_id: None };
+    Some((targets, memory))
 }
 
 fn read_hosts(

@@ -18,6 +18,7 @@ mod keys;
 mod kind;
 mod life;
 mod listing;
+mod memory;
 mod object;
 mod publishing;
 mod refusal;

@@ -13,13 +13,15 @@ use serde_json::{Map, Value, json};
 
 use super::access::Access;
 use super::kind::{KINDS, Kind};
+use super::memory;
 use super::object::{Managed, Object};
 use super::refusal::Refusal;
 use super::{sending, targets};
 use crate::event::{Catalog, Timestamp};
 use crate::filter::CheckedFilter;
 use crate::resources::{
-    Destination, MAX_COMPILED_BY_API, ResourceError, ResourceId, Resources, Source, Subscription,
+    DEFAULT_API_MEMORY, Destination, MAX_COMPILED_BY_API, ResourceError, ResourceId, Resources,
+    Source, Subscription,
 };
 use crate::sinks::Bounds;
 use crate::store::Row;
@@ -46,6 +48,8 @@ pub(super) struct World {
     /// Subscriptions of other worlds, whose sources are taken where equal ones are wanted here.
     compiled: Vec<Arc<BTreeMap<String, Arc<Subscription>>>>,
     access: Arc<Access>,
+    /// What the resources of the API take, in bytes.
+    memory: usize,
 }
 
 impl World {
@@ -65,6 +69,7 @@ impl World {
             ready: Vec::new(),
             compiled: Vec::new(),
             access: Arc::default(),
+            memory: 0,
         };
         for destination in file.destinations() {
             world.shelve(destination_of_file(destination, now));
@@ -201,7 +206,9 @@ impl World {
 
     fn shelve(&mut self, object: Object) {
         let shelf = Arc::make_mut(self.shelves.entry(object.kind).or_default());
-        shelf.insert(object.id.clone(), Arc::new(object));
+        self.memory += bytes_of(&object);
+        let before = shelf.insert(object.id.clone(), Arc::new(object));
+        self.memory -= before.map_or(0, |it| bytes_of(&it));
     }
 
     /// Puts a resource in, in place of one with its id.
@@ -210,7 +217,13 @@ impl World {
     /// When it cannot be in this world; then the world must not be used any more.
     pub(super) fn put(&mut self, object: Object) -> Result<(), Refusal> {
         let kind = object.kind;
+        if kind == Kind::EventSubscription {
+            memory::check_filters(&object.body)?;
+        }
+        let before = self.memory;
         self.place_in(object)?;
+        let most = self.file.api_memory.unwrap_or(DEFAULT_API_MEMORY);
+        memory::check_all(before, self.memory, most)?;
         if kind == Kind::EventSubscription {
             self.check_compiled()?;
         }
@@ -269,7 +282,8 @@ impl World {
 
     pub(super) fn remove(&mut self, kind: Kind, id: &str) {
         if let Some(shelf) = self.shelves.get_mut(&kind) {
-            Arc::make_mut(shelf).remove(id);
+            let removed = Arc::make_mut(shelf).remove(id);
+            self.memory -= removed.map_or(0, |it| bytes_of(&it));
         }
         match kind {
             Kind::EventDestination => drop(Arc::make_mut(&mut self.destinations).remove(id)),
@@ -282,8 +296,8 @@ impl World {
     /// Compiles the sources that a request lists, for [`World::ready_with`]; what is wrong with one is
     /// told when it is its turn. To be called without holding up anybody: it takes milliseconds a source.
     pub(super) fn compile(&self, sources: &[Value]) -> Vec<Source> {
-        // More than any subscription can have are refused by their number.
-        let sources = sources.iter().take(self.catalog().iter().count());
+        // More than any subscription can have are refused when it is their turn.
+        let sources = memory::within_filters(sources).take(self.catalog().iter().count());
         sources.filter_map(|source| source_of(source, self.catalog(), &[]).ok()).collect()
     }
 
@@ -333,6 +347,14 @@ impl World {
 /// A refusal where the resource at fault is not the one that is being changed.
 fn made_through_api(kind: Kind, id: impl fmt::Display, refusal: &Refusal) -> String {
     format!("{} `{id}`, made through the API: {}", kind.spec().noun, refusal.message)
+}
+
+/// What a resource of the API takes, in bytes; one of the settings file is counted elsewhere.
+fn bytes_of(object: &Object) -> usize {
+    match object.managed {
+        Managed::ByApi => memory::bytes_of(object.kind, &object.body),
+        Managed::ByFile => 0,
+    }
 }
 
 /// A resource as the store keeps it.

@@ -365,6 +365,17 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Change its `expires_at` with another key, or make a new one.",
     ),
     entry(
+        "ERR_SLUICEGATE_1360",
+        "all that was made through the API would take more memory than `control.max_memory` gives it",
+        "Delete what is not needed, or shorten filters; or have the operator raise `control.max_memory`. \
+         `sluicegate check` says what all parts take together.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1361",
+        "the filters of one subscription are too long together",
+        "Make several subscriptions of it, or keep long lists of values elsewhere.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -26,8 +26,15 @@ pub struct ConnectionLimits {
     pub write_timeout: Duration,
 }
 
+/// What a connection takes at most, in bytes: its task, a head of the largest size, and an answer's buffer.
+/// Measured with 2,000 half heads, rounded up. TLS has its own buffers beside.
+const CONNECTION_BYTES: usize = 48 << 10;
+
+/// What TLS adds: a record of each direction, and what waits to be encrypted.
+const TLS_BYTES: usize = 48 << 10;
+
 impl Default for ConnectionLimits {
-    /// 1,024 connections; 10 s for a head, which even a lossy mobile network sends in two; 75 s of
+    /// 1,024 connections, as senders need them; 10 s for a head, which even a lossy mobile network sends in two; 75 s of
     /// idleness, longer than any scraper's or sender's pause; 30 s for a client that takes nothing.
     fn default() -> ConnectionLimits {
         ConnectionLimits {
@@ -40,6 +47,12 @@ impl Default for ConnectionLimits {
 }
 
 impl ConnectionLimits {
+    /// What all connections take at most, in bytes, apart from the bodies of their requests.
+    #[must_use]
+    pub fn memory(&self, is_tls: bool) -> usize {
+        self.max_connections * (CONNECTION_BYTES + if is_tls { TLS_BYTES } else { 0 })
+    }
+
     /// Most connections from one address, but for loopback and trusted proxies: half of all places, so
     /// that no single client takes them all.
     pub(super) fn for_one_address(&self) -> usize {

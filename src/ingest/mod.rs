@@ -95,7 +95,7 @@ impl Default for HttpSettings {
             max_body: 16 * 1024 * 1024,
             max_decompressed: 64 * 1024 * 1024,
             max_event: 1024 * 1024,
-            max_memory: 256 * 1024 * 1024,
+            max_memory: 160 * 1024 * 1024,
             connections: ConnectionLimits::default(),
             tls: None,
             trusted_proxies: TrustedProxies::default(),

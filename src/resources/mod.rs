@@ -5,6 +5,7 @@
 //! saves nothing.
 
 mod destination;
+mod memory;
 mod removal;
 mod subscription;
 mod units;
@@ -20,6 +21,7 @@ use crate::sinks::ApiTargets;
 pub use destination::{
     BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, Terms,
 };
+pub use memory::{DEFAULT_API_MEMORY, DESTINATION_BYTES, source_bytes, subscription_bytes};
 pub use removal::Removal;
 pub use subscription::{MAX_FIELDS, Source, Subscription};
 pub use units::{duration, show_duration, show_size, size};
@@ -33,7 +35,7 @@ pub const MAX_SUBSCRIPTIONS: usize = 100_000;
 
 /// Most memory for the compiled regular expressions of all subscriptions that were made through the API,
 /// in bytes, equal ones counted once: some thousands of ordinary ones.
-pub const MAX_COMPILED_BY_API: usize = 64 << 20;
+pub const MAX_COMPILED_BY_API: usize = 24 << 20;
 
 /// Longest id of a resource, in bytes.
 const MAX_ID: usize = 64;
@@ -75,6 +77,8 @@ pub struct Resources {
     pub catalog: Catalog,
     /// What targets made through the API may do.
     pub api_targets: ApiTargets,
+    /// Most bytes that all resources of the API may take, or [`DEFAULT_API_MEMORY`].
+    pub api_memory: Option<usize>,
     destinations: Vec<Arc<Destination>>,
     subscriptions: Vec<Arc<Subscription>>,
     /// Where each destination stands in the list.

@@ -2,6 +2,7 @@
 //! reads as a sentence. What is asserted is what is counted, held and free, not how long it took.
 
 mod files;
+mod memory;
 mod places;
 mod reach;
 mod who;
