@@ -1,6 +1,7 @@
 //! The daemon: opens everything in order, reloads, drains and stops. The only room that sees all
 //! others.
 
+mod adopt;
 mod referenced;
 mod reload;
 
@@ -36,6 +37,8 @@ use crate::supervision;
 use crate::telemetry::Entrance;
 use crate::{api, ingest};
 use referenced::Watch;
+
+pub use adopt::adopt;
 
 /// How often the metrics recorder folds its histograms, so that they stay small when nobody scrapes.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);

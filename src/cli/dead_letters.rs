@@ -46,7 +46,7 @@ pub(super) enum DeadLetters {
     Bury(Bury),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Chosen {
     /// The settings file, which says where the data is
     #[arg(short, long, value_name = "FILE")]
@@ -184,12 +184,20 @@ impl Chosen {
     }
 }
 
+/// Prints all letters of a folder for people, one a line.
+pub(super) fn list_all(config: &Config) -> Outcome {
+    List { chosen: Chosen::default(), output: OutputFormat::Table }.list(config)
+}
+
 impl List {
     fn run(self) -> Outcome {
-        let config = load_beside_journal(self.chosen.config.as_deref())?;
+        self.list(&load_beside_journal(self.chosen.config.as_deref())?)
+    }
+
+    fn list(&self, config: &Config) -> Outcome {
         let mut out = io::stdout().lock();
         let mut letters = Vec::new();
-        self.chosen.read(&config, |letter| match self.output {
+        self.chosen.read(config, |letter| match self.output {
             OutputFormat::Table => {
                 let tries = counted(letter.attempts.into(), "try");
                 let line = format!(

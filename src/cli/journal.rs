@@ -1,17 +1,29 @@
-//! `sluicegate journal forget`: lets go of what waits for a destination that will not come back.
+//! `sluicegate journal`: delivers what another daemon's folder holds, or lets go of what waits for a
+//! destination that will not come back.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Outcome, load_beside_journal, with_saved};
-use crate::journal::{forget_pending, read_accounts};
+use super::progress::Progress;
+use super::{
+    Failure, Outcome, OutputFormat, block_on, dead_letters, ledger, load, load_beside_journal,
+    with_saved,
+};
+use crate::api::ledger_to_json;
+use crate::daemon::{Signals, adopt};
+use crate::journal::{Account, Durability, forget_pending, read_accounts};
 use crate::report::{counted, nearest};
 use crate::resources::ResourceId;
+use crate::sinks::LogOutput;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum JournalCommand {
+    /// Deliver what waits in the folder of a daemon that will not come back, and end when nothing does.
+    /// Nothing is taken in. The ledger and the dead letters of that folder are printed in the end, and stay
+    /// there. Exit code 1 if records are left
+    Adopt(Adopt),
     /// Give up all records that wait for a destination that is neither in the settings any more nor was
     /// made through the API. The daemon must be stopped. They count as dropped in the ledger
     Forget(Forget),
@@ -27,11 +39,65 @@ pub(super) struct Forget {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Adopt {
+    /// The `data_dir` of the daemon that is gone
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The settings file with its destinations; its own `data_dir` is not touched
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 impl JournalCommand {
-    pub(super) fn run(self) -> Outcome {
+    pub(super) fn run(self, progress: Progress) -> Outcome {
         match self {
+            JournalCommand::Adopt(adopt) => adopt.run(progress),
             JournalCommand::Forget(forget) => forget.run(),
         }
+    }
+}
+
+impl Adopt {
+    fn run(self, progress: Progress) -> Outcome {
+        let mut config = load(self.config.as_deref())?;
+        let journal = self.folder.join("journal");
+        if !journal.is_dir() {
+            let (folder, journal) = (self.folder.display(), journal.display());
+            let message = format!("{folder} is no daemon's `data_dir`: there is no {journal}");
+            return Err(Failure::Work(message));
+        }
+        config.data_dir = self.folder;
+        config.journal.directory = journal;
+        config.journal.durability = Durability::Disk;
+        let config = with_saved(config)?;
+        let bar = progress.of_bytes(0, "recovering the journal");
+        let recovery = move |done, total| bar.set(done, total);
+        let adopted = block_on(async {
+            let signals = Signals::listen()?;
+            let adopting = adopt(&config, signals, LogOutput::Stdout, recovery);
+            adopting.await.map_err(Failure::work)
+        })??;
+        let sums = ledger::show(&ledger_to_json(&adopted.ledger), OutputFormat::Table);
+        dead_letters::list_all(&config)?;
+        if let Some(task) = adopted.failed {
+            return Err(Failure::task_failed(task));
+        }
+        let left = |(id, account): &(ResourceId, Account)| {
+            let records = counted(account.pending_records, "record");
+            (account.pending_records > 0).then(|| format!("{records} for `{id}`"))
+        };
+        let left: Vec<String> = adopted.ledger.accounts.iter().filter_map(left).collect();
+        if left.is_empty() {
+            return sums;
+        }
+        let mut message = format!("left in the folder: {}", left.join(", "));
+        if let Some((id, _)) = adopted.unclaimed.first() {
+            message.push_str(&format!(
+                ". Neither the settings nor the folder's API know `{id}`: put it into the file, or let go of its records with `sluicegate journal forget`"
+            ));
+        }
+        Err(Failure::Work(message))
     }
 }
 

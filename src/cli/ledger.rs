@@ -64,39 +64,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn run(self) -> Outcome {
-        let ledger = self.read()?;
-        let list = |key: &str| ledger[key].as_array().cloned().unwrap_or_default();
-        let (destinations, entrances) = (list("destinations"), list("entrances"));
-        let letters: Vec<Value> = destinations.iter().chain(&entrances).cloned().collect();
-        let mut out = io::stdout().lock();
-        match self.output {
-            OutputFormat::Json => writeln!(out, "{ledger}")?,
-            OutputFormat::Table => {
-                print(&mut out, "destination", &EVENTS, &destinations)?;
-                let buried: Vec<Value> =
-                    letters.iter().filter(|it| ever_buried(it)).cloned().collect();
-                if !buried.is_empty() {
-                    writeln!(out)?;
-                    print(&mut out, "dead letters of", &LETTERS, &buried)?;
-                }
-            }
-        }
-        for (key, what) in [("lost", "records"), ("letters_lost", "dead letters")] {
-            for (id, lost) in counts(&letters, key).filter(|(_, lost)| *lost > 0) {
-                // No fault of the sum, and nothing that anybody can put right: said, and no exit code.
-                let why = "the journal's disk is damaged, or somebody deleted its files";
-                writeln!(io::stderr(), "`{}`: {lost} {what} were lost: {why}", escaped(id))?;
-            }
-        }
-        let wrong: Vec<String> =
-            [("imbalance", "accepted events"), ("letters_imbalance", "dead letters")]
-                .into_iter()
-                .flat_map(|(key, what)| counts(&letters, key).filter_map(move |it| told(it, what)))
-                .collect();
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::Work(format!("the ledger does not add up: {}", wrong.join("; "))))
+        show(&self.read()?, self.output)
     }
 
     fn read(&self) -> Result<Value, Failure> {
@@ -146,6 +114,44 @@ impl Ledger {
             Failure::work(format!("{api} is not the API of a daemon (see `api.listen`)"))
         })
     }
+}
+
+/// Prints a ledger, and says what was lost.
+///
+/// # Errors
+/// When it does not add up.
+pub(super) fn show(ledger: &Value, output: OutputFormat) -> Outcome {
+    let list = |key: &str| ledger[key].as_array().cloned().unwrap_or_default();
+    let (destinations, entrances) = (list("destinations"), list("entrances"));
+    let letters: Vec<Value> = destinations.iter().chain(&entrances).cloned().collect();
+    let mut out = io::stdout().lock();
+    match output {
+        OutputFormat::Json => writeln!(out, "{ledger}")?,
+        OutputFormat::Table => {
+            print(&mut out, "destination", &EVENTS, &destinations)?;
+            let buried: Vec<Value> = letters.iter().filter(|it| ever_buried(it)).cloned().collect();
+            if !buried.is_empty() {
+                writeln!(out)?;
+                print(&mut out, "dead letters of", &LETTERS, &buried)?;
+            }
+        }
+    }
+    for (key, what) in [("lost", "records"), ("letters_lost", "dead letters")] {
+        for (id, lost) in counts(&letters, key).filter(|(_, lost)| *lost > 0) {
+            // No fault of the sum, and nothing that anybody can put right: said, and no exit code.
+            let why = "the journal's disk is damaged, or somebody deleted its files";
+            writeln!(io::stderr(), "`{}`: {lost} {what} were lost: {why}", escaped(id))?;
+        }
+    }
+    let wrong: Vec<String> =
+        [("imbalance", "accepted events"), ("letters_imbalance", "dead letters")]
+            .into_iter()
+            .flat_map(|(key, what)| counts(&letters, key).filter_map(move |it| told(it, what)))
+            .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Work(format!("the ledger does not add up: {}", wrong.join("; "))))
 }
 
 /// The address to speak to for one that is listened on.

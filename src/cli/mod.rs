@@ -90,7 +90,7 @@ enum Command {
     /// Look at what could not be delivered, send it again, or throw it away
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
-    /// About what waits in the journal
+    /// Deliver or let go of what waits in a journal whose daemon does not run
     #[command(subcommand)]
     Journal(journal::JournalCommand),
     /// Send records that the journal still holds to one destination again
@@ -154,6 +154,13 @@ impl Failure {
     fn work(message: impl fmt::Display) -> Failure {
         Failure::Work(message.to_string())
     }
+
+    /// A task of the daemon's own could not go on.
+    fn task_failed(task: &str) -> Failure {
+        Failure::Internal(format!(
+            "stopped, since a task of the daemon's own could not go on: {task} (ERR_SLUICEGATE_1401)"
+        ))
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -212,7 +219,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),
         Command::DeadLetters(dead_letters) => dead_letters.run(progress),
-        Command::Journal(journal) => journal.run(),
+        Command::Journal(journal) => journal.run(progress),
         Command::Replay(replay) => replay.run(progress),
         Command::Ledger(ledger) => ledger.run(),
         Command::Filter(filter) => filter.run(progress),

@@ -45,9 +45,7 @@ impl Run {
                 let records = counted(records, "record");
                 Err(Failure::work(format!("lost, as not delivered before the end: {records}")))
             }
-            Ended::Failed(task) => Err(Failure::Internal(format!(
-                "stopped, since a task of the daemon's own could not go on: {task} (ERR_SLUICEGATE_1401)"
-            ))),
+            Ended::Failed(task) => Err(Failure::task_failed(task)),
             Ended::Cut => {
                 Err(Failure::work("ended by a second signal before everything was delivered"))
             }

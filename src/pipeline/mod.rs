@@ -316,6 +316,12 @@ impl Pipeline {
         self.journal.pending_records()
     }
 
+    /// Waits until nothing is pending but for destinations that are off or that nothing names, however
+    /// long that takes.
+    pub async fn emptied(&self) {
+        self.deliveries.drained().await;
+    }
+
     /// The ledger: every destination's account and dead letters, also of those that are configured no
     /// more, at one moment. It reads a file.
     #[must_use]

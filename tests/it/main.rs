@@ -40,6 +40,7 @@ mod kafka;
 mod ledger;
 mod life;
 mod log_files;
+mod moving;
 mod ngrok;
 mod operations;
 mod policy;

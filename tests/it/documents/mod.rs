@@ -33,7 +33,7 @@ const PAGES: [(&str, usize); 29] = [
     ("docs/entrances/nginx.md", 0),
     ("docs/entrances/traefik.md", 0),
     ("docs/errors.md", 0),
-    ("docs/operating.md", 1),
+    ("docs/operating.md", 2),
     ("docs/releasing.md", 3),
     ("docs/security.md", 0),
     ("docs/settings.md", 0),

@@ -41,6 +41,7 @@ pub(crate) fn sluicegate(arguments: &[&str], input: &str) -> Output {
         .env_remove("SLUICEGATE_LOG")
         .env_remove("SLUICEGATE_API_KEY")
         .env_remove("SLUICEGATE_API_URL")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -131,7 +131,11 @@ impl Destination {
     pub(crate) fn kinesis(id: &str, service: &FakeKinesis) -> Destination {
         let arn = "arn:aws:kinesis:us-east-1:123456789012:stream/s";
         let url = format!("http://{}", service.address);
-        Destination::new(id, json!({"kinesis": {"stream_arn": arn, "endpoint_url": url}}))
+        // Keys of its own, for commands run in the tests' environment, which has none.
+        let keys = json!({"aws_access_key_id": "AKIATESTINGTESTING00", "aws_secret_access_key": "s3cret-key"});
+        let auth = json!({"creds": keys});
+        let target = json!({"stream_arn": arn, "auth": auth, "endpoint_url": url});
+        Destination::new(id, json!({"kinesis": target}))
     }
 
     pub(crate) fn file(id: &str, path: impl fmt::Display) -> Destination {
