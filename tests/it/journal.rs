@@ -116,10 +116,12 @@ fn kill_often(round: u64) {
             traffic.wait_for_more(bodies / 2);
             fake.set(Mood::Throttling);
             traffic.wait_for_more(bodies / 2);
-            lives.push(Life::before_its_end(&daemon));
+            let mut life = Life::before_its_end(&daemon);
             daemon.signal("KILL");
             *traffic.ingest.lock().unwrap() = None;
             daemon.wait();
+            life.gone = Instant::now();
+            lives.push(life);
         }
     });
     fake.set(Mood::Well);
@@ -201,6 +203,8 @@ impl Traffic {
 struct Life {
     asked: Instant,
     told: Instant,
+    /// When it was dead for certain.
+    gone: Instant,
     /// Records that it called delivered, in all lives.
     delivered: u64,
 }
@@ -209,7 +213,8 @@ impl Life {
     fn before_its_end(daemon: &Daemon) -> Life {
         let asked = Instant::now();
         let delivered = daemon.destination("stream")["delivered"].as_u64().unwrap();
-        Life { asked, told: Instant::now(), delivered }
+        let told = Instant::now();
+        Life { asked, told, gone: told, delivered }
     }
 }
 
@@ -230,7 +235,8 @@ impl Copies {
     ///
     /// Which of the records answered before `/status` was asked were settled when it told, nobody says;
     /// but how many were not, at most: all that were answered before it told, less what it called
-    /// delivered. Copies beyond that were settled.
+    /// delivered. Copies beyond that were settled. What an earlier life heard between its word and its death it
+    /// may have settled, so that it is among what later ones call delivered.
     fn of(takes: &[Vec<Take>], lives: &[Life]) -> Copies {
         let life_of = |take: &Take| lives.get(take.stream.parse::<usize>().unwrap());
         let mut copies = Copies::default();
@@ -244,7 +250,7 @@ impl Copies {
         }
         for (life, came_again) in lives.iter().zip(answered_before_asked) {
             let is_answered = |take: &Take| {
-                let heard = life_of(take).map_or(life.told, |it| it.told.min(life.told));
+                let heard = life_of(take).map_or(life.told, |it| it.gone.min(life.told));
                 take.answered.is_some_and(|at| at < heard)
             };
             let answered = takes.iter().filter(|takes| takes.iter().any(is_answered)).count();
