@@ -371,6 +371,8 @@ impl Entrances {
     fn boards(&self) -> Boards {
         Boards {
             kafka: self.kafka.as_ref().map(Kafka::board),
+            files: self.files.as_ref().map(Files::board),
+            syslog: self.syslog.as_ref().map(Syslog::board),
             envoy: self.envoy.as_ref().map(Envoy::board),
         }
     }

@@ -33,6 +33,12 @@ pub const KAFKA_SKIPPED: &str = "sluicegate_kafka_skipped_messages_total";
 pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
 /// Messages of syslog kept.
 pub const SYSLOG_MESSAGES: &str = "sluicegate_syslog_messages_total";
+/// Connections for syslog that are open.
+pub const SYSLOG_CONNECTIONS: &str = "sluicegate_syslog_connections";
+/// Lines of log files kept, bad ones among them.
+pub const FILES_LINES: &str = "sluicegate_files_lines_total";
+/// 1 while lines of log files wait since they cannot be kept.
+pub const FILES_WAITING: &str = "sluicegate_files_waiting";
 /// Entries of Envoy's streams whose events were kept.
 pub const ENVOY_ENTRIES: &str = "sluicegate_envoy_entries_total";
 /// Those that told of no end, and made no event.
@@ -230,6 +236,9 @@ fn describe_of_process() {
     describe_gauge!(KAFKA_LAG, "messages between the stored offset and the partition's end");
     describe_gauge!(KAFKA_FAILING, "1 while something keeps Kafka ingest from working");
     describe_counter!(SYSLOG_MESSAGES, "messages of syslog kept since the start");
+    describe_gauge!(SYSLOG_CONNECTIONS, "connections for syslog that are open");
+    describe_counter!(FILES_LINES, "lines of log files kept since the start");
+    describe_gauge!(FILES_WAITING, "1 while lines of log files wait since they cannot be kept");
     describe_counter!(ENVOY_ENTRIES, "entries of Envoy's streams kept since the start");
     describe_counter!(ENVOY_PASSED_OVER, "entries of Envoy's that told of no end since the start");
     describe_gauge!(ENVOY_STREAMS, "streams that Envoys have open");

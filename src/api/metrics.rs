@@ -4,7 +4,7 @@ use metrics::{counter, gauge};
 
 use crate::control::{Access, AccessCounts, Scope};
 use crate::filter::compiled_bytes;
-use crate::ingest::{EnvoyReading, KafkaReading, Readings};
+use crate::ingest::{EnvoyReading, FilesReading, KafkaReading, Readings, SyslogReading};
 use crate::journal::Ledger;
 use crate::pipeline::{State, Status};
 use crate::telemetry::{self, Entrance, Refusals};
@@ -12,6 +12,12 @@ use crate::telemetry::{self, Entrance, Refusals};
 pub(super) fn set(status: &Status, entrances: &Readings) {
     if let Some(reading) = &entrances.kafka {
         set_kafka(reading);
+    }
+    if let Some(reading) = &entrances.files {
+        set_files(reading);
+    }
+    if let Some(reading) = &entrances.syslog {
+        set_syslog(reading);
     }
     if let Some(reading) = &entrances.envoy {
         set_envoy(reading);
@@ -128,6 +134,19 @@ pub(super) fn set_ledger(ledger: &Ledger) {
         let label = [("destination", name.clone())];
         gauge!(telemetry::DEAD_LETTERS_IMBALANCE, &label).set(letters.imbalance(None) as f64);
     }
+}
+
+fn set_files(reading: &FilesReading) {
+    gauge!(telemetry::FILES_FOLLOWED).set(reading.files.len() as f64);
+    let unread: u64 = reading.files.iter().map(|it| it.unread).sum();
+    gauge!(telemetry::FILES_UNREAD).set(unread as f64);
+    gauge!(telemetry::FILES_WAITING).set(f64::from(u8::from(reading.waits.is_some())));
+    counter!(telemetry::FILES_LINES).absolute(reading.lines);
+}
+
+fn set_syslog(reading: &SyslogReading) {
+    counter!(telemetry::SYSLOG_MESSAGES).absolute(reading.messages);
+    gauge!(telemetry::SYSLOG_CONNECTIONS).set(reading.connections as f64);
 }
 
 fn set_envoy(reading: &EnvoyReading) {

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
-use crate::ingest::{EnvoyReading, KafkaReading, Readings};
+use crate::ingest::{EnvoyReading, FilesReading, KafkaReading, Readings, SyslogReading};
 use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
 use crate::sinks::without_its_words;
 use crate::telemetry::Entrance;
@@ -46,6 +46,12 @@ pub(super) fn to_json(
     });
     if let Some(reading) = &entrances.kafka {
         ingest["kafka"] = of_kafka(reading);
+    }
+    if let Some(reading) = &entrances.files {
+        ingest["files"] = of_files(reading);
+    }
+    if let Some(reading) = &entrances.syslog {
+        ingest["syslog"] = of_syslog(reading);
     }
     if let Some(reading) = &entrances.envoy {
         ingest["envoy"] = of_envoy(reading);
@@ -88,6 +94,28 @@ fn of_access(access: &Access) -> Value {
     let idle = access.idle().iter().map(|it| json!({"id": it.id, "type": it.of}));
     all.insert("restrict_nothing".to_owned(), idle.collect());
     Value::Object(all)
+}
+
+fn of_files(reading: &FilesReading) -> Value {
+    let files = reading
+        .files
+        .iter()
+        .map(|it| json!({"path": it.path, "kept_offset": it.offset, "unread_bytes": it.unread}));
+    json!({
+        "waits": reading.waits,
+        "lines": reading.lines,
+        "refused_lines": reading.refused,
+        "files": files.collect::<Vec<_>>(),
+    })
+}
+
+fn of_syslog(reading: &SyslogReading) -> Value {
+    json!({
+        "connections": reading.connections,
+        "waiting": reading.waiting,
+        "messages": reading.messages,
+        "refused_messages": reading.refused,
+    })
 }
 
 fn of_envoy(reading: &EnvoyReading) -> Value {

@@ -4,6 +4,7 @@
 //! There are HTTP, Kafka, log files, standard input, syslog and Envoy's streams. What becomes of an accepted event is the pipeline's matter.
 
 mod conversion;
+mod counted;
 mod decompress;
 mod envoy;
 mod files;
@@ -22,7 +23,7 @@ use crate::formats::Format;
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
 pub use envoy::{ENVOY_MEMORY, Envoy, EnvoyBoard, EnvoyReading, EnvoySettings};
-pub use files::{CannotFollow, FileSettings, Files};
+pub use files::{CannotFollow, FileSettings, Files, FilesBoard, FilesReading};
 pub use http::router;
 pub use kafka::{
     CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, PropertyError, ask_kafka,
@@ -30,7 +31,7 @@ pub use kafka::{
 };
 pub use lines::{Lines, read_lines};
 pub use stdin::Stdin;
-pub use syslog::{Syslog, SyslogSettings};
+pub use syslog::{Syslog, SyslogBoard, SyslogReading, SyslogSettings};
 
 /// The settings of HTTP ingest. Sizes are in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,8 @@ pub struct HttpSettings {
 #[derive(Clone, Debug, Default)]
 pub struct Boards {
     pub kafka: Option<Arc<KafkaBoard>>,
+    pub files: Option<Arc<FilesBoard>>,
+    pub syslog: Option<Arc<SyslogBoard>>,
     pub envoy: Option<Arc<EnvoyBoard>>,
 }
 
@@ -64,6 +67,8 @@ pub struct Boards {
 #[derive(Debug)]
 pub struct Readings {
     pub kafka: Option<KafkaReading>,
+    pub files: Option<FilesReading>,
+    pub syslog: Option<SyslogReading>,
     pub envoy: Option<EnvoyReading>,
 }
 
@@ -72,6 +77,8 @@ impl Boards {
     pub fn read(&self) -> Readings {
         Readings {
             kafka: self.kafka.as_ref().map(|it| it.read()),
+            files: self.files.as_ref().map(|it| it.read()),
+            syslog: self.syslog.as_ref().map(|it| it.read()),
             envoy: self.envoy.as_ref().map(|it| it.read()),
         }
     }

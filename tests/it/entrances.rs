@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, patiently};
 use crate::support::output_of;
+use crate::support::tls::Certificates;
 
 const AGENT: &str = r#"Agent "q" \ back #1"#;
 
@@ -370,4 +373,48 @@ fn syslog_of_a_sender_that_is_not_allowed_is_refused_and_counted() {
     let metrics = crate::support::http::get(stage.daemon.api, "/metrics").body;
     let counted = "sluicegate_ingest_refused_total{code=\"ERR_SLUICEGATE_1152\"} 1";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn syslog_in_tls_is_taken_from_clients_with_a_certificate_alone() {
+    let Some(certificates) = Certificates::make() else { return };
+    let path = |name: &str| certificates.path(name).display().to_string();
+    let tls = format!(
+        "{{ certificate: {}, key: {}, client_ca: {} }}",
+        path("server.pem"),
+        path("server.key"),
+        path("ca.pem")
+    );
+    let stage =
+        Stage::new(&format!(r#"syslog: {{ listen: "127.0.0.1:0", format: nginx, tls: {tls} }}"#));
+    let send = |client: Option<&str>, path: &str| {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(certificates.config("ca", client), name).unwrap();
+        let socket = TcpStream::connect(stage.syslog()).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut stream = StreamOwned::new(connection, socket);
+        let message = format!(
+            "<190>1 2026-11-26T15:54:48Z web nginx - - - 198.51.100.7 - - [26/Nov/2026:15:54:47 +0100] \"GET {path} HTTP/1.1\" 200 1 \"-\" \"x\""
+        );
+        let written = stream.write_all(format!("{} {message}", message.len()).as_bytes());
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        // Until the other side has read it, or refused.
+        let _ = stream.read(&mut [0]);
+        written
+    };
+    let _refused = send(None, "/without");
+    let _refused = send(Some("impostor"), "/impostor");
+    send(Some("client"), "/with").unwrap();
+    stage.event("/with");
+    let status = crate::support::http::get(stage.daemon.api, "/status").json();
+    assert_eq!(status["ingest"]["syslog"]["messages"], 1, "{status}");
+    // TLS is all that is spoken: neither plain TCP nor UDP.
+    let mut plain = TcpStream::connect(stage.syslog()).unwrap();
+    plain.write_all(b"<190>nginx: plain\n").unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let _alert = plain.read_to_end(&mut Vec::new());
+    assert!(UdpSocket::bind(stage.syslog()).is_ok(), "nobody has the port over UDP");
+    let status = crate::support::http::get(stage.daemon.api, "/status").json();
+    assert_eq!(status["ingest"]["syslog"]["messages"], 1, "{status}");
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,6 +97,13 @@ fn a_log_is_followed_through_rotation_and_bad_lines_become_dead_letters() {
     append(&log, &line(6));
     append(&logs.path("other.log"), &line(7));
     logs.wait_for(&daemon, 7);
+    let of_files = daemon.wait_for("all is kept", |status| {
+        let files = status["ingest"]["files"]["files"].as_array().unwrap();
+        let all = fs::metadata(logs.path("other.log")).unwrap().len();
+        files.iter().any(|it| it["kept_offset"] == all && it["unread_bytes"] == 0)
+    })["ingest"]["files"]
+        .take();
+    assert_eq!((&of_files["lines"], &of_files["refused_lines"]), (&8.into(), &1.into()));
     let settings = daemon.path("sluicegate.yaml");
     let listed = output_of(&["dead-letters", "list", "-c", settings.to_str().unwrap()], "");
     let place = format!("access.log:{}", line(1).len());
@@ -141,4 +150,61 @@ fn after_kills_with_rotations_meanwhile_every_line_is_there_with_one_id() {
     append(&log, &line(number + 2));
     logs.wait_for(&daemon, number + 2);
     assert_eq!(logs.delivered()[&(number + 1)].len(), 1, "a stop repeats nothing");
+}
+
+/// Writes lines without a pause, in pieces that end anywhere, and renames the log when it is asked to.
+fn write_on(
+    folder: PathBuf,
+    rotate: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let log = folder.join("access.log");
+        let mut rotations = 0;
+        while !stop.load(Ordering::SeqCst) {
+            if rotate.swap(false, Ordering::SeqCst) {
+                rotations += 1;
+                fs::rename(&log, folder.join(format!("access.log.{rotations}"))).unwrap();
+            }
+            let number = written.load(Ordering::SeqCst) + 1;
+            let line = line(number);
+            let (one, other) = line.split_at(number % line.len());
+            append(&log, one);
+            append(&log, other);
+            written.store(number, Ordering::SeqCst);
+            // Some thousand lines a second, so that a debug build keeps up.
+            std::thread::sleep(std::time::Duration::from_micros(300));
+        }
+    })
+}
+
+#[test]
+fn kills_while_a_log_is_written_and_renamed_skip_no_line_and_give_each_one_id() {
+    let logs = Logs::new();
+    let (rotate, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let written = Arc::new(AtomicUsize::new(0));
+    let shared = (Arc::clone(&rotate), Arc::clone(&stop), Arc::clone(&written));
+    let writing = write_on(logs.folder.path().to_owned(), shared.0, shared.1, shared.2);
+    let mut daemon = logs.daemon();
+    for round in 0..8 {
+        // The log of now has been seen when a line of now has come.
+        let now = written.load(Ordering::SeqCst) + 1;
+        daemon.wait_for("a line of now", |_| logs.delivered().contains_key(&now));
+        if round % 2 == 0 {
+            rotate.store(true, Ordering::SeqCst);
+        }
+        daemon.signal("KILL");
+        drop(daemon);
+        if round % 4 == 1 {
+            rotate.store(true, Ordering::SeqCst);
+        }
+        daemon = logs.daemon();
+    }
+    stop.store(true, Ordering::SeqCst);
+    writing.join().unwrap();
+    logs.wait_for(&daemon, written.load(Ordering::SeqCst));
+    let of_files = daemon.status()["ingest"]["files"].take();
+    assert_eq!(of_files["refused_lines"], 0, "{of_files}");
+    assert_eq!(of_files["waits"], Value::Null);
 }

@@ -40,22 +40,3 @@ impl EnvoyBoard {
         }
     }
 }
-
-/// One more of what is counted, for as long as this is there.
-#[cfg(feature = "envoy")]
-pub(super) struct Counted<'b>(&'b AtomicU64);
-
-#[cfg(feature = "envoy")]
-impl<'b> Counted<'b> {
-    pub(super) fn new(count: &'b AtomicU64) -> Counted<'b> {
-        count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
-    }
-}
-
-#[cfg(feature = "envoy")]
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}

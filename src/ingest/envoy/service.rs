@@ -20,13 +20,13 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request as Call, Response, Status, Streaming};
 use tracing::{debug, error, info};
 
-use super::board::Counted;
 use super::message::{Metered, Received, Untouched};
 use super::{ENVOY_MEMORY, EnvoyBoard, EnvoySettings};
 use crate::budget::Budget;
 use crate::event::{Framing, Place};
 use crate::formats::{Converted, Entries, MAX_ENTRY, Malformed};
 use crate::http::{BearerTokens, CannotListen, ClientAddress, Listener};
+use crate::ingest::counted::Counted;
 use crate::ingest::keeping::Keeping;
 use crate::journal::AT_ENVOY;
 use crate::pipeline::{Pipeline, Sender};

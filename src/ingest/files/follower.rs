@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::board::FileReading;
 use super::followed::{Chunk, Followed, Found};
 use super::pattern::{expand, is_pattern};
 use super::position::{Identity, Position, load, store};
@@ -74,9 +75,14 @@ impl Follower {
         self.files.len()
     }
 
-    /// Bytes that were seen in all files and not read.
-    pub(super) fn unread(&self) -> u64 {
-        self.files.iter().map(Followed::unread).sum()
+    /// How far each file is.
+    pub(super) fn readings(&self) -> Vec<FileReading> {
+        let reading = |it: &Followed| FileReading {
+            path: it.position.path.display().to_string(),
+            offset: it.position.offset,
+            unread: it.unread(),
+        };
+        self.files.iter().map(reading).collect()
     }
 
     /// Where a file was last found, which setting names it, and what its ids are made of.

@@ -8,6 +8,7 @@
 //! One thread does all of it (`reader.rs`), so that reading waits when the journal is full: the lines wait in
 //! their files.
 
+mod board;
 mod followed;
 mod follower;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::formats::Format;
 use crate::pipeline::Pipeline;
 use crate::supervision;
 
+pub use board::{FilesBoard, FilesReading};
 use reader::{LEAVE, RUN, Reader, STOP};
 
 /// Log files that are followed, and how their lines are written.
@@ -53,6 +55,7 @@ pub struct CannotFollow {
 
 /// Log files as an entrance, running.
 pub struct Files {
+    board: Arc<FilesBoard>,
     orders: Arc<AtomicU8>,
     thread: JoinHandle<()>,
 }
@@ -69,13 +72,21 @@ impl Files {
     ) -> Result<Files, CannotFollow> {
         let path = data_dir.join("ingest-files.json");
         let orders = Arc::new(AtomicU8::new(RUN));
-        let reader = Reader::open(settings, &path, pipeline, Arc::clone(&orders));
+        let board = Arc::new(FilesBoard::default());
+        let reader =
+            Reader::open(settings, &path, pipeline, Arc::clone(&orders), Arc::clone(&board));
         let reader =
             reader.map_err(|cause| CannotFollow { path: path.display().to_string(), cause })?;
         let thread = supervision::thread_once("files", move || reader.run());
         let thread =
             thread.map_err(|cause| CannotFollow { path: path.display().to_string(), cause })?;
-        Ok(Files { orders, thread })
+        Ok(Files { board, orders, thread })
+    }
+
+    /// What it tells of itself.
+    #[must_use]
+    pub fn board(&self) -> Arc<FilesBoard> {
+        Arc::clone(&self.board)
     }
 
     /// Reads nothing more. Positions go on moving behind what is settled.

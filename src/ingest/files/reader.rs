@@ -9,19 +9,20 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metrics::{counter, gauge};
+use metrics::counter;
 use ring::digest::{SHA256, digest};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::super::letter::{Letter, letter};
 use super::FileSettings;
+use super::board::FilesBoard;
 use super::follower::{Event, Follower, MAX_FILES};
 use crate::event::{Framed, Timestamp};
 use crate::formats::{MISFIT, Stamp};
 use crate::journal::{AT_FILES, Settlement};
 use crate::pipeline::{NotTaken, Pipeline, Sender};
-use crate::telemetry::{Entrance, FILES_CUT, FILES_FOLLOWED, FILES_UNREAD};
+use crate::telemetry::{Entrance, FILES_CUT};
 
 /// How often files are looked at where there was nothing more in any.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,6 +48,7 @@ pub(super) struct Reader {
     pipeline: Arc<Pipeline>,
     runtime: Handle,
     orders: Arc<AtomicU8>,
+    board: Arc<FilesBoard>,
     /// What was told last of each kind of trouble, so that it is not told each second.
     told: Vec<Event>,
 }
@@ -57,6 +59,7 @@ impl Reader {
         positions: &Path,
         pipeline: Arc<Pipeline>,
         orders: Arc<AtomicU8>,
+        board: Arc<FilesBoard>,
     ) -> io::Result<Reader> {
         let patterns = settings.iter().map(|it| it.path.clone()).collect();
         let follower = Follower::open(patterns, positions)?;
@@ -64,7 +67,7 @@ impl Reader {
         let senders = settings.iter().map(sender).collect();
         let runtime = Handle::current();
         let told = Vec::new();
-        Ok(Reader { settings, senders, follower, pipeline, runtime, orders, told })
+        Ok(Reader { settings, senders, follower, pipeline, runtime, orders, board, told })
     }
 
     /// Runs until ordered to leave.
@@ -106,8 +109,7 @@ impl Reader {
         if let Err(error) = self.follower.advance() {
             error!(%error, "the positions in log files cannot be stored; tried again");
         }
-        gauge!(FILES_FOLLOWED).set(self.follower.len() as f64);
-        gauge!(FILES_UNREAD).set(self.follower.unread() as f64);
+        self.board.set_files(self.follower.readings());
     }
 
     /// Reads on in one file; tells whether there was anything.
@@ -166,6 +168,8 @@ impl Reader {
             letter(&format!("{path}:{offset}"), framed.event(refused.place), refused, now)
         });
         let letters: Vec<Letter> = letters.collect();
+        let lines = framed.len() + framed.rejected().len();
+        self.board.count(lines as u64, letters.len() as u64);
         if letters.is_empty() {
             return Some(taken.settlement);
         }
@@ -186,10 +190,16 @@ impl Reader {
         let mut is_told = false;
         loop {
             match self.runtime.block_on(attempt()) {
-                Ok(done) => return Some(done),
+                Ok(done) => {
+                    if is_told {
+                        self.board.set_waits(None);
+                    }
+                    return Some(done);
+                }
                 Err(None) => return None,
                 Err(Some(cause)) if !is_told => {
                     warn!(%cause, "{what}");
+                    self.board.set_waits(Some(cause));
                     is_told = true;
                 }
                 Err(Some(_)) => {}

@@ -5,22 +5,24 @@
 //! what comes meanwhile is dropped by the system when its buffer is full. What was read and not kept when the
 //! daemon is killed is lost.
 
+mod board;
 mod message;
 mod stream;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use metrics::counter;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::conversion::convert;
+use super::counted::Counted;
 use super::keeping::Keeping;
 use crate::budget::Budget;
 use crate::formats::Format;
@@ -28,8 +30,9 @@ use crate::http::{CannotListen, Tls, TlsSettings};
 use crate::journal::AT_SYSLOG;
 use crate::pipeline::{Pipeline, Sender};
 use crate::supervision;
-use crate::telemetry::{Entrance, SYSLOG_MESSAGES};
+use crate::telemetry::Entrance;
 
+pub use board::{SyslogBoard, SyslogReading};
 use message::line_of;
 
 /// Largest datagram that UDP has.
@@ -57,6 +60,7 @@ pub struct SyslogSettings {
 
 /// Syslog as an entrance, running.
 pub struct Syslog {
+    board: Arc<SyslogBoard>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -66,6 +70,7 @@ pub struct Syslog {
 struct Lines {
     settings: Arc<SyslogSettings>,
     keeping: Keeping,
+    board: Arc<SyslogBoard>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -87,7 +92,9 @@ impl Syslog {
         let (stop, stopped) = watch::channel(false);
         let sender = Arc::new(Sender::new(Entrance::Syslog, settings.max_event, None));
         let keeping = Keeping { pipeline, sender, entrance: Entrance::Syslog, owner: AT_SYSLOG };
-        let lines = Lines { settings: Arc::new(settings), keeping, stopped };
+        let board = Arc::new(SyslogBoard::default());
+        let settings = Arc::new(settings);
+        let lines = Lines { settings, keeping, board: Arc::clone(&board), stopped };
         let mut tasks = Vec::new();
         if tls.is_none() {
             let udp = UdpSocket::bind(address).await.map_err(cannot)?;
@@ -99,7 +106,13 @@ impl Syslog {
             stream::accept(lines, tcp, tls.map(Arc::new)),
         )));
         info!(%address, "syslog is listened for");
-        Ok(Syslog { stop, tasks })
+        Ok(Syslog { board, stop, tasks })
+    }
+
+    /// What it tells of itself.
+    #[must_use]
+    pub fn board(&self) -> Arc<SyslogBoard> {
+        Arc::clone(&self.board)
     }
 
     /// Takes nothing more, and waits until what was taken is kept.
@@ -163,10 +176,14 @@ impl Lines {
         // What is handed on at a time has fewer lines than a body may have.
         let converted = convert(&self.keeping.pipeline, Bytes::from(text), format, max_event, held);
         let Ok(framed) = converted.await else { return false };
+        let board = Arc::clone(&self.board);
+        let _waiting = Counted::new(&board.waiting);
+        let bad = framed.rejected().len();
         let id = |place: crate::event::Place| format!("{from}/{}", place.line + 1);
         let is_kept = self.keeping.keep(framed, id, &mut self.stopped).await;
         if is_kept {
-            counter!(SYSLOG_MESSAGES).increment(count as u64);
+            board.messages.fetch_add(count as u64, Ordering::Relaxed);
+            board.refused.fetch_add(bad as u64, Ordering::Relaxed);
         } else {
             error!(count, "messages of syslog were read and could not be kept before the stop");
         }

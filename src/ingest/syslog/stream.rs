@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use super::super::counted::Counted;
 use super::message::{announced, first_of};
 use super::{BATCH, Lines, add};
 use crate::http::Tls;
@@ -56,6 +57,8 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
         };
         let (lines, tls) = (lines.clone(), tls.clone());
         connections.spawn(async move {
+            let board = Arc::clone(&lines.board);
+            let _open = Counted::new(&board.connections);
             let from = format!("tcp/{peer}");
             let read = match tls {
                 None => read(lines, socket, &from).await,

@@ -64,7 +64,8 @@ impl Certificates {
         Ok(http::parse(&bytes))
     }
 
-    fn config(&self, ca: &str, client: Option<&str>) -> Arc<ClientConfig> {
+    /// A client's settings: whom it trusts, and what it shows.
+    pub(crate) fn config(&self, ca: &str, client: Option<&str>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.path(&format!("{ca}.pem")))).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
