@@ -3,8 +3,8 @@
 //! Promises no durability: a line counts as delivered when it is written.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
@@ -14,12 +14,12 @@ use super::callback::Callback;
 use super::error::OpenError;
 use super::file::lines;
 use super::kind::{Boxed, Kind, Opened};
+use super::log_output::LogOutput;
 use super::transport::Sending;
 use crate::event::Record;
 #[cfg(test)]
 use crate::form::Wrong;
 use crate::form::{Door, Form, field};
-use crate::lock::lock;
 
 /// Most records of one write: a screenful or ten, so that lines keep coming.
 const MAX_RECORDS: usize = 1_000;
@@ -106,33 +106,6 @@ impl fmt::Display for DebugTarget {
     }
 }
 
-/// Where the debug target writes.
-#[derive(Clone)]
-pub enum LogOutput {
-    /// Standard output, locked for a batch.
-    Stdout,
-    /// Anything else that can be written to.
-    Writer(Arc<Mutex<dyn Write + Send>>),
-}
-
-impl LogOutput {
-    /// Writes all of it at once, so that lines of others do not come between.
-    fn write(&self, lines: &[u8]) -> io::Result<()> {
-        match self {
-            LogOutput::Stdout => write_and_flush(&mut io::stdout().lock(), lines),
-            LogOutput::Writer(writer) => {
-                let mut writer = lock(writer);
-                write_and_flush(&mut *writer, lines)
-            }
-        }
-    }
-}
-
-fn write_and_flush(writer: &mut dyn Write, lines: &[u8]) -> io::Result<()> {
-    writer.write_all(lines)?;
-    writer.flush()
-}
-
 /// Outputs that are ready.
 pub(super) struct Sink {
     /// None if nothing is written.
@@ -210,6 +183,9 @@ fn fault(error: &io::Error) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
     use bytes::Bytes;
 
     use super::*;

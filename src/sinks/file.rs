@@ -15,9 +15,9 @@ use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
-use super::debug::LogOutput;
 use super::error::{OpenError, SETTING};
 use super::kind::{Boxed, Kind, Opened};
+use super::log_output::LogOutput;
 use super::transport::Sending;
 use crate::event::Record;
 use crate::form::{Checked, Door, Form, Nature, Rule, Shape, Value, Written, Wrong, field};

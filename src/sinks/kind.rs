@@ -12,8 +12,8 @@ use hyper::Uri;
 use super::ack::{Ack, Fault};
 use super::auth::Auth;
 use super::batch::Limits;
-use super::debug::LogOutput;
 use super::error::OpenError;
+use super::log_output::LogOutput;
 use super::transport::Sending;
 use crate::event::Record;
 

@@ -27,6 +27,7 @@ mod firehose;
 mod genuine;
 mod kind;
 mod kinesis;
+mod log_output;
 mod outbound;
 mod parts;
 mod proxy;
@@ -53,12 +54,13 @@ pub use auth::Auth;
 pub use batch::{Batch, Limits};
 pub use bounds::{ApiTargets, Bounds};
 pub use cloudwatch_logs::CloudwatchLogsTarget;
-pub use debug::{DebugTarget, LogOutput};
+pub use debug::DebugTarget;
 pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kinesis::KinesisTarget;
+pub use log_output::LogOutput;
 pub use outbound::{Barred, Outbound};
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
