@@ -11,6 +11,7 @@ mod catalog;
 mod check;
 mod client;
 mod convert;
+mod cost;
 mod dead_letters;
 mod demo;
 mod destination;
@@ -80,6 +81,8 @@ enum Command {
     /// About one destination
     #[command(subcommand)]
     Destination(destination::DestinationCommand),
+    /// Count what a sample of events would be billed as at each destination, and what a month costs
+    Cost(cost::Cost),
     /// Send a test event straight to a destination and print the service's answer
     TestEvent(test_event::TestEvent),
     /// Manage subscriptions, destinations and the rest of a running daemon over its control API
@@ -215,6 +218,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Check(check) => check.run(),
         Command::Aws(aws) => aws.run(),
         Command::Destination(command) => command.run(),
+        Command::Cost(cost) => cost.run(),
         Command::TestEvent(test_event) => test_event.run(),
         Command::Api(api) => api.run(),
         Command::ApiKey(api_key) => api_key.run(),

@@ -24,6 +24,7 @@ mod projection;
 mod publish;
 mod recent;
 mod redrive;
+mod sample;
 mod set_aside;
 #[cfg(test)]
 mod simulation;
@@ -59,6 +60,7 @@ pub use intake::{NotTaken, Taken};
 pub use publish::PublishError;
 use recent::Recent;
 pub use redrive::{redrive, redrive_patiently};
+pub use sample::{Sampled, Sampler, metered};
 pub use set_aside::SetAsideRecord;
 use stats::Stats;
 pub use stats::SubscriptionCounts;

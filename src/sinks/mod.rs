@@ -28,6 +28,7 @@ mod genuine;
 mod kind;
 mod kinesis;
 mod log_output;
+mod meter;
 mod outbound;
 mod parts;
 mod proxy;
@@ -61,6 +62,7 @@ pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kinesis::KinesisTarget;
 pub use log_output::LogOutput;
+pub use meter::{Bill, Meter};
 pub use outbound::{Barred, Outbound};
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at

@@ -180,6 +180,8 @@ pub(super) enum Lines {
     Shared(Routes<SharedHttpConnector>),
     /// Those of targets that were made through the API.
     Gated(Arc<Gated>),
+    /// One that somebody else made, in place of all ways.
+    Given(SharedHttpConnector),
 }
 
 impl Lines {
@@ -188,11 +190,13 @@ impl Lines {
         match self {
             Lines::Shared(_) => RULES.way(url),
             Lines::Gated(gated) => gated.way(url),
+            Lines::Given(_) => Way::Direct,
         }
     }
 
     fn connector(&self, way: &Way, url: &Uri) -> Result<SharedHttpConnector, Why> {
         match (self, way) {
+            (Lines::Given(connector), _) => Ok(connector.clone()),
             (_, Way::Blocked(_)) => Err(Why::Blocked),
             (Lines::Shared(routes), way) => {
                 let https = url.scheme_str() == Some("https");

@@ -19,6 +19,7 @@ mod callback;
 mod cel_conformance;
 mod command_line;
 mod control;
+mod cost;
 mod credentials;
 mod dead_letters;
 mod delivery;
