@@ -15,7 +15,7 @@ pub(super) const BLOCK: usize = 64;
 /// Most blocks whose room is kept from one text to the next: those of 64 KiB.
 const MAX_KEPT: usize = 1_024;
 
-/// Room for bitmaps, used again from text to text. They take a quarter of a text's size.
+/// Room for bitmaps, used again from text to text. They take an eighth of a text's size.
 #[derive(Debug, Default)]
 pub(super) struct Bitmaps {
     blocks: Vec<Block>,
@@ -25,8 +25,8 @@ pub(super) struct Bitmaps {
 #[derive(Clone, Copy)]
 pub(super) struct Structure<'b> {
     pub(super) blocks: &'b [Block],
-    /// Whether there is a backslash.
-    pub(super) has_escapes: bool,
+    /// From the block of the first backslash to behind that of the last one.
+    pub(super) escapes: (usize, usize),
     /// Whether there is white space outside strings.
     pub(super) has_white: bool,
 }
@@ -36,15 +36,6 @@ pub(super) struct Structure<'b> {
 pub(super) struct Block {
     /// `{ } [ ] : ,` outside strings.
     pub(super) op: u64,
-    /// Backslashes.
-    pub(super) backslash: u64,
-}
-
-impl Block {
-    #[inline]
-    pub(super) fn has_backslash(&self) -> bool {
-        self.backslash != 0
-    }
 }
 
 /// The bytes of a block by what they are, wherever they stand.
@@ -83,9 +74,18 @@ struct Carry {
     bad: u64,
     /// Up to here escapes are known to be good: a pair of surrogates is read as one.
     unescaped: usize,
-    /// There was a backslash; white space outside strings.
-    has_escapes: bool,
+    /// From the block of the first backslash to behind that of the last one.
+    escapes: (usize, usize),
+    /// There was white space outside strings.
     has_white: bool,
+}
+
+impl Structure<'_> {
+    /// Whether there may be a backslash between two places.
+    #[inline(always)]
+    pub(super) fn may_have_escapes(&self, start: usize, end: usize) -> bool {
+        start < self.escapes.1 && end > self.escapes.0
+    }
 }
 
 impl Bitmaps {
@@ -100,8 +100,8 @@ impl Bitmaps {
             self.blocks.resize(count, Block::default());
         }
         let blocks = self.blocks.get_mut(..count)?;
-        let Carry { bad, within, has_escapes, has_white, .. } = fill(text, blocks);
-        (bad == 0 && within == 0).then_some(Structure { blocks, has_escapes, has_white })
+        let Carry { bad, within, escapes, has_white, .. } = fill(text, blocks);
+        (bad == 0 && within == 0).then_some(Structure { blocks, escapes, has_white })
     }
 }
 
@@ -133,9 +133,9 @@ pub(super) fn both_agree(text: &[u8]) -> bool {
     let read = |fill: fn(&[u8], &mut [Block]) -> Carry| {
         let mut blocks = vec![Block::default(); text.len().div_ceil(BLOCK)];
         let carry = fill(text, &mut blocks);
-        let blocks: Vec<_> = blocks.iter().map(|block| (block.op, block.backslash)).collect();
+        let blocks: Vec<_> = blocks.iter().map(|block| block.op).collect();
         let is_good = carry.bad == 0;
-        is_good.then_some((blocks, carry.within, carry.has_escapes, carry.has_white))
+        is_good.then_some((blocks, carry.within, carry.escapes, carry.has_white))
     };
     read(fill) == read(portable::fill)
 }
@@ -162,7 +162,7 @@ fn fill_by(
         };
         let found = classes(block);
         *place = match carry.plain_block(&found, &prefix_xor) {
-            Some(op) => Block { op, backslash: 0 },
+            Some(op) => Block { op },
             None => carry.any_block(&found, &rare(block), text, start),
         };
         start += BLOCK;
@@ -198,7 +198,10 @@ impl Carry {
     fn any_block(&mut self, classes: &Classes, rare: &Rare, text: &[u8], start: usize) -> Block {
         let found = escapes(rare.backslash, self.escaped, text, start, self.unescaped);
         self.bad |= u64::from(found.is_none());
-        self.has_escapes |= rare.backslash != 0;
+        if rare.backslash != 0 {
+            let first = if self.escapes.1 == 0 { start } else { self.escapes.0 };
+            self.escapes = (first, start + BLOCK);
+        }
         // Behind the text's end is white space too, but not the text's.
         let end = (text.len() - start).min(BLOCK);
         let escaped;
@@ -215,7 +218,7 @@ impl Carry {
         let (sum, goes_on) = white.overflowing_add((white & value) | self.white);
         self.bad |= sum & !white & !op;
         self.white = u64::from(goes_on);
-        Block { op: self.tokens(quote, within, op, white), backslash: rare.backslash }
+        Block { op: self.tokens(quote, within, op, white) }
     }
 
     /// Checks that a gap stands before each string and behind it.

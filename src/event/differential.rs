@@ -158,6 +158,26 @@ fn text(random: &mut Random) -> String {
     out
 }
 
+/// Texts that have much in common.
+fn related(random: &mut Random) -> Vec<String> {
+    let (first, second) = (text(random), text(random));
+    let mut texts = vec![first.clone(), first.clone(), second.clone()];
+    // The start of one and the end of the other, cut where a key or value ends.
+    let ends = |text: &str| -> Vec<usize> {
+        text.match_indices(['"', ',', ':', '}']).map(|(at, _)| at).collect()
+    };
+    let (starts, ends) = (ends(&first), ends(&second));
+    if !starts.is_empty() && !ends.is_empty() {
+        let (start, end) = (starts[random.below(starts.len())], ends[random.below(ends.len())]);
+        texts.push([&first[..start], &second[end..]].concat());
+    }
+    let mut changed = first;
+    broken(random, &mut changed);
+    texts.push(changed);
+    texts.push(second);
+    texts
+}
+
 fn space(random: &mut Random, out: &mut String, is_spaced: bool) {
     if is_spaced && random.one_in(2) {
         let spaces = if random.one_in(20) { 70 } else { 1 + random.below(3) };
@@ -298,11 +318,13 @@ fn run(seeds: impl Iterator<Item = u64>) {
     let mut plan = SlotPlan::default();
     let slot = |path: &&str| plan.slot(Root::Object, &path.split('.').collect::<Vec<_>>()).index();
     let slots: Vec<usize> = PATHS.iter().map(slot).collect();
-    let mut reader = EventReader::default();
     for seed in seeds {
-        let text = text(&mut Random(seed));
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            check(&text, &mut reader, &plan, &slots);
+            // One reader for all of them, so that some are read along what it learned from others.
+            let mut reader = EventReader::default();
+            for text in related(&mut Random(seed)) {
+                check(&text, &mut reader, &plan, &slots);
+            }
         }));
         assert!(checked.is_ok(), "SLUICEGATE_FUZZ_SEED={seed} runs this case again");
     }

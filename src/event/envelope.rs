@@ -3,9 +3,10 @@
 //! Checks everything the service promises about an accepted event, and copies nothing that the
 //! sender gave. It does not know which event types exist; the catalog does.
 
-use super::bitmaps::Bitmaps;
+use super::bitmaps::{Bitmaps, Structure};
 use super::id::ksuid;
 use super::scan::{JsonCursor, ScanError};
+use super::shapes::Captured;
 use super::time::Timestamp;
 use super::walk::{Raw, Walk};
 use std::borrow::Cow;
@@ -91,7 +92,7 @@ impl From<ScanError> for EventError {
 
 /// The envelope's values as written; the last of duplicate keys wins, as in most JSON readers.
 #[derive(Default)]
-struct RawEnvelope<'e> {
+pub(super) struct RawEnvelope<'e> {
     event_type: Option<Raw<'e>>,
     event_id: Option<Raw<'e>>,
     event_timestamp: Option<Raw<'e>>,
@@ -114,21 +115,8 @@ impl<'e> Event<'e> {
         random: impl FnOnce() -> u128,
     ) -> Result<Event<'e>, EventError> {
         let mut bitmaps = Bitmaps::default();
-        Event::parse_with(text, &mut bitmaps, now, random, |walk, _| {
-            walk.envelope_value(None, &mut [])
-        })
-    }
-
-    /// The same, with the object stepped over by `object`, which is given the event's type if that was
-    /// seen before.
-    pub(super) fn parse_with(
-        text: &'e str,
-        bitmaps: &mut Bitmaps,
-        now: Timestamp,
-        random: impl FnOnce() -> u128,
-        object: impl FnMut(&mut Walk<'e, '_>, Option<&str>) -> Option<(Raw<'e>, u8)>,
-    ) -> Result<Event<'e>, EventError> {
-        let raw = RawEnvelope::walk(text, bitmaps, object).ok_or_else(|| why_not(text))?;
+        let structure = bitmaps.of(text.as_bytes()).ok_or_else(|| why_not(text))?;
+        let raw = RawEnvelope::walk(text, structure, |walk, _| walk.envelope_value(None, &mut []))?;
         raw.check(now, random)
     }
 }
@@ -136,7 +124,7 @@ impl<'e> Event<'e> {
 /// Why a text that could not be walked is no event. A second, careful reading, since only its sender's
 /// mistake makes it necessary.
 #[cold]
-fn why_not(text: &str) -> EventError {
+pub(super) fn why_not(text: &str) -> EventError {
     let mut cursor = JsonCursor::new(text);
     let is_object = cursor.next_token() == Some(b'{');
     match cursor.skip(0).and_then(|()| cursor.end()) {
@@ -149,14 +137,26 @@ fn why_not(text: &str) -> EventError {
 }
 
 impl<'e> RawEnvelope<'e> {
-    /// `None` if the text is no JSON object.
-    fn walk(
+    /// Reads the envelope, with the object stepped over by `object`, which is given the event's type if that
+    /// was seen before.
+    ///
+    /// # Errors
+    /// When the text is no JSON object.
+    pub(super) fn walk(
         text: &'e str,
-        bitmaps: &mut Bitmaps,
+        structure: Structure<'_>,
+        object: impl FnMut(&mut Walk<'e, '_>, Option<&str>) -> Option<(Raw<'e>, u8)>,
+    ) -> Result<RawEnvelope<'e>, EventError> {
+        RawEnvelope::walked(text, structure, object).ok_or_else(|| why_not(text))
+    }
+
+    fn walked(
+        text: &'e str,
+        structure: Structure<'_>,
         mut step_over: impl FnMut(&mut Walk<'e, '_>, Option<&str>) -> Option<(Raw<'e>, u8)>,
     ) -> Option<RawEnvelope<'e>> {
         let mut raw = RawEnvelope::default();
-        let mut walk = Walk::new(text, bitmaps)?;
+        let mut walk = Walk::new(text, structure)?;
         walk.enter()?;
         let mut may_end = true;
         while let Some(key) = walk.envelope_key(may_end)? {
@@ -185,7 +185,19 @@ impl<'e> RawEnvelope<'e> {
         Some(raw)
     }
 
-    fn check(self, now: Timestamp, random: impl FnOnce() -> u128) -> Result<Event<'e>, EventError> {
+    /// The envelope of values that were captured.
+    pub(super) fn of(captured: Captured<'e>) -> RawEnvelope<'e> {
+        let [event_type, event_id, event_timestamp, account_id, principal, object] = captured;
+        RawEnvelope { event_type, event_id, event_timestamp, account_id, principal, object }
+    }
+
+    /// The event, if all of its values are what they must be. `now` and `random` are as for
+    /// [`Event::parse`].
+    pub(super) fn check(
+        self,
+        now: Timestamp,
+        random: impl FnOnce() -> u128,
+    ) -> Result<Event<'e>, EventError> {
         let event_type = required_string("event_type", self.event_type)?;
         let object = self.object.ok_or(EventError::Missing("object"))?.json;
         if !object.starts_with('{') {

@@ -3,8 +3,11 @@
 //! Values are left as the text the sender wrote: nothing is decoded here and no tree is built. How a text
 //! is walked stands in `walk`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::bitmaps::Bitmaps;
-use super::envelope::{Event, EventError};
+use super::envelope::{Event, EventError, RawEnvelope, why_not};
+use super::shapes::{Shapes, Wanted};
 use super::slots::{Node, Slot, SlotId, Slots};
 use super::time::Timestamp;
 use super::walk;
@@ -24,7 +27,12 @@ pub struct SlotPlan {
     object: Node,
     envelope: Node,
     count: u32,
+    /// Another one whenever a slot is added.
+    id: u64,
 }
+
+/// The ids of plans that were given.
+static PLANS: AtomicU64 = AtomicU64::new(1);
 
 impl SlotPlan {
     /// The slot of a path; the same path always has the same slot. An empty path is the root itself.
@@ -38,6 +46,7 @@ impl SlotPlan {
         }
         *node.slot.get_or_insert_with(|| {
             self.count += 1;
+            self.id = PLANS.fetch_add(1, Ordering::Relaxed);
             SlotId::new(self.count - 1)
         })
     }
@@ -84,6 +93,10 @@ impl SlotPlan {
         }
     }
 
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        Wanted { object: &self.object, slots: self.len(), id: self.id }
+    }
+
     fn clear(&self, slots: &mut Slots<'_>) {
         slots.clear();
         slots.resize(self.len(), Slot::Absent);
@@ -94,6 +107,7 @@ impl SlotPlan {
 #[derive(Debug, Default)]
 pub struct EventReader {
     bitmaps: Bitmaps,
+    shapes: Shapes,
 }
 
 impl EventReader {
@@ -115,10 +129,17 @@ impl EventReader {
         (type_of, plan_of): (impl Fn(&str) -> Option<T>, impl Fn(T) -> Option<&'p SlotPlan>),
         slots: &mut Slots<'e>,
     ) -> Result<(Event<'e>, Option<T>), EventError> {
+        let structure = self.bitmaps.of(text.as_bytes()).ok_or_else(|| why_not(text))?;
+        let wanted = |name: &str| plan_of(type_of(name)?).map(SlotPlan::wanted);
+        if let Some(captured) = self.shapes.read(text, structure, wanted, slots) {
+            let event = RawEnvelope::of(captured).check(now, random)?;
+            let of = type_of(&event.event_type);
+            return Ok((event, of));
+        }
         slots.clear();
         // The name before the object, by its place in the text, and what is known of it.
         let mut before = None;
-        let event = Event::parse_with(text, &mut self.bitmaps, now, random, |walk, name| {
+        let raw = RawEnvelope::walk(text, structure, |walk, name| {
             let of = name.and_then(&type_of);
             before = name.map(|name| (std::ptr::from_ref(name), of));
             let Some(plan) = of.and_then(&plan_of) else {
@@ -128,6 +149,8 @@ impl EventReader {
             plan.clear(slots);
             walk.envelope_value(Some(&plan.object), slots)
         })?;
+        let event = raw.check(now, random)?;
+        self.shapes.learn(text, wanted);
         let name: &str = &event.event_type;
         if let Some((place, of)) = before
             && std::ptr::eq(place, name)

@@ -223,7 +223,7 @@ impl Body {
                 }
             }
         }
-        self.join_lines_of_events();
+        self.join_lines_of_events(Framing::Ndjson);
         Ok(())
     }
 
@@ -259,13 +259,22 @@ impl Body {
             },
             Some(_) => self.events.push((place, whole)),
         }
-        self.join_lines_of_events();
+        self.join_lines_of_events(Framing::Json);
         Ok(())
     }
 
     /// Makes spaces of line breaks between an event's tokens, because destinations separate records by
     /// them; in a text that is not JSON they stay, so that it stays wrong.
-    fn join_lines_of_events(&mut self) {
+    fn join_lines_of_events(&mut self, framing: Framing) {
+        let bytes = self.text.as_bytes();
+        let has_any = match framing {
+            // Between its lines there are others.
+            Framing::Ndjson => memchr::memchr(b'\r', bytes),
+            Framing::Json => memchr::memchr2(b'\n', b'\r', bytes),
+        };
+        if has_any.is_none() {
+            return;
+        }
         let breaks = |range: &Range<usize>| {
             memchr::memchr2(b'\n', b'\r', &self.text.as_bytes()[range.clone()]).is_some()
         };

@@ -17,6 +17,7 @@ mod id;
 mod once;
 mod record;
 mod scan;
+mod shapes;
 mod slots;
 mod time;
 mod walk;

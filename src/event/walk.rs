@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::bitmaps::{BLOCK, Bitmaps, Block, Structure};
+use super::bitmaps::{BLOCK, Bitmaps, Structure};
 use super::scan::{MAX_DEPTH, unescape};
 use super::slots::{Node, Slot};
 
@@ -44,6 +44,11 @@ pub(super) struct Raw<'e> {
 }
 
 impl<'e> Raw<'e> {
+    #[inline]
+    pub(super) fn new(json: &'e str, may_have_escapes: bool) -> Raw<'e> {
+        Raw { json, may_have_escapes }
+    }
+
     /// The string that it is, if it is one.
     #[inline]
     pub(super) fn string(self) -> Option<Cow<'e, str>> {
@@ -67,8 +72,7 @@ impl<'e> Key<'e> {
 
 impl<'e, 'b> Walk<'e, 'b> {
     /// At the start of a text.
-    pub(super) fn new(text: &'e str, bitmaps: &'b mut Bitmaps) -> Option<Walk<'e, 'b>> {
-        let structure = bitmaps.of(text.as_bytes())?;
+    pub(super) fn new(text: &'e str, structure: Structure<'b>) -> Option<Walk<'e, 'b>> {
         let cursor = Cursor { bits: structure.blocks.first()?.op, block: 0, at: 0 };
         Some(Walk { text, structure, cursor })
     }
@@ -90,14 +94,6 @@ impl<'e, 'b> Walk<'e, 'b> {
             start = behind_white(bytes, start);
         }
         Some(Step { start, place, byte })
-    }
-
-    /// Whether there may be a backslash between two places.
-    #[inline(always)]
-    fn may_have_escapes(&self, start: usize, last: usize) -> bool {
-        let has =
-            |at: usize| self.structure.blocks.get(at / BLOCK).is_none_or(Block::has_backslash);
-        self.structure.has_escapes && (has(start) || has(last) || last - start > BLOCK)
     }
 
     /// The last place before a structural byte that is not white.
@@ -140,7 +136,10 @@ impl<'e, 'b> Walk<'e, 'b> {
         if bytes[start] != b'"' {
             return None;
         }
-        Some(Some(Key { bytes: key, may_have_escapes: self.may_have_escapes(start, last) }))
+        Some(Some(Key {
+            bytes: key,
+            may_have_escapes: self.structure.may_have_escapes(start, last),
+        }))
     }
 
     /// Steps over the next key of the envelope and its colon, or over its end.
@@ -165,7 +164,7 @@ impl<'e, 'b> Walk<'e, 'b> {
         let start = behind_white(self.text.as_bytes(), before);
         let last = self.last_before(cursor.at - 1)?;
         let json = self.text.get(start..=last)?;
-        Some((Raw { json, may_have_escapes: self.may_have_escapes(start, last) }, behind))
+        Some((Raw { json, may_have_escapes: self.structure.may_have_escapes(start, last) }, behind))
     }
 
     /// Steps over a value and the structural byte behind it, which it tells. `depth` arrays and objects
@@ -317,7 +316,7 @@ fn behind_white(bytes: &[u8], start: usize) -> usize {
 
 /// The last place before `end` that is not white.
 #[inline(never)]
-fn before_white(bytes: &[u8], end: usize) -> Option<usize> {
+pub(super) fn before_white(bytes: &[u8], end: usize) -> Option<usize> {
     bytes.get(..end)?.iter().rposition(|byte| !is_white(*byte))
 }
 
@@ -326,8 +325,9 @@ fn is_white(byte: u8) -> bool {
     byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
+/// What a key stands for.
 #[inline(never)]
-fn unescaped(key: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn unescaped(key: &[u8]) -> Cow<'_, [u8]> {
     if !key.contains(&b'\\') {
         return Cow::Borrowed(key);
     }
@@ -338,8 +338,17 @@ fn unescaped(key: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Whether a token is a number, `true`, `false` or `null`.
+#[inline(always)]
+pub(super) fn is_scalar(token: &[u8]) -> bool {
+    match token {
+        [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] => true,
+        [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => true,
+        _ => is_any_scalar(token),
+    }
+}
+
 #[inline(never)]
-fn is_scalar(token: &[u8]) -> bool {
+fn is_any_scalar(token: &[u8]) -> bool {
     matches!(token, b"true" | b"false" | b"null")
         || behind_number(token).is_some_and(<[u8]>::is_empty)
 }
@@ -372,7 +381,7 @@ pub(super) fn fill<'e>(json: &'e str, node: &Node, slots: &mut [Slot<'e>]) -> Op
         node.fill(slots, if json == "null" { Slot::Absent } else { Slot::Broken });
     } else {
         let mut bitmaps = Bitmaps::default();
-        let mut walk = Walk::new(json, &mut bitmaps)?;
+        let mut walk = Walk::new(json, bitmaps.of(json.as_bytes())?)?;
         walk.enter()?;
         // The envelope is around it, as where it was checked.
         walk.object(1, node, slots)?;

@@ -5,14 +5,15 @@
 //! new one, so that an event sees one set of them, whole. What has not changed is shared by both.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::block::{Block, WORK_PER_ROUTE, Wanted, blocks};
 use super::stats::{Stats, SubscriptionStats};
 use crate::budget::{Held, OverBudget};
-use crate::event::{Catalog, Event, SlotPlan, Slots};
+use crate::event::{Catalog, Event, EventReader, SlotPlan, Slots};
 use crate::filter::{EvalError, Search};
 use crate::journal::{Entry, Offer};
+use crate::lock::lock;
 use crate::resources::Resources;
 
 /// What a record takes beside its body's bytes, until the journal has it: itself, its id, its place in
@@ -31,6 +32,8 @@ pub struct Dispatcher {
     catalog: Catalog,
     numbers: HashMap<String, TypeNumber>,
     types: Vec<TypeRoutes>,
+    /// Those that are not reading, with what they learned of events: no more than have read at once.
+    readers: Arc<Mutex<Vec<EventReader>>>,
 }
 
 /// The number of an event type in one dispatcher.
@@ -107,6 +110,7 @@ impl Dispatcher {
             catalog: resources.catalog.clone(),
             numbers: HashMap::new(),
             types: Vec::new(),
+            readers: before.map(|it| Arc::clone(&it.readers)).unwrap_or_default(),
         };
         for (name, wanted) in wanted {
             let earlier = before.and_then(|it| Some(it.routes(it.type_of(name)?)));
@@ -129,6 +133,15 @@ impl Dispatcher {
     #[must_use]
     pub fn type_of(&self, name: &str) -> Option<TypeNumber> {
         self.numbers.get(name).copied()
+    }
+
+    /// A reader for a while, to be given back.
+    pub(super) fn reader(&self) -> EventReader {
+        lock(&self.readers).pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, reader: EventReader) {
+        lock(&self.readers).push(reader);
     }
 
     fn routes(&self, of: TypeNumber) -> &TypeRoutes {

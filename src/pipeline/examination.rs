@@ -144,7 +144,6 @@ pub(super) struct Examination {
     done: usize,
     /// What the next event's id is made of if it brings none: the same in all slices that it takes.
     random: Option<u128>,
-    reader: EventReader,
     /// What was said about unknown types of this body.
     hints: BTreeMap<String, String>,
     accepted: usize,
@@ -177,7 +176,6 @@ impl Examination {
             now: Timestamp::now(),
             done: 0,
             random: None,
-            reader: EventReader::default(),
             hints: BTreeMap::new(),
             accepted: 0,
             dispatching: Dispatching::default(),
@@ -189,10 +187,22 @@ impl Examination {
     ///
     /// # Errors
     /// When what is made of the body takes more memory than it may hold.
-    pub fn go_on(&mut self, mut work: u64) -> Result<bool, OverBudget> {
-        let framed = Arc::clone(&self.framed);
+    pub fn go_on(&mut self, work: u64) -> Result<bool, OverBudget> {
         let dispatcher = Arc::clone(&self.dispatcher);
-        let check = Check { sender: &self.sender, dispatcher: &dispatcher, now: self.now };
+        let mut reader = dispatcher.reader();
+        let is_done = self.go_on_with(&dispatcher, &mut reader, work);
+        dispatcher.give_back(reader);
+        is_done
+    }
+
+    fn go_on_with(
+        &mut self,
+        dispatcher: &Dispatcher,
+        reader: &mut EventReader,
+        mut work: u64,
+    ) -> Result<bool, OverBudget> {
+        let framed = Arc::clone(&self.framed);
+        let check = Check { sender: &self.sender, dispatcher, now: self.now };
         let mut slots = Slots::new();
         let mut last = Vec::new();
         for (place, text) in framed.texts().skip(self.done) {
@@ -204,7 +214,7 @@ impl Examination {
             let stood = self.sender.stood.get(place.body);
             let fresh = || stood.map_or_else(rand::random, |stood| stood.random(place.index));
             let random = || *self.random.get_or_insert_with(fresh);
-            let by = (&mut self.reader, &mut self.hints);
+            let by = (&mut *reader, &mut self.hints);
             match check.event(place, text, random, by, &mut slots) {
                 Err(rejection) => {
                     let bytes = size_of::<Rejection>() + rejection.message.capacity();

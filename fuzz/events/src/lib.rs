@@ -10,6 +10,7 @@ mod event {
     mod extract;
     mod id;
     mod scan;
+    mod shapes;
     mod slots;
     mod time;
     mod walk;
