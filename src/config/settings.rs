@@ -296,6 +296,9 @@ fn read_envoy(section: &mut Section<'_>) -> Option<EnvoySettings> {
         let message = format!("`{}` needs a build with the feature `envoy`", section.path());
         section.push(Mistake::at(section.place_of("listen"), message));
     }
+    if let Some(listen) = listen {
+        check_listen(section, listen);
+    }
     let knows_clients =
         tls.as_ref().and_then(|it| it.client_ca.as_ref()).is_some_and(|it| it.required);
     let listen = listen?;

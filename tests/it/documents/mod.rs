@@ -21,7 +21,7 @@ const PAGES: [(&str, usize); 31] = [
     ("ARCHITECTURE.md", 0),
     ("CONTRIBUTING.md", 0),
     ("SECURITY.md", 0),
-    ("benches/README.md", 7),
+    ("benches/README.md", 8),
     ("docs/README.md", 0),
     ("docs/cost.md", 0),
     ("docs/destinations.md", 1),
