@@ -506,7 +506,13 @@ impl Signals {
     }
 }
 
-/// Runs until SIGTERM or SIGINT, or until the only entrance has ended, and then stops; a signal to stop
+/// On a handle of its own, since the daemon is changed by what else is waited for.
+fn drain_asked(control: &Arc<Control>) -> impl Future<Output = ()> + use<> {
+    let control = Arc::clone(control);
+    async move { control.drain_asked().await }
+}
+
+/// Runs until SIGTERM or SIGINT, until a drain is asked for, or until the only entrance has ended, and then stops; a signal to stop
 /// during that ends it at once. SIGHUP and the API call `load`, which gives nothing where there is no
 /// file, and what it gives is put into force; mistakes change nothing.
 pub async fn run_until_signalled(
@@ -526,6 +532,10 @@ pub async fn run_until_signalled(
             }
             () = daemon.entrance_ended() => {
                 info!("the only entrance has ended");
+                break;
+            }
+            () = drain_asked(&daemon.control) => {
+                info!("a drain is asked for through the API");
                 break;
             }
             // Why it was not taken is in the log and in `/status`.

@@ -6,6 +6,7 @@
 mod answer;
 mod bury;
 mod control;
+mod drain;
 mod examine;
 mod ledger;
 mod metrics;

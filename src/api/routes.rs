@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::request::{self, encode};
-use super::{bury, examine, reload, status, try_filter};
+use super::{bury, drain, examine, reload, status, try_filter};
 use crate::budget::Held;
 use crate::control::{Asked, Control, KINDS, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
@@ -100,6 +100,7 @@ pub(super) enum Place {
     DestinationStatus(String),
     TryFilter,
     Bury,
+    Drain,
     Reload,
 }
 
@@ -116,6 +117,7 @@ impl Place {
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
             ["dead_letters", "bury"] => Place::Bury,
+            ["drain"] => Place::Drain,
             ["reload"] => Place::Reload,
             [path] => match EMPTY_LISTS.into_iter().find(|it| *it == path) {
                 Some(name) => Place::EmptyList(name),
@@ -155,6 +157,7 @@ impl Place {
             | Place::Examination(_)
             | Place::TryFilter
             | Place::Bury
+            | Place::Drain
             | Place::Reload => &["POST"],
         }
     }
@@ -248,6 +251,7 @@ async fn read(
         | Place::Examination(_)
         | Place::TryFilter
         | Place::Bury
+        | Place::Drain
         | Place::Reload => json!({}),
     }))
 }
@@ -279,6 +283,7 @@ async fn post(
             Answer::ok(workers.run(true, move || try_filter::run(&of_try, &input)).await?)
         }
         Place::Examination(id) => Answer::ok(examine::run(control, &input, &id).await?),
+        Place::Drain => Answer::ok(drain::run(control, &input, &asked)?),
         Place::Bury => Answer::ok(bury::run(control, &input, &asked).await?),
         other => unreached(&other),
     })

@@ -15,6 +15,7 @@ mod cost;
 mod dead_letters;
 mod demo;
 mod destination;
+mod drain;
 mod errors;
 mod events;
 mod expression;
@@ -114,6 +115,8 @@ enum Command {
     /// About the settings file
     #[command(subcommand)]
     Config(schema::ConfigCommand),
+    /// Have a running daemon take nothing more, deliver what is pending, and end
+    Drain(drain::Drain),
     /// Have a running daemon read its settings file again
     Reload(reload::Reload),
     /// Ask a running daemon whether it accepts events; for health checks
@@ -232,6 +235,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Catalog(catalog) => catalog.run(),
         Command::Errors(errors) => errors.run(),
         Command::Config(config) => config.run(),
+        Command::Drain(drain) => drain.run(),
         Command::Reload(reload) => reload.run(),
         Command::Health(health) => block_on(health.run())?,
         Command::Completions { shell } => {

@@ -241,6 +241,19 @@ impl Control {
         self.reloads.ask(confirmed).await
     }
 
+    /// Has the daemon take nothing more, deliver what is pending, and end, as SIGTERM does. Gives how many
+    /// records are pending.
+    pub fn ask_to_drain(&self) -> u64 {
+        let destinations = self.pipeline.status().destinations;
+        self.reloads.ask_to_stop();
+        destinations.iter().map(|it| it.account.pending_records).sum()
+    }
+
+    /// Waits until a drain is asked for through the API.
+    pub async fn drain_asked(&self) {
+        self.reloads.stop_asked().await;
+    }
+
     /// Notes that the settings file could not be read again, and why.
     pub fn reload_rejected(&self, error: &str) {
         self.reloads.rejected(error);

@@ -4,7 +4,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::refusal::{Class, Refusal};
 use crate::event::Timestamp;
@@ -50,6 +50,8 @@ pub struct RejectedReload {
 pub(super) struct Reloads {
     asked: OnceLock<mpsc::Sender<ReloadAsked>>,
     rejected: Mutex<Option<RejectedReload>>,
+    /// Whether the daemon is to stop in order.
+    stop: Notify,
 }
 
 impl Reloads {
@@ -73,6 +75,16 @@ impl Reloads {
         let taken = asked.try_send(ReloadAsked { confirmed, answer });
         taken.map_err(|_| refused("reloads are asked for faster than they can be made"))?;
         answered.await.map_err(|_| refused("the daemon stops"))?
+    }
+
+    /// Asks the daemon to stop in order.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Waits until somebody asks for a stop.
+    pub(super) async fn stop_asked(&self) {
+        self.stop.notified().await;
     }
 
     pub(super) fn read(&self) -> Option<RejectedReload> {

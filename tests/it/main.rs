@@ -26,6 +26,7 @@ mod delivery;
 mod doctor;
 mod documents;
 mod doubt;
+mod draining;
 mod entrances;
 #[cfg(feature = "envoy")]
 mod envoy;

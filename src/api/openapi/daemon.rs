@@ -18,6 +18,9 @@ pub(super) fn paths() -> Map<String, Value> {
                 operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
                 &reference("bury"), true),
         },
+        "/drain": {
+            "post": operation("drain", "Take nothing more, deliver what is pending, and end, as SIGTERM does; answers at once", ("200", any())),
+        },
         "/reload": {
             "post": operation("reload", "Read the settings file again; the header `sluicegate-confirm-removal: true` lets it take most of what runs away", ("200", any())),
         },
