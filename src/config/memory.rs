@@ -20,9 +20,6 @@ const KAFKA: u64 = 96 << 20;
 /// Lines of one log file at a time, up to the longest, with their events and records.
 const FILES: u64 = 16 << 20;
 
-/// Connections of syslog, each with the beginning of a message and the lines of one reading.
-const SYSLOG: u64 = 96 << 20;
-
 /// Most that a connection of Envoy's takes in windows and buffers.
 const OF_AN_ENVOY: u64 = 192 << 10;
 
@@ -79,8 +76,8 @@ impl Config {
         if !self.files.is_empty() {
             parts.push(part("log files", FILES));
         }
-        if self.syslog.is_some() {
-            parts.push(part("syslog", SYSLOG));
+        if let Some(syslog) = &self.syslog {
+            parts.push(part("syslog", syslog.memory() as u64));
         }
         if let Some(envoy) = &self.envoy {
             let connections = envoy.connections.max_connections as u64 * OF_AN_ENVOY;

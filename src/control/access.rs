@@ -50,6 +50,8 @@ pub struct Access {
     api: Option<Restriction>,
     endpoints: Option<Restriction>,
     idle: Vec<IdleRestriction>,
+    /// The restrictions are not what they were when this program wrote them last: only this machine is let in.
+    only_this_machine: bool,
     counts: Arc<Counts>,
 }
 
@@ -84,7 +86,7 @@ pub struct AccessCounts {
     pub warned: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Restriction {
     enforced: bool,
     allow: Vec<IpNet>,
@@ -133,6 +135,21 @@ impl Access {
         access
     }
 
+    /// The same, but only this machine is let in, whatever they say.
+    pub(super) fn for_this_machine(&self) -> Access {
+        Access {
+            api: self.api.clone(),
+            endpoints: self.endpoints.clone(),
+            idle: self.idle.clone(),
+            only_this_machine: true,
+            counts: Arc::clone(&self.counts),
+        }
+    }
+
+    pub(super) fn is_for_this_machine(&self) -> bool {
+        self.only_this_machine
+    }
+
     fn restriction(&self, scope: Scope) -> Option<&Restriction> {
         match scope {
             Scope::Api => self.api.as_ref(),
@@ -150,6 +167,10 @@ impl Access {
     /// would not is counted and logged.
     #[must_use]
     pub fn admits(&self, scope: Scope, address: IpAddr) -> bool {
+        if self.only_this_machine && !address.to_canonical().is_loopback() {
+            self.counts.refused[scope as usize].fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         let Some(restriction) = self.restriction(scope) else { return true };
         if restriction.allows(address.to_canonical()) {
             return true;
@@ -167,7 +188,9 @@ impl Access {
     /// The same of an address that was let in once: only a restriction that is enforced counts it again.
     #[must_use]
     pub fn still_admits(&self, scope: Scope, address: IpAddr) -> bool {
-        self.restriction(scope).is_none_or(|it| !it.enforced) || self.admits(scope, address)
+        let may_refuse =
+            self.only_this_machine || self.restriction(scope).is_some_and(|it| it.enforced);
+        !may_refuse || self.admits(scope, address)
     }
 
     /// Requests that were refused, and those that would have been were the restriction enforced,

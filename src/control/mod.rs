@@ -91,14 +91,21 @@ impl Saved {
             );
         }
         let file = with_external_id(file, &store.identity()?);
-        let Inspected { mut rows, mut changed } = store.inspect()?;
+        let Inspected { mut rows, mut changed, guards_changed } = store.inspect()?;
         if !changed.is_empty() {
             leave_out_orphans(&mut rows, &file, &mut changed);
         }
         for told in &changed {
             error!(code = CHANGED_OUTSIDE, "control.db was changed outside: {told}");
         }
-        let world = World::of_file(&file).with_rows(rows)?;
+        let mut world = World::of_file(&file).with_rows(rows)?;
+        if guards_changed {
+            error!(
+                code = CHANGED_OUTSIDE,
+                "IP restrictions, or what they are made of, were changed outside: only this machine is let in until one is changed through the API"
+            );
+            world.let_only_this_machine_in();
+        }
         Ok(Saved { store: Arc::new(store), world, changed })
     }
 

@@ -144,7 +144,11 @@ impl World {
             // With the connections that there are.
             world.bounds = Arc::clone(&self.bounds);
         }
-        world.with_rows(rows)
+        let mut world = world.with_rows(rows)?;
+        if self.access.is_for_this_machine() {
+            world.let_only_this_machine_in();
+        }
+        Ok(world)
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -306,11 +310,18 @@ impl World {
         self.ready = sources;
     }
 
+    /// Lets nobody in but this machine until an IP restriction is changed.
+    pub(super) fn let_only_this_machine_in(&mut self) {
+        self.access = Arc::new(self.access.for_this_machine());
+    }
+
     fn changed(&mut self, kind: Kind) {
         if matches!(kind, Kind::IpPolicy | Kind::IpPolicyRule | Kind::IpRestriction) {
             let rules: Vec<_> = self.all(Kind::IpPolicyRule).cloned().collect();
             let access = Access::new(self.all(Kind::IpRestriction), &rules, &self.access);
-            self.access = Arc::new(access);
+            // Whoever changes a restriction has looked at them.
+            let stays = self.access.is_for_this_machine() && kind != Kind::IpRestriction;
+            self.access = Arc::new(if stays { access.for_this_machine() } else { access });
         }
     }
 

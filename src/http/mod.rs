@@ -32,13 +32,13 @@ use tracing::warn;
 
 use crate::telemetry::{self, Entrance, Refusals};
 use connection::Connections;
-use places::{Place, Places};
 
 pub use answer::{ErrorAnswer, Refused};
 pub use body::{over_budget, read_body};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use files::fit_to_files;
 pub use limits::ConnectionLimits;
+pub use places::{Place, Places};
 pub use tls::{ClientCa, Tls, TlsError, TlsSettings, check_tls_file};
 pub use token::{BearerTokens, Unauthorized, bearer_token};
 

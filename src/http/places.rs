@@ -19,7 +19,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The places of one listener.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
     /// Told whenever a place becomes free.
@@ -39,14 +39,16 @@ type Source = Option<IpAddr>;
 
 /// A place that a connection has; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub struct Place {
     places: Arc<Places>,
     number: u64,
     pub(super) activity: Arc<Activity>,
 }
 
 impl Places {
-    pub(super) fn new(limits: ConnectionLimits) -> Places {
+    /// Places for as many connections as the limits say.
+    #[must_use]
+    pub fn new(limits: ConnectionLimits) -> Places {
         Places { limits, taken: Mutex::default(), freed: Notify::new() }
     }
 
@@ -69,6 +71,15 @@ impl Places {
         }
     }
 
+    /// The same for who does not wait: also none while all places belong to connections that are busy.
+    #[must_use]
+    pub fn take_now(self: &Arc<Places>, peer: IpAddr, is_exempt: bool) -> Option<Place> {
+        match self.try_take((!is_exempt).then(|| subscriber(peer))) {
+            Answer::Taken(place) => Some(place),
+            Answer::Refused | Answer::Full => None,
+        }
+    }
+
     fn try_take(self: &Arc<Places>, source: Source) -> Answer {
         let mut taken = lock(&self.taken);
         let of_source = taken.by_source.get(&source).copied().unwrap_or(0);
@@ -86,6 +97,24 @@ impl Places {
         taken.connections.insert(number, (source, Arc::clone(&activity)));
         *taken.by_source.entry(source).or_default() += 1;
         Answer::Taken(Place { places: Arc::clone(self), number, activity })
+    }
+}
+
+impl Place {
+    /// Keeps the place until [`Place::rests`]: what came is being worked on.
+    pub fn works(&self) {
+        self.activity.begin_answer();
+    }
+
+    /// The connection waits for its client from now on, and may have to give way.
+    pub fn rests(&self) {
+        self.activity.end_answer();
+        self.activity.written();
+    }
+
+    /// Done when the place was given to another.
+    pub async fn ousted(&self) {
+        self.activity.ousted().await;
     }
 }
 

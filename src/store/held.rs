@@ -54,7 +54,14 @@ impl Store {
         };
         let connection = Mutex::new(connection);
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
-        Ok(Store { connection, key, directory, register, held: Some(cause) })
+        Ok(Store {
+            connection,
+            key,
+            directory,
+            register,
+            held: Some(cause),
+            unaccepted: Mutex::default(),
+        })
     }
 
     /// Why nothing can be changed, if so: the disk had no room when the store was opened.

@@ -1,7 +1,8 @@
 //! The look at the store when the daemon starts: does it hold what this program wrote last?
 //!
 //! What it finds is told and is no reason not to start. A row that does not open is left out; one that
-//! opens is taken as it is, since a backup that was put back on purpose looks the same.
+//! opens is taken as it is, since a backup that was put back on purpose looks the same. Rows that keep
+//! addresses out are told of at each start until a restriction is changed by this program: [`GUARDS`].
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,12 +13,19 @@ use tracing::warn;
 use super::register::{Read, Rows, hash};
 use super::seal::MasterKey;
 use super::{Row, Store, StoreError};
+use crate::lock::lock;
 
 /// Where the number of the last change stands, sealed: its kind and its id.
 const NUMBER: (&str, &str) = ("meta", "register");
 
 /// The code of whatever others did to the store.
 pub const CHANGED_OUTSIDE: &str = "ERR_SLUICEGATE_1340";
+
+/// The kinds whose rows keep addresses out: where one was changed outside, more may come in than should.
+const GUARDS: [&str; 3] = [RESTRICTIONS, "ip_policies", "ip_policy_rules"];
+
+/// The kind of the restrictions themselves: who changes one has looked at them.
+pub(super) const RESTRICTIONS: &str = "ip_restrictions";
 
 /// Most differences that are told one by one.
 const MAX_TOLD: usize = 100;
@@ -29,6 +37,17 @@ pub struct Inspected {
     pub rows: Vec<Row>,
     /// What is not as this program wrote it last: a sentence each, without an end mark.
     pub changed: Vec<String>,
+    /// Whether rows are among them that keep addresses out.
+    pub guards_changed: bool,
+}
+
+/// A row that keeps addresses out and was changed outside.
+struct Guard {
+    place: (String, String),
+    /// Its hash as this program wrote it.
+    written: Option<String>,
+    /// Its hash now.
+    found: Option<String>,
 }
 
 impl Store {
@@ -43,7 +62,8 @@ impl Store {
             Some(_) => None,
             None => Some(Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?),
         };
-        let (rows, there, mut changed) = read_rows(connection, &self.key)?;
+        let (rows, mut there, mut changed) = read_rows(connection, &self.key)?;
+        let mut guards = Vec::new();
         let number = number(connection, &self.key)?;
         let register = self.register.read(&self.key).map_err(|cause| self.unusable(cause))?;
         let is_new = number.is_none() && register.is_none();
@@ -52,11 +72,20 @@ impl Store {
             (Some(_), None) => {
                 changed.push("its register is missing, so nothing else can be told".to_owned());
             }
-            (number, Some(register)) => differences(number, register, &there, &mut changed),
+            (number, Some(register)) => {
+                guards = differences(number, register, &there, &mut changed);
+            }
         }
         let known = register.as_ref().map_or(0, |it| it.last().max(it.done));
         let next = number.unwrap_or(0).max(known);
         let is_short = register.as_ref().is_some_and(Read::is_one);
+        // What the register knows of these stays, so that the next start finds the same.
+        for Guard { place, written, .. } in &guards {
+            match written {
+                Some(written) => drop(there.insert(place.clone(), written.clone())),
+                None => drop(there.remove(place)),
+            }
+        }
         if let Some(transaction) = transaction
             && (is_new || !changed.is_empty() || !is_short)
         {
@@ -74,7 +103,10 @@ impl Store {
             changed.truncate(MAX_TOLD);
             changed.push(format!("{more} more"));
         }
-        Ok(Inspected { rows, changed })
+        let guards_changed = !guards.is_empty();
+        let as_they_are = guards.into_iter().map(|it| (it.place.0, it.place.1, it.found));
+        *lock(&self.unaccepted) = as_they_are.collect();
+        Ok(Inspected { rows, changed, guards_changed })
     }
 
     pub(super) fn unusable(&self, cause: io::Error) -> StoreError {
@@ -102,14 +134,20 @@ fn read_rows(
     Ok((rows, there, changed))
 }
 
-/// Tells how the rows that are there differ from those that the register has.
-fn differences(number: Option<i64>, register: &Read, there: &Rows, changed: &mut Vec<String>) {
+/// Tells how the rows that are there differ from those that the register has; gives those that keep
+/// addresses out.
+fn differences(
+    number: Option<i64>,
+    register: &Read,
+    there: &Rows,
+    changed: &mut Vec<String>,
+) -> Vec<Guard> {
     if register.is_damaged {
         changed.push("its register is damaged, so not everything can be told".to_owned());
     }
     let Some(number) = number else {
         changed.push("the number of its last change is gone".to_owned());
-        return;
+        return Vec::new();
     };
     // One change may have been written down and not made, by a crash in between.
     if number < register.done || number + 1 < register.last() {
@@ -118,17 +156,24 @@ fn differences(number: Option<i64>, register: &Read, there: &Rows, changed: &mut
         changed.push("its register is older than it is: that was put back".to_owned());
     }
     let written = register.rows_after(number.max(register.done));
+    let mut guards = Vec::new();
     let places: BTreeSet<_> = written.keys().chain(there.keys()).collect();
     for place in places {
         let (kind, id) = place;
-        let said = match (written.get(place), there.get(place)) {
-            (Some(written), Some(there)) if written == there => continue,
+        let (before, now) = (written.get(place), there.get(place));
+        let said = match (before, now) {
+            (Some(before), Some(now)) if before == now => continue,
             (Some(_), Some(_)) => "is not as it was written last: it was put back or changed",
             (Some(_), None) => "is gone",
             (None, _) => "was put back or added",
         };
         changed.push(format!("{kind} `{id}` {said}"));
+        if GUARDS.contains(&kind.as_str()) {
+            let (written, found) = (before.cloned(), now.cloned());
+            guards.push(Guard { place: place.clone(), written, found });
+        }
     }
+    guards
 }
 
 /// The number of the last change; none before a daemon has begun the register.
@@ -230,6 +275,28 @@ mod tests {
             assert_eq!(changed(folder.path()), [told], "{sql}");
             assert_eq!(changed(folder.path()), [""; 0], "{sql}");
         }
+    }
+
+    #[test]
+    fn rows_that_keep_addresses_out_are_told_of_until_a_restriction_is_changed() {
+        let folder = folder();
+        let guard =
+            |id: &str| Change::Put(Row { kind: "ip_restrictions".to_owned(), ..row(id, "1") });
+        open(folder.path()).write(&[guard("r")], &[]).unwrap();
+        execute(folder.path(), "DELETE FROM objects WHERE id = 'r'");
+        for _ in 0..2 {
+            let inspected = open(folder.path()).inspect().unwrap();
+            assert_eq!(inspected.changed, ["ip_restrictions `r` is gone"]);
+            assert!(inspected.guards_changed);
+        }
+        let store = open(folder.path());
+        store.inspect().unwrap();
+        put(&store, "other", "1");
+        assert!(store.inspect().unwrap().guards_changed);
+        store.write(&[guard("s")], &[]).unwrap();
+        drop(store);
+        let inspected = open(folder.path()).inspect().unwrap();
+        assert_eq!((inspected.changed, inspected.guards_changed), (Vec::new(), false));
     }
 
     #[test]

@@ -22,9 +22,10 @@ use crate::event::{Timestamp, ksuid};
 use crate::lock::lock;
 use crate::private;
 
+use inspection::RESTRICTIONS;
 pub use inspection::{CHANGED_OUTSIDE, Inspected};
 use inspection::{number, set_number};
-use register::{Register, hash};
+use register::{Register, Written, hash};
 use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 
@@ -105,6 +106,15 @@ pub enum Change {
     },
 }
 
+impl Change {
+    fn kind(&self) -> &str {
+        match self {
+            Change::Put(row) => &row.kind,
+            Change::Delete { kind, .. } => kind,
+        }
+    }
+}
+
 /// An event that still has to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -134,6 +144,8 @@ pub struct Store {
     register: Register,
     /// Why it is held in memory, if it is.
     held: Option<String>,
+    /// Rows that keep addresses out and were changed outside, as they are now.
+    unaccepted: Mutex<Vec<Written>>,
 }
 
 fn external_id() -> String {
@@ -181,7 +193,14 @@ impl Store {
         migrate(&mut connection)?;
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
         let connection = Mutex::new(connection);
-        let store = Store { connection, key, directory, register, held: None };
+        let store = Store {
+            connection,
+            key,
+            directory,
+            register,
+            held: None,
+            unaccepted: Mutex::default(),
+        };
         store.prove_key()?;
         Ok(store)
     }
@@ -207,7 +226,14 @@ impl Store {
         let key = sealed.opened_by(key, data_dir)?;
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
         let connection = Mutex::new(connection);
-        Ok(Some(Store { connection, key, directory, register, held: None }))
+        Ok(Some(Store {
+            connection,
+            key,
+            directory,
+            register,
+            held: None,
+            unaccepted: Mutex::default(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -280,7 +306,8 @@ impl Store {
         self.check_writable()?;
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut written = Vec::new();
+        let accepts = changes.iter().any(|it| it.kind() == RESTRICTIONS);
+        let mut written = if accepts { lock(&self.unaccepted).clone() } else { Vec::new() };
         for change in changes {
             match change {
                 Change::Put(Row { kind, id, created_at, body }) => {
@@ -314,6 +341,9 @@ impl Store {
             registered.map_err(|cause| self.unusable(cause))?;
         }
         transaction.commit()?;
+        if accepts {
+            lock(&self.unaccepted).clear();
+        }
         if let Some(number) = number
             && let Err(error) = self.register.done(&self.key, number)
         {

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -40,6 +40,13 @@ const MAX_DATAGRAM: usize = 64 << 10;
 
 /// Lines are handed on once so many bytes of them have come, or nothing more is there.
 const BATCH: usize = 128 << 10;
+
+/// Turns of lines that are examined at a time: enough for all cores, and little enough that what is made of
+/// them has a bound.
+const TURNS: usize = 4;
+
+/// An event takes so many times the bytes of its line, with what dispatch makes of it.
+const MADE_OF_A_LINE: usize = 16;
 
 /// Datagrams that are received before others have a turn, whoever sent them and whatever is in them: whom
 /// nobody lets in, and who sends no line, must not hold up the daemon or its stop.
@@ -71,7 +78,17 @@ struct Lines {
     settings: Arc<SyslogSettings>,
     keeping: Keeping,
     board: Arc<SyslogBoard>,
+    /// So many turns of lines are converted and examined at a time.
+    turns: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
+}
+
+impl SyslogSettings {
+    /// What connections and the lines on their way take at most, in bytes, where few subscriptions take each.
+    #[must_use]
+    pub const fn memory(&self) -> usize {
+        stream::memory(self.max_event) + TURNS * MADE_OF_A_LINE * (BATCH + self.max_event)
+    }
 }
 
 impl Syslog {
@@ -94,7 +111,8 @@ impl Syslog {
         let keeping = Keeping { pipeline, sender, entrance: Entrance::Syslog, owner: AT_SYSLOG };
         let board = Arc::new(SyslogBoard::default());
         let settings = Arc::new(settings);
-        let lines = Lines { settings, keeping, board: Arc::clone(&board), stopped };
+        let turns = Arc::new(Semaphore::new(TURNS));
+        let lines = Lines { settings, keeping, board: Arc::clone(&board), turns, stopped };
         let mut tasks = Vec::new();
         if tls.is_none() {
             let udp = UdpSocket::bind(address).await.map_err(cannot)?;
@@ -172,6 +190,8 @@ impl Lines {
             return true;
         }
         let SyslogSettings { format, max_event, .. } = *self.settings;
+        // It is never closed.
+        let _turn = self.turns.acquire().await;
         let held = Arc::new(Budget::unbounded().hold());
         // What is handed on at a time has fewer lines than a body may have.
         let converted = convert(&self.keeping.pipeline, Bytes::from(text), format, max_event, held);

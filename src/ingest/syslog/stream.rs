@@ -6,17 +6,23 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::super::counted::Counted;
 use super::message::{announced, first_of};
 use super::{BATCH, Lines, add};
-use crate::http::Tls;
+use crate::http::{ConnectionLimits, Place, Places, Tls};
+use crate::telemetry;
 
-/// Most connections at a time; each holds a buffer of up to `max_event`.
+/// Most connections at a time; each holds a message of up to `max_event`, and the lines that are made of what
+/// it holds. One more takes the place of the one that has been silent longest.
 const MAX_CONNECTIONS: usize = 256;
+
+/// How long a message may take from its first byte to its last. Between messages a sender may be silent for as
+/// long as nobody else wants its place: programs that log little keep their connection for days.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -29,7 +35,9 @@ const READ: usize = 16 << 10;
 
 /// Takes connections until the stop, then waits for those that there are.
 pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<Tls>>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits =
+        ConnectionLimits { max_connections: MAX_CONNECTIONS, ..ConnectionLimits::default() };
+    let places = Arc::new(Places::new(limits));
     let mut connections = JoinSet::new();
     let mut stopped = lines.stopped.clone();
     loop {
@@ -50,8 +58,11 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
         if !lines.admits(peer.ip()) {
             continue;
         }
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            let message = format!("{peer} came when there were {MAX_CONNECTIONS} connections");
+        let ip = peer.ip().to_canonical();
+        let Some(place) = places.take_now(ip, ip.is_loopback()) else {
+            let message = format!(
+                "{peer} came when there were {MAX_CONNECTIONS} busy connections, or half as many of its address"
+            );
             lines.refuse("ERR_SLUICEGATE_1153", message);
             continue;
         };
@@ -61,10 +72,10 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
             let _open = Counted::new(&board.connections);
             let from = format!("tcp/{peer}");
             let read = match tls {
-                None => read(lines, socket, &from).await,
+                None => read(lines, socket, &from, &place).await,
                 Some(tls) => {
                     match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(socket)).await {
-                        Ok(Ok(stream)) => read(lines, stream, &from).await,
+                        Ok(Ok(stream)) => read(lines, stream, &from, &place).await,
                         Ok(Err(error)) => Err(error),
                         Err(_) => Err(io::ErrorKind::TimedOut.into()),
                     }
@@ -79,19 +90,39 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
     while connections.join_next().await.is_some() {}
 }
 
-async fn read(mut lines: Lines, mut stream: impl AsyncRead + Unpin, from: &str) -> io::Result<()> {
+/// What a connection may take, in bytes: what it has read, and the lines that are made of it.
+pub(super) const fn memory(max_event: usize) -> usize {
+    MAX_CONNECTIONS * 2 * (max_event + READ)
+}
+
+async fn read(
+    mut lines: Lines,
+    mut stream: impl AsyncRead + Unpin,
+    from: &str,
+    place: &Place,
+) -> io::Result<()> {
     let max = lines.settings.max_event + 1;
     let mut stopped = lines.stopped.clone();
     let mut bytes = Vec::new();
     let mut is_open = true;
+    let mut message_began: Option<Instant> = None;
     while is_open {
         let before = bytes.len();
         bytes.resize(before + READ, 0);
         let read = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => Ok(0),
+            () = place.ousted() => {
+                telemetry::connection_cut("place");
+                return Err(io::Error::other("its place was given to another"));
+            }
+            () = overdue(message_began) => {
+                telemetry::connection_cut("head");
+                return Err(io::Error::other("a message took too long"));
+            }
             read = stream.read(&mut bytes[before..]) => read,
         };
+        place.works();
         let length = read.as_ref().map_or(0, |it| *it);
         bytes.truncate(before + length);
         is_open = length > 0;
@@ -109,6 +140,9 @@ async fn read(mut lines: Lines, mut stream: impl AsyncRead + Unpin, from: &str) 
             add(lines.settings.format, &mut text, &bytes);
         }
         lines.keep(text, from).await;
+        place.rests();
+        let began = message_began.filter(|_| at == 0).unwrap_or_else(Instant::now);
+        message_began = (!bytes.is_empty()).then_some(began);
         read?;
         if bytes.len() > max || announced(&bytes).is_some_and(|it| it > max + 16) {
             let message = format!("a message has more than {} bytes", lines.settings.max_event);
@@ -116,4 +150,12 @@ async fn read(mut lines: Lines, mut stream: impl AsyncRead + Unpin, from: &str) 
         }
     }
     Ok(())
+}
+
+/// Done when a message that began then should have come.
+async fn overdue(began: Option<Instant>) {
+    match began {
+        Some(began) => sleep_until(began + MESSAGE_TIMEOUT).await,
+        None => std::future::pending().await,
+    }
 }

@@ -76,6 +76,27 @@ fn a_half_head_is_given_up_after_its_time_and_an_idle_connection_after_its_own()
 }
 
 #[test]
+fn syslog_connections_that_only_hold_their_place_give_way_and_half_messages_end() {
+    let daemon = Daemon::start(&format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0' }}, syslog: {{ listen: '127.0.0.1:0', format: apache }} }}
+{DESTINATION}"
+    ));
+    let log = daemon.log();
+    let line = log.lines().find(|it| it.contains("syslog is listened for")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+    let mut half = silent(address, 1, b"<134>half").remove(0);
+    let _idle = silent(address, 300, b"");
+    let line = b"1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 1\n";
+    let _sender = silent(address, 1, line);
+    patiently("it is kept", || daemon.destination("kept")["delivered"] == 1);
+    assert!(cut(&daemon, "place") >= 45);
+    half.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(half.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(cut(&daemon, "head"), 1);
+}
+
+#[test]
 fn clients_that_pipeline_and_never_read_lose_their_places() {
     let daemon = crowded(", write_timeout: 1s");
     let requests = "GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);

@@ -372,6 +372,47 @@ fn a_key_that_was_deleted_and_is_put_back_into_the_store_is_told_at_the_start() 
 }
 
 #[test]
+fn a_restriction_that_is_taken_out_of_the_store_lets_in_this_machine_only() {
+    let kept = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "data_dir: {}\ningest: {{ http: {{ listen: '127.0.0.1:0', trusted_proxies: ['127.0.0.1'] }} }}\n{SETTINGS}",
+        kept.path().display()
+    );
+    let from = |daemon: &Daemon, client: &str| {
+        let headers = [("content-type", "application/json"), ("x-forwarded-for", client)];
+        let event = r#"{"event_type":"http_request_complete.v0","object":{}}"#;
+        crate::support::http::request(daemon.ingest, "POST /v1/events", &headers, event.as_bytes())
+            .status
+    };
+    let restricted = |client: &Client<'_>, networks: &str| {
+        let policy = client.must("POST /ip_policies", &json!({}));
+        let rule = json!({"ip_policy_id": policy["id"], "cidr": networks, "action": "allow"});
+        client.must("POST /ip_policy_rules", &rule);
+        let asked = json!({"type": "endpoints", "enforced": true, "ip_policy_ids": [policy["id"]]});
+        client.must("POST /ip_restrictions", &asked)
+    };
+    let daemon = Daemon::start(&settings);
+    restricted(&Client::new(&daemon), "198.51.100.0/24");
+    assert_eq!((from(&daemon, "198.51.100.7"), from(&daemon, "203.0.113.9")), (200, 403));
+    assert!(daemon.stop().status.success());
+    let store = rusqlite::Connection::open(kept.path().join("control.db")).unwrap();
+    store.execute_batch("DELETE FROM objects WHERE kind = 'ip_restrictions'").unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let daemon = Daemon::start(&settings);
+        assert_eq!((from(&daemon, "203.0.113.9"), from(&daemon, "127.0.0.1")), (403, 200));
+        assert!(daemon.stop().status.success(), "and the next start finds the same");
+    }
+    let daemon = Daemon::start(&settings);
+    restricted(&Client::new(&daemon), "203.0.113.0/24");
+    assert_eq!((from(&daemon, "203.0.113.9"), from(&daemon, "198.51.100.7")), (200, 403));
+    assert!(daemon.stop().status.success());
+    let daemon = Daemon::start(&settings);
+    assert_eq!(daemon.status()["store"]["changed_outside"], json!([]), "somebody has looked");
+    assert_eq!((from(&daemon, "203.0.113.9"), from(&daemon, "198.51.100.7")), (200, 403));
+}
+
+#[test]
 fn a_destination_that_is_taken_out_of_the_store_keeps_the_daemon_from_nothing_else() {
     let kept = tempfile::tempdir().unwrap();
     let settings = format!("data_dir: {}\n{SETTINGS}", kept.path().display());
