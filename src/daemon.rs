@@ -27,7 +27,7 @@ use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, ReloadAsked, Saved};
 use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
 use crate::ingest::{
-    Boards, CannotConsume, CannotFollow, Envoy, Files, HttpSettings, Kafka, Stdin, Syslog,
+    Boards, CannotConsume, CannotFollow, Envoy, Files, HttpSettings, Kafka, Relay, Stdin, Syslog,
 };
 use crate::journal::{Durability, Journal, JournalSettings};
 use crate::pipeline::{CannotOpen, Pipeline, Status};
@@ -57,6 +57,9 @@ pub enum StartError {
     /// Kafka cannot be consumed with these settings.
     #[error("`ingest.kafka`: {0}")]
     Kafka(CannotConsume),
+    /// The relay has no thread.
+    #[error("`ingest.http.relay`: no thread: {0}")]
+    Relay(io::Error),
     /// Log files cannot be followed.
     #[error("{0}")]
     Files(CannotFollow),
@@ -202,15 +205,19 @@ impl Daemon {
         begin_upkeep(&metrics, &control);
         let accepting = Arc::new(AtomicBool::new(true));
         let shared = || (Arc::clone(&control), Arc::clone(&accepting));
+        let relay = config.ingest.as_ref().and_then(|http| http.relay.clone());
+        let relay = relay.map(Relay::start).transpose().map_err(StartError::Relay)?;
+        let relay_board = relay.as_ref().map(|it| it.board());
         let serve = |(listener, http): (Listener, HttpSettings)| {
             let (limits, proxies) = (of_ingest, http.trusted_proxies.clone());
             let (to_control, to_accepting) = shared();
             let listener = listener.telling(Entrance::Http, pipeline.refusals());
-            Served::new(listener, ingest::router(http, to_control, to_accepting), limits, proxies)
+            let router = ingest::router(http, relay.clone(), to_control, to_accepting);
+            Served::new(listener, router, limits, proxies)
         };
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let others = Entrances::start(&config, &pipeline).await?;
-        let boards = others.boards();
+        let boards = Boards { relay: relay_board, ..others.boards() };
         let (to_control, to_accepting) = shared();
         let router = api::router(config.api.clone(), to_control, to_accepting, metrics, boards);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
@@ -374,6 +381,7 @@ impl Entrances {
             files: self.files.as_ref().map(Files::board),
             syslog: self.syslog.as_ref().map(Syslog::board),
             envoy: self.envoy.as_ref().map(Envoy::board),
+            relay: None,
         }
     }
 

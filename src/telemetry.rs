@@ -29,6 +29,14 @@ pub const KAFKA_MESSAGES: &str = "sluicegate_kafka_messages_total";
 pub const KAFKA_LAG: &str = "sluicegate_kafka_lag_messages";
 /// Messages of Kafka that its retention threw away before they were read.
 pub const KAFKA_SKIPPED: &str = "sluicegate_kafka_skipped_messages_total";
+/// Events of the relay that all in-sync replicas have.
+pub const RELAY_WRITTEN: &str = "sluicegate_relay_written_events_total";
+/// Events of the relay whose writing was not confirmed.
+pub const RELAY_FAILED: &str = "sluicegate_relay_failed_events_total";
+/// Events of the relay whose confirmation is waited for.
+pub const RELAY_WAITING: &str = "sluicegate_relay_waiting_events";
+/// 1 while something keeps the relay from working as it should.
+pub const RELAY_FAILING: &str = "sluicegate_relay_failing";
 /// 1 while something keeps Kafka ingest from working as it should.
 pub const KAFKA_FAILING: &str = "sluicegate_kafka_failing";
 /// Messages of syslog kept.
@@ -228,6 +236,10 @@ fn describe_of_process() {
         OUTBOUND_BARRED,
         "requests of targets made through the API that were not sent, by code, since the start"
     );
+    describe_counter!(RELAY_WRITTEN, "events that all in-sync replicas of the relay's topic have");
+    describe_counter!(RELAY_FAILED, "events of the relay whose writing was not confirmed");
+    describe_gauge!(RELAY_WAITING, "events of the relay whose confirmation is waited for");
+    describe_gauge!(RELAY_FAILING, "1 while something keeps the relay from working");
     describe_counter!(
         KAFKA_SKIPPED,
         "messages that a topic's retention threw away before they were read since the start"

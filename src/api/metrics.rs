@@ -4,7 +4,9 @@ use metrics::{counter, gauge};
 
 use crate::control::{Access, AccessCounts, Scope};
 use crate::filter::compiled_bytes;
-use crate::ingest::{EnvoyReading, FilesReading, KafkaReading, Readings, SyslogReading};
+use crate::ingest::{
+    EnvoyReading, FilesReading, KafkaReading, Readings, RelayReading, SyslogReading,
+};
 use crate::journal::Ledger;
 use crate::pipeline::{State, Status};
 use crate::telemetry::{self, Entrance, Refusals};
@@ -18,6 +20,9 @@ pub(super) fn set(status: &Status, entrances: &Readings) {
     }
     if let Some(reading) = &entrances.syslog {
         set_syslog(reading);
+    }
+    if let Some(reading) = &entrances.relay {
+        set_relay(reading);
     }
     if let Some(reading) = &entrances.envoy {
         set_envoy(reading);
@@ -154,6 +159,13 @@ fn set_envoy(reading: &EnvoyReading) {
     counter!(telemetry::ENVOY_PASSED_OVER).absolute(reading.passed_over);
     gauge!(telemetry::ENVOY_STREAMS).set(reading.streams as f64);
     gauge!(telemetry::ENVOY_WAITING).set(reading.waiting as f64);
+}
+
+fn set_relay(reading: &RelayReading) {
+    counter!(telemetry::RELAY_WRITTEN).absolute(reading.written);
+    counter!(telemetry::RELAY_FAILED).absolute(reading.failed);
+    gauge!(telemetry::RELAY_WAITING).set(reading.waiting as f64);
+    gauge!(telemetry::RELAY_FAILING).set(f64::from(u8::from(reading.error.is_some())));
 }
 
 fn set_kafka(reading: &KafkaReading) {

@@ -5,7 +5,9 @@ use tokio::time::Instant;
 
 use crate::control::{Access, AccessCounts, Control, Scope};
 use crate::event::Timestamp;
-use crate::ingest::{EnvoyReading, FilesReading, KafkaReading, Readings, SyslogReading};
+use crate::ingest::{
+    EnvoyReading, FilesReading, KafkaReading, Readings, RelayReading, SyslogReading,
+};
 use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
 use crate::sinks::without_its_words;
 use crate::telemetry::Entrance;
@@ -52,6 +54,9 @@ pub(super) fn to_json(
     }
     if let Some(reading) = &entrances.syslog {
         ingest["syslog"] = of_syslog(reading);
+    }
+    if let Some(reading) = &entrances.relay {
+        ingest["relay"] = of_relay(reading);
     }
     if let Some(reading) = &entrances.envoy {
         ingest["envoy"] = of_envoy(reading);
@@ -125,6 +130,21 @@ fn of_envoy(reading: &EnvoyReading) -> Value {
         "messages": reading.messages,
         "entries": reading.entries,
         "passed_over": reading.passed_over,
+    })
+}
+
+fn of_relay(reading: &RelayReading) -> Value {
+    let facts = reading.facts.as_ref();
+    json!({
+        "topic": reading.topic,
+        "error": reading.error,
+        "written": reading.written,
+        "failed": reading.failed,
+        "waiting": reading.waiting,
+        "partitions": facts.map(|it| it.partitions),
+        "replicas": facts.map(|it| it.replicas),
+        "min_in_sync_replicas": facts.and_then(|it| it.min_in_sync),
+        "max_message_bytes": facts.map(|it| it.max_message),
     })
 }
 

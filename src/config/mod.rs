@@ -39,6 +39,7 @@ mod document;
 mod door;
 mod interpolate;
 mod json;
+mod kafka;
 mod listeners;
 mod loose;
 mod machine;

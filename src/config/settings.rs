@@ -1,7 +1,6 @@
 //! The settings of the whole daemon, read from a document: one reader a section, each giving the
 //! settings that its room defines. All defaults stand with the rooms or here, once.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -11,8 +10,9 @@ use serde_json::Value;
 
 use super::decode::{Section, Setting};
 use super::document::{Document, load};
+use super::kafka::{read_kafka, read_relay};
 use super::listeners::{read_connections, read_networks, read_proxies, read_tls};
-use super::machine::{check_data_dir, check_input_file, check_listen};
+use super::machine::{check_data_dir, check_listen};
 use super::mistakes::{Mistake, Mistakes};
 use super::resources::read_resources;
 use super::targets::read_api_targets;
@@ -24,8 +24,7 @@ use crate::formats::Format;
 use crate::http::{BearerTokens, ConnectionLimits};
 use crate::https::has_possible_port;
 use crate::ingest::{
-    EnvoySettings, FileSettings, HttpSettings, KafkaSettings, PropertyError, StdinSettings,
-    SyslogSettings, check_kafka_property,
+    EnvoySettings, FileSettings, HttpSettings, KafkaSettings, StdinSettings, SyslogSettings,
 };
 use crate::journal::{Durability, JournalSettings};
 use crate::resources::{Resources, Terms};
@@ -151,7 +150,10 @@ impl Config {
                 let others = ["http", "kafka", "files", "syslog", "envoy"];
                 let only_stdin = ingest.has("stdin") && !others.iter().any(|it| ingest.has(it));
                 let http = ingest.optional("http").section_or_empty(read_ingest);
-                let kafka = ingest.optional("kafka").section(read_kafka);
+                let kafka = ingest.optional("kafka").section(|section| {
+                    let max_event = max_event(section);
+                    read_kafka(section, max_event)
+                });
                 let stdin = ingest.optional("stdin").section(read_stdin);
                 let files = ingest.optional("files").list(read_file).unwrap_or_default();
                 let syslog = ingest.optional("syslog").section(read_syslog);
@@ -244,6 +246,7 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
         connections,
         tls,
         trusted_proxies,
+        relay: section.optional("relay").section(read_relay),
     })
 }
 
@@ -338,58 +341,6 @@ fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
         max_event: max_event(section),
         format: format(section.optional("format")),
     })
-}
-
-fn read_kafka(section: &mut Section<'_>) -> Option<KafkaSettings> {
-    let text = |text: Text<'_>| text.value.to_owned();
-    let brokers = section.required("brokers").string();
-    if let Some(text) = &brokers {
-        check_brokers(section, text);
-    }
-    let topics = section.required("topics").strings();
-    let group_id = section.required("group_id").string();
-    let max_event = max_event(section);
-    let given = section.optional("options").string_map().unwrap_or_default();
-    let mut options = BTreeMap::new();
-    for (name, value) in given {
-        if let Err(error) = check_kafka_property(name.value, value.value) {
-            section.push(match error {
-                PropertyError::Owned { .. } => name.wrong(error),
-                PropertyError::Refused(_) => value.wrong(error),
-            });
-        }
-        // `probe` is librdkafka's word for "look where systems have it".
-        if name.value.ends_with(".location") && value.value != "probe" {
-            check_input_file(section, &value);
-        }
-        options.insert(text(name), Secret::new(value.value));
-    }
-    Some(KafkaSettings {
-        brokers: text(brokers?),
-        topics: topics?.into_iter().map(text).collect(),
-        group_id: text(group_id?),
-        max_event,
-        options,
-    })
-}
-
-/// That each of the brokers, which are joined by commas, has a name and a port that can be. What librdkafka
-/// makes of the rest it says itself.
-fn check_brokers(section: &Section<'_>, brokers: &Text<'_>) {
-    let can_be = |broker: &str| {
-        let address = broker.trim();
-        let address = address.split_once("://").map_or(address, |(_, address)| address);
-        match address.rsplit_once(':') {
-            // The colons of an IPv6 address in brackets, without a port.
-            Some((_, port)) if port.ends_with(']') => true,
-            Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it > 0),
-            None => !address.is_empty(),
-        }
-    };
-    if !brokers.value.split(',').all(can_be) {
-        let message = "must be hosts with their ports, such as `kafka-1:9092,kafka-2:9092`";
-        section.push(brokers.wrong(format!("`{}.brokers` {message}", section.path())));
-    }
 }
 
 fn read_api(section: &mut Section<'_>) -> Option<ApiSettings> {
@@ -493,6 +444,8 @@ fn join(section: &Section<'_>, key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Map, json};
+
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::config::Format;

@@ -402,4 +402,20 @@ pub(super) const CODES: &[ErrorCode] = &[
         "a reload was asked for while others wait for their turn, or while the daemon stops",
         "Ask again later.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1410",
+        "the event is larger than the relay's topic takes",
+        "Make it smaller, or raise the topic's `max.message.bytes`; the relay leaves 1 KiB of it for what is around \
+         the event.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1411",
+        "the relay cannot write to its topic now, and nothing of the body was written",
+        "Send it again later. `ingest.relay.error` in `/status` says what is wrong with the brokers or the topic.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1412",
+        "the brokers did not confirm every event of the body; some may have been written",
+        "Send the body again: events that were written come twice, and who gives each its `event_id` can tell.",
+    ),
 ];

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::HttpSettings;
 use super::conversion::{NotConverted, convert};
 use super::decompress::{DecompressError, Encoding};
+use super::relay::{NotRelayed, Relay};
 use crate::budget::{Budget, Held};
 use crate::control::{BadKey, Control, Credential, Scope};
 use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
@@ -53,6 +54,7 @@ enum Asking {
 
 struct Ingest {
     settings: HttpSettings,
+    relay: Option<Arc<Relay>>,
     control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
@@ -60,10 +62,15 @@ struct Ingest {
 }
 
 /// The routes of ingest. While `accepting` is false every body is answered with 503.
-pub fn router(settings: HttpSettings, control: Arc<Control>, accepting: Arc<AtomicBool>) -> Router {
+pub fn router(
+    settings: HttpSettings,
+    relay: Option<Arc<Relay>>,
+    control: Arc<Control>,
+    accepting: Arc<AtomicBool>,
+) -> Router {
     let budget = Budget::new(settings.max_memory);
     let pipeline = Arc::clone(control.pipeline());
-    let ingest = Ingest { settings, control, pipeline, accepting, budget };
+    let ingest = Ingest { settings, relay, control, pipeline, accepting, budget };
     Router::new()
         .route("/v1/events", post(take_body).fallback(wrong_method))
         .fallback(not_found)
@@ -218,10 +225,15 @@ impl Ingest {
             let sender = Sender::new(Entrance::Http, self.settings.max_event, acl);
             let sender = sender.within(Arc::clone(&held)).with_hops(vec![hops.clone()]);
             let sender = sender.provided(still);
-            match self.pipeline.take(&framed, &Arc::new(sender)).await {
-                Err(NotTaken::Withdrawn) => {}
+            let sender = Arc::new(sender);
+            let taken = match &self.relay {
+                Some(relay) => relay.take(&self.pipeline, &framed, &sender).await,
+                None => self.pipeline.take(&framed, &sender).await.map_err(NotRelayed::NotTaken),
+            };
+            match taken {
+                Err(NotRelayed::NotTaken(NotTaken::Withdrawn)) => {}
                 taken => {
-                    let taken = taken.map_err(not_taken)?;
+                    let taken = taken.map_err(not_relayed)?;
                     return Ok(answer(&taken, is_empty, &self.budget));
                 }
             }
@@ -243,6 +255,14 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
     ErrorAnswer::new(StatusCode::TOO_MANY_REQUESTS, cause.code(), message).retry_after(retry_after)
+}
+
+fn not_relayed(cause: NotRelayed) -> ErrorAnswer {
+    if let NotRelayed::NotTaken(cause) = cause {
+        return not_taken(cause);
+    }
+    ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, cause.code(), cause.to_string())
+        .retry_after(1)
 }
 
 fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
@@ -413,7 +433,7 @@ mod tests {
         let accepting = Arc::new(AtomicBool::new(true));
         let saved = Saved::load(folder.path(), &Resources::default()).unwrap();
         let control = Control::new(saved, Arc::new(pipeline)).unwrap();
-        let router = router(HttpSettings::default(), control, accepting);
+        let router = router(HttpSettings::default(), None, control, accepting);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
         let mut stream = TcpStream::connect(listener.address()).await.unwrap();
         let never = std::future::pending();

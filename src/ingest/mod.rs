@@ -13,6 +13,7 @@ mod kafka;
 mod keeping;
 mod letter;
 mod lines;
+mod relay;
 mod stdin;
 mod syslog;
 
@@ -30,6 +31,7 @@ pub use kafka::{
     check_kafka_property,
 };
 pub use lines::{Lines, read_lines};
+pub use relay::{Relay, RelayBoard, RelayReading, RelaySettings, ask_topic, check_relay_property};
 pub use stdin::Stdin;
 pub use syslog::{Syslog, SyslogBoard, SyslogReading, SyslogSettings};
 
@@ -52,6 +54,8 @@ pub struct HttpSettings {
     pub tls: Option<TlsSettings>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
+    /// Where bodies are written instead of being matched and kept here.
+    pub relay: Option<RelaySettings>,
 }
 
 /// What those entrances tell of themselves that do, each if it is there.
@@ -61,6 +65,7 @@ pub struct Boards {
     pub files: Option<Arc<FilesBoard>>,
     pub syslog: Option<Arc<SyslogBoard>>,
     pub envoy: Option<Arc<EnvoyBoard>>,
+    pub relay: Option<Arc<RelayBoard>>,
 }
 
 /// One reading of all boards.
@@ -70,6 +75,7 @@ pub struct Readings {
     pub files: Option<FilesReading>,
     pub syslog: Option<SyslogReading>,
     pub envoy: Option<EnvoyReading>,
+    pub relay: Option<RelayReading>,
 }
 
 impl Boards {
@@ -80,6 +86,7 @@ impl Boards {
             files: self.files.as_ref().map(|it| it.read()),
             syslog: self.syslog.as_ref().map(|it| it.read()),
             envoy: self.envoy.as_ref().map(|it| it.read()),
+            relay: self.relay.as_ref().map(|it| it.read()),
         }
     }
 }
@@ -106,6 +113,7 @@ impl Default for HttpSettings {
             connections: ConnectionLimits::default(),
             tls: None,
             trusted_proxies: TrustedProxies::default(),
+            relay: None,
         }
     }
 }

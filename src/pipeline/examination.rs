@@ -101,7 +101,13 @@ impl Sender {
         Sender { stood, ..self }
     }
 
-    fn hops(&self, place: Place) -> u8 {
+    /// The random part of the id of an event that has none.
+    pub(super) fn random(&self, place: Place) -> u128 {
+        let stood = self.stood.get(place.body);
+        stood.map_or_else(rand::random, |stood| stood.random(place.index))
+    }
+
+    pub(super) fn hops(&self, place: Place) -> u8 {
         self.hops.get(place.body).map_or(0, |hops| hops.of(place.index))
     }
 
@@ -202,18 +208,15 @@ impl Examination {
         mut work: u64,
     ) -> Result<bool, OverBudget> {
         let framed = Arc::clone(&self.framed);
-        let check = Check { sender: &self.sender, dispatcher, now: self.now };
+        let check = Check { sender: &self.sender, dispatcher, now: self.now, fills_slots: true };
         let mut slots = Slots::new();
         let mut last = Vec::new();
         for (place, text) in framed.texts().skip(self.done) {
             if work == 0 {
                 return Ok(false);
             }
-            let price = WORK_PER_EVENT + text.len() as u64 * WORK_PER_BYTE;
-            work = work.saturating_sub(price).max(1);
-            let stood = self.sender.stood.get(place.body);
-            let fresh = || stood.map_or_else(rand::random, |stood| stood.random(place.index));
-            let random = || *self.random.get_or_insert_with(fresh);
+            work = work.saturating_sub(price(text)).max(1);
+            let random = || *self.random.get_or_insert_with(|| self.sender.random(place));
             let by = (&mut *reader, &mut self.hints);
             match check.event(place, text, random, by, &mut slots) {
                 Err(rejection) => {
@@ -256,16 +259,23 @@ impl Examination {
 }
 
 /// What an event must be to be accepted.
-struct Check<'c> {
-    sender: &'c Sender,
-    dispatcher: &'c Dispatcher,
+pub(super) struct Check<'c> {
+    pub sender: &'c Sender,
+    pub dispatcher: &'c Dispatcher,
     /// The time of events that bring none.
-    now: Timestamp,
+    pub now: Timestamp,
+    /// Whether events are read into slots, to be matched.
+    pub fills_slots: bool,
+}
+
+/// The work of checking an event, in units of about a nanosecond.
+pub(super) fn price(text: &str) -> u64 {
+    WORK_PER_EVENT + text.len() as u64 * WORK_PER_BYTE
 }
 
 impl<'c> Check<'c> {
     /// The event of a text with its type's number, and its slots.
-    fn event<'e>(
+    pub(super) fn event<'e>(
         &self,
         place: Place,
         text: &'e str,
@@ -283,7 +293,7 @@ impl<'c> Check<'c> {
             return refuse("ERR_SLUICEGATE_1007", message);
         }
         let type_of = |name: &str| self.dispatcher.type_of(name);
-        let plan_of = |of| self.dispatcher.plan_of(of);
+        let plan_of = |of| self.dispatcher.plan_of(of).filter(|_| self.fills_slots);
         let stood = self.sender.stood.get(place.body);
         let now = stood.and_then(|stood| stood.time).unwrap_or(self.now);
         let (mut event, of) = match reader.read(text, now, random, (type_of, plan_of), slots) {

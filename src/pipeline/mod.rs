@@ -10,6 +10,7 @@ mod backoff;
 mod batcher;
 mod block;
 mod burial;
+mod checking;
 mod concurrency;
 mod deliveries;
 mod delivery;
@@ -50,6 +51,7 @@ use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
+pub use checking::{EventKey, Ready};
 use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;
 pub use examination::{Sender, Stood};

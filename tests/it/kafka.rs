@@ -189,6 +189,45 @@ fn an_event_without_an_id_has_the_same_one_whenever_it_is_read() {
 }
 
 #[test]
+fn a_topic_full_of_garbage_fills_neither_disk_nor_log() {
+    let mock = mock();
+    let brokers = mock.bootstrap_servers();
+    let garbage = "x".repeat(1_000);
+    produce(&brokers, "events", 4, &vec![garbage; 20_000]);
+    let good = generate(EVENT_TYPE, 10, 69);
+    produce(&brokers, "events", 4, &good);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.ndjson");
+    let bounded = "journal: { max_bytes: 16MiB, max_dead_letter_bytes: 4MiB }\n";
+    let daemon = Daemon::start(&(ingest(&brokers) + bounded + &to_file(&file)));
+    daemon.wait_for("all taken", |status| {
+        status["ingest"]["rejected"] == 20_000 && all_taken(10)(status)
+    });
+    daemon.wait_until_delivered();
+    assert_eq!(set(&lines(&file)), set(&good));
+    let bytes = |folder: &Path| -> u64 {
+        let mut folders = vec![folder.to_owned()];
+        let mut bytes = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                match entry.metadata().unwrap() {
+                    it if it.is_dir() => folders.push(entry.path()),
+                    it => bytes += it.len(),
+                }
+            }
+        }
+        bytes
+    };
+    // What came in has 20 MB; the rest is the store, and a part of the journal that is made in advance.
+    let used = bytes(&daemon.path("data"));
+    assert!(used < 10 << 20, "{used}");
+    daemon.wait_for_log("the oldest rejected events gave way to newer ones");
+    assert!(daemon.log().len() < 100_000, "{}", daemon.log().len());
+    let metrics = http::get(daemon.api, "/metrics").body;
+    assert!(metrics.contains("sluicegate_dead_letters_gone_total"), "{metrics}");
+}
+
+#[test]
 fn brokers_that_are_away_are_told_and_waited_for() {
     let mock = mock();
     let brokers = mock.bootstrap_servers();

@@ -48,6 +48,7 @@ mod operations;
 mod policy;
 mod proxies;
 mod refusals;
+mod relay;
 mod reload;
 mod replay;
 mod settings;

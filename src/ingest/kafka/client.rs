@@ -65,7 +65,16 @@ pub enum PropertyError {
 /// # Errors
 /// When it is ours, or the client refuses it.
 pub fn check_kafka_property(name: &str, value: &str) -> Result<(), PropertyError> {
-    if let Some((name, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+    check_property(&OWNED, name, value)
+}
+
+/// The same for a client of which others are ours.
+pub(in crate::ingest) fn check_property(
+    owned: &[(&str, &'static str)],
+    name: &str,
+    value: &str,
+) -> Result<(), PropertyError> {
+    if let Some((name, instead)) = owned.iter().find(|(owned, _)| *owned == name) {
         return Err(PropertyError::Owned { name: (*name).to_owned(), instead });
     }
     let config = ClientConfig::from_iter([(name.to_owned(), value.to_owned())]);

@@ -34,6 +34,7 @@ use crate::telemetry;
 use board::KafkaProblem;
 use board::KafkaState;
 pub use board::{KafkaBoard, KafkaReading};
+pub(super) use client::check_property;
 pub use client::{PropertyError, ask_kafka, check_kafka_property};
 use consumer::{Consumer, Failure, LEAVE, RUN, STOP};
 use context::Context;

@@ -107,7 +107,13 @@ impl Cluster {
         all.collect::<Vec<_>>().join(",")
     }
 
-    fn restart(&mut self, number: usize) {
+    /// Kills a broker.
+    pub(crate) fn kill(&mut self, number: usize) {
+        stop(&mut self.nodes[number - 1].running);
+    }
+
+    /// Starts a broker that was killed.
+    pub(crate) fn restart(&mut self, number: usize) {
         let Some(jars) = jars() else { return };
         let folder = self.node_folder(number);
         let log = fs::File::options().create(true).append(true).open(folder.join("out")).unwrap();
