@@ -197,7 +197,7 @@ impl Daemon {
         let starting = Served::apart(api_listener.clone(), api::starting(), limits, proxies);
         let starting = starting.map_err(cannot("api.listen"))?;
         let journal = open_journal(config.journal.clone(), recovery).await?;
-        let saved = Saved::load(&config.data_dir, &config.resources)?;
+        let saved = load_saved(&config).await?;
         let resources = saved.resources()?;
         let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
         let control = Control::new(saved, Arc::clone(&pipeline))?;
@@ -332,6 +332,17 @@ async fn open_journal(
     opened.map_err(|cause| StartError::Journal { directory, cause })
 }
 
+/// Reads what was made through the API where it blocks nobody: a database may take seconds.
+async fn load_saved(config: &Config) -> Result<Saved, Refusal> {
+    let (data_dir, settings) = (config.data_dir.clone(), config.control.clone());
+    let file = config.resources.clone();
+    let load = move || Saved::load(&data_dir, &settings, &file);
+    match tokio::task::spawn_blocking(load).await {
+        Ok(loaded) => loaded,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
 /// Says what the operator may not have meant.
 fn remark(config: &Config, resources: &Resources, control: &Control) {
     for remark in config.loose() {
@@ -450,6 +461,11 @@ fn begin_upkeep(metrics: &PrometheusHandle, control: &Arc<Control>) {
     tokio::spawn(supervision::keep("audit events", move || {
         let publishing = Arc::clone(&publishing);
         async move { publishing.keep_publishing().await }
+    }));
+    let following = Arc::clone(control);
+    tokio::spawn(supervision::keep("fleet", move || {
+        let following = Arc::clone(&following);
+        async move { following.keep_following().await }
     }));
 }
 

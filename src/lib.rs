@@ -20,7 +20,7 @@
 //! - `form`: one form for each thing that people write, and the doors that read, write and describe it
 //! - `sinks`: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
-//! - `store`: what users made through the API, sealed, in one SQLite file
+//! - `store`: what users made through the API, sealed, in one SQLite file or a fleet's PostgreSQL database
 //! - [`journal`]: the one log of records between senders and destinations; cursors, dead letters
 //! - `pipeline`: the life of an event: dispatch (one call) and delivery (one task a destination)
 //! - `control`: the control plane: changes of resources, checked, saved, put into force, published

@@ -130,6 +130,10 @@ const OUTBOUND_BARRED: &str = "sluicegate_outbound_barred_total";
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// 1 while the disk has no room for what is made through the API, which can only be read then.
 pub const STORE_ERROR: &str = "sluicegate_store_error";
+/// For how long nothing was heard of a fleet's store; 0 while it answers.
+pub const STORE_STALE: &str = "sluicegate_store_stale_seconds";
+/// The version of a fleet's set that is in force.
+pub const STORE_VERSION: &str = "sluicegate_store_version";
 /// What was not as this program had written it last when it looked at the store, at its start.
 pub const STORE_CHANGED: &str = "sluicegate_store_changed_outside";
 /// Reloads of the settings file; label `outcome`: `taken`, `mistaken` (the file has mistakes), `removal` (it
@@ -280,6 +284,12 @@ fn describe_of_process() {
     describe_counter!(RELOADS, "reloads of the settings file since the start, by outcome");
     describe_counter!(TASK_FAILURES, "failures of the daemon's own tasks since the start");
     describe_gauge!(STORE_ERROR, "1 while what is made through the API can only be read");
+    describe_gauge!(
+        STORE_STALE,
+        Unit::Seconds,
+        "for how long nothing was heard of a fleet's store, 0 while it answers"
+    );
+    describe_gauge!(STORE_VERSION, "the version of a fleet's set that is in force");
     describe_gauge!(
         RELOAD_SUCCESSFUL,
         "1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected"

@@ -15,6 +15,9 @@ pub(super) fn no_route(path: &str) -> ErrorAnswer {
     ErrorAnswer::new(StatusCode::NOT_FOUND, "ERR_SLUICEGATE_1352", "Not Found").detail("path", path)
 }
 
+/// When to ask again for what cannot be done now, in seconds: disks and databases are tried each second.
+const RETRY_AFTER: u64 = 1;
+
 impl From<Refusal> for ErrorAnswer {
     fn from(refusal: Refusal) -> ErrorAnswer {
         let status = match refusal.class {
@@ -24,7 +27,12 @@ impl From<Refusal> for ErrorAnswer {
             Class::Conflict => StatusCode::CONFLICT,
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        ErrorAnswer { code: refusal.code, ..ErrorAnswer::uncoded(status, refusal.message) }
+        let answer =
+            ErrorAnswer { code: refusal.code, ..ErrorAnswer::uncoded(status, refusal.message) };
+        match refusal.class {
+            Class::Unavailable => answer.retry_after(RETRY_AFTER),
+            _ => answer,
+        }
     }
 }
 

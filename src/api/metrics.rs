@@ -2,7 +2,7 @@
 
 use metrics::{counter, gauge};
 
-use crate::control::{Access, AccessCounts, Scope};
+use crate::control::{Access, AccessCounts, Scope, Standing};
 use crate::filter::compiled_bytes;
 use crate::ingest::{
     EnvoyReading, FilesReading, KafkaReading, Readings, RelayReading, SyslogReading,
@@ -108,6 +108,14 @@ pub(super) fn set_refused(refusals: &Refusals) {
 pub(super) fn set_store(failing: bool, changed_outside: usize) {
     gauge!(telemetry::STORE_ERROR).set(f64::from(u8::from(failing)));
     gauge!(telemetry::STORE_CHANGED).set(changed_outside as f64);
+}
+
+/// How this daemon stands in its fleet, if there is one.
+pub(super) fn set_fleet(standing: Option<&Standing>) {
+    if let Some(standing) = standing {
+        gauge!(telemetry::STORE_STALE).set(standing.reach.stale.as_secs_f64());
+        gauge!(telemetry::STORE_VERSION).set(standing.version as f64);
+    }
 }
 
 /// Both sides of the ledger and their difference, from one reading of all accounts.

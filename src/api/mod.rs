@@ -210,7 +210,7 @@ impl Api {
     /// Why the next body would not be kept, if so.
     fn not_ready(&self) -> Option<String> {
         if self.accepting.load(Ordering::Acquire) {
-            self.pipeline.refusal()
+            self.pipeline.on_hold().map(|held| held.reason).or_else(|| self.pipeline.refusal())
         } else {
             Some("stopping".to_owned())
         }
@@ -240,7 +240,11 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
 
 async fn ready(State(api): State<Arc<Api>>) -> Response {
     match api.not_ready() {
-        None => "ready\n".into_response(),
+        None => match api.control.standing().and_then(|it| it.reach.error) {
+            None => "ready\n".into_response(),
+            // It goes on with the set in force, and a probe is no place to stop that.
+            Some(error) => format!("ready, with the set in force: {error}\n").into_response(),
+        },
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
@@ -276,6 +280,7 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
         metrics::set_refused(of_reading.pipeline.refusals());
         let control = &of_reading.control;
         metrics::set_store(control.cannot_write().is_some(), control.changed_outside().len());
+        metrics::set_fleet(control.standing().as_ref());
         of_reading.metrics.render().into_bytes()
     });
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -70,7 +70,7 @@ pub(super) fn to_json(
         "subscriptions": subscriptions,
         "destinations": destinations,
         "ip_restrictions": of_access(&control.access()),
-        "store": {"error": control.cannot_write(), "changed_outside": control.changed_outside()},
+        "store": of_store(control),
         "journal": {
             "durability": status.journal.durability.to_string(),
             "bytes": status.journal.bytes,
@@ -86,6 +86,23 @@ pub(super) fn to_json(
             "refuses": status.journal.refusal,
         },
     })
+}
+
+fn of_store(control: &Control) -> Value {
+    let mut store = json!({
+        "engine": "sqlite",
+        "error": control.cannot_write(),
+        "changed_outside": control.changed_outside(),
+    });
+    if let Some(standing) = control.standing() {
+        store["engine"] = json!("postgres");
+        store["daemon"] = json!(standing.name);
+        store["version"] = json!(standing.version);
+        store["stale_seconds"] = json!(standing.reach.stale.as_secs_f64());
+        let held = standing.on_hold.map(|it| json!({"error_code": it.code, "reason": it.reason}));
+        store["on_hold"] = held.unwrap_or_default();
+    }
+    store
 }
 
 /// Requests that IP restrictions did not allow, by the restriction's type, and those of a type that

@@ -30,7 +30,8 @@ impl ApiKey {
     pub(super) fn run(self) -> Outcome {
         let ApiKey::Create(create) = self;
         let config = load(create.config.as_deref())?;
-        let key = create_api_key(&config.data_dir, &create.description).map_err(Failure::work)?;
+        let key = create_api_key(&config.data_dir, &config.control, &create.description)
+            .map_err(Failure::work)?;
         let mut out = io::stdout().lock();
         writeln!(out, "{key}")?;
         Ok(())

@@ -127,7 +127,8 @@ impl Policy {
                 let external_id = match &role.external_id {
                     Some(id) => id.to_string(),
                     None => {
-                        let own = own_external_id(&config.data_dir).map_err(Failure::work)?;
+                        let own = own_external_id(&config.data_dir, &config.control)
+                            .map_err(Failure::work)?;
                         writeln!(
                             io::stderr(),
                             "remark: `{}` assumes its role without an external id, which the trust policy asks for: add `external_id: {own}` to its `role`",

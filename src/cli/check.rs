@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::{Failure, Outcome, block_on, with_saved};
 use crate::config::{Config, show_size};
+use crate::control::StoreSettings;
 use crate::ingest::{RelaySettings, ask_kafka, ask_topic};
 use crate::journal::{Durability, available_bytes};
 use crate::report::{counted, escaped};
@@ -29,8 +30,12 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Outcome {
         let config = Config::load_to_run(&self.config)?;
-        // What was made through the API must go with the file, too.
-        let with_saved = with_saved(config.clone())?;
+        // What was made through the API must go with the file, too. A fleet's database is asked only if
+        // services are: the file may be looked at elsewhere.
+        let with_saved = match config.control.store {
+            StoreSettings::Postgres { .. } if !self.online => config.clone(),
+            _ => with_saved(config.clone())?,
+        };
         let resources = &config.resources;
         let mut out = io::stdout().lock();
         writeln!(

@@ -308,7 +308,7 @@ fn load_beside_journal(path: Option<&Path>) -> Result<Config, Failure> {
 
 /// The same settings with what was made through the API as well.
 fn with_saved(mut config: Config) -> Result<Config, Failure> {
-    config.resources =
-        saved_resources(&config.data_dir, &config.resources).map_err(Failure::work)?;
+    config.resources = saved_resources(&config.data_dir, &config.control, &config.resources)
+        .map_err(Failure::work)?;
     Ok(config)
 }

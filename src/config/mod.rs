@@ -34,6 +34,7 @@
 //! `units` of the resources) for what it holds, and `machine` whether it can be had there; all speak through `mistakes`.
 //! Nothing that came from the environment or from a file that a setting names is ever printed.
 
+mod control;
 mod decode;
 mod document;
 mod door;

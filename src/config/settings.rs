@@ -18,6 +18,7 @@ use super::resources::read_resources;
 use super::targets::read_api_targets;
 use super::text::Text;
 use crate::api::{ApiSettings, RateLimit};
+use crate::control::ControlSettings;
 use crate::event::Catalog;
 use crate::form::describe;
 use crate::formats::Format;
@@ -98,6 +99,8 @@ pub struct Config {
     pub envoy: Option<EnvoySettings>,
     /// Operations routes and control API.
     pub api: ApiSettings,
+    /// Where what is made through the API is kept.
+    pub control: ControlSettings,
     /// Where accepted records are kept until they are delivered.
     pub journal: JournalSettings,
     /// How long a stop may go on delivering.
@@ -171,7 +174,8 @@ impl Config {
             });
             let allow_removal = root.optional("allow_removal").bool().unwrap_or(false);
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
-            let (api_targets, api_memory) = read_api_targets(root, local).unwrap_or_default();
+            let ((api_targets, api_memory), control) =
+                read_api_targets(root, local).unwrap_or_default();
             let mut resources = read_resources(root, Catalog::builtin(), api_targets);
             resources.api_memory = api_memory;
             let ((ingest, kafka, stdin, files, syslog, envoy), api) = (ingest?, api?);
@@ -188,6 +192,7 @@ impl Config {
                 syslog,
                 envoy,
                 api,
+                control,
                 journal: journal?,
                 drain_limit: drain_limit?,
                 allow_removal,

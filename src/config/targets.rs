@@ -1,10 +1,12 @@
 //! What holds for targets beside their form: where they may send without TLS, that their region can be,
 //! that their file can be written; and what targets of the API may do.
 
+use super::control::read_control;
 use super::decode::Section;
 use super::machine::check_output_file;
 use super::mistakes::Mistake;
 use super::text::Text;
+use crate::control::ControlSettings;
 use crate::form::{Form as _, Nature, noted};
 use crate::report::nearest;
 use crate::sinks::{ApiTargets, Outbound, Target};
@@ -111,13 +113,14 @@ const KNOWN_REGIONS: [&str; 37] = [
     "us-west-2",
 ];
 
-/// Reads what targets made through the API may do: `outbound`, `callbacks` and `control.api_targets`; and how much
-/// memory all that is made through it may take, in bytes, if that is given.
+/// Reads what targets made through the API may do (`outbound`, `callbacks` and `control.api_targets`) with how
+/// much memory all that is made through it may take, in bytes, if that is given; and how the control plane is
+/// kept, which stands beside it.
 /// `local` says whether only this machine can ask for such targets.
 pub(super) fn read_api_targets(
     root: &mut Section<'_>,
     local: bool,
-) -> Option<(ApiTargets, Option<usize>)> {
+) -> Option<((ApiTargets, Option<usize>), ControlSettings)> {
     let mut outbound = if local { Outbound::loopback() } else { Outbound::default() };
     root.optional("outbound").section(|section| {
         if section.has("allow") {
@@ -131,16 +134,18 @@ pub(super) fn read_api_targets(
         read_hosts(section, "allow_http", message, &mut |text| outbound.allow_plain_http(text))
     });
     let leave = root.optional("control").section_or_empty(|control| {
+        let settings = read_control(control);
         let memory = control.optional("max_memory").size(0..=u64::MAX);
         let memory = memory.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        control.optional("api_targets").section_or_empty(|section| {
+        let leave = control.optional("api_targets").section_or_empty(|section| {
             let mut flag = |name| section.optional(name).bool().unwrap_or(false);
-            Some((flag("endpoint_url"), flag("default_credentials"), memory))
-        })
+            Some((flag("endpoint_url"), flag("default_credentials")))
+        });
+        Some((leave?, memory, settings))
     });
-    let (endpoint_url, default_credentials, memory) = leave?;
+    let ((endpoint_url, default_credentials), memory, control) = leave?;
     let targets = ApiTargets { outbound, endpoint_url, default_credentials, external_id: None };
-    Some((targets, memory))
+    Some(((targets, memory), control))
 }
 
 fn read_hosts(

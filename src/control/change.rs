@@ -12,18 +12,18 @@ use super::audit::{self, Caller, Verb};
 use super::keys;
 use super::kind::{Kind, Shape};
 use super::object::{Managed, Object};
-use super::refusal::{Class, Refusal};
+use super::refusal::{Class, Refusal, UNKNOWN};
 use super::request;
 use super::rules;
 use super::targets;
 use super::world::{World, row_of};
-use super::{Asked, Control, with_external_id};
+use super::{Asked, Control, Outbox, with_external_id};
 use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
 use crate::pipeline::{CannotOpen, send_test_event};
 use crate::resources::{Resources, Source};
 use crate::sinks::{Ack, Secret, without_its_words};
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Store, StoreError, Turn};
 
 /// The member in which ngrok's clients say of which subscription a source is, beside the path.
 const OF_SOURCE: &str = "subscription_id";
@@ -385,7 +385,12 @@ impl Control {
         ready: Vec<Source>,
         plan: impl FnOnce(&World) -> Result<Plan, Refusal> + Send + 'static,
     ) -> Result<Map<String, Value>, Refusal> {
+        // Of the fleet first: whoever waits for that does not keep this daemon from following.
+        let mut of_store = self.begin().await?;
         let mut turn = self.changing.lock().await;
+        if let Some(news) = of_store.take_news() {
+            self.take_over(news).await;
+        }
         // Others had their turn meanwhile.
         admission::still_admitted(&self.world(), &asked)?;
         let (world, account_id) = (self.world(), self.identity.account_id.clone());
@@ -394,7 +399,7 @@ impl Control {
         let mut made = self.pipeline.workers().run_at_once(made).await?;
         let (mut answer, token) = (std::mem::take(&mut made.answer), made.token.take());
         let changed = std::mem::take(&mut made.changed);
-        self.save_and_apply(made).await?;
+        self.save_and_apply(made, of_store, &mut turn).await?;
         for (verb, kind, id) in changed {
             asked.log(verb.name(), kind.spec().noun, &id);
         }
@@ -407,7 +412,12 @@ impl Control {
         Ok(answer)
     }
 
-    async fn save_and_apply(&self, made: Made) -> Result<(), Refusal> {
+    async fn save_and_apply(
+        &self,
+        made: Made,
+        of_store: Turn,
+        outbox: &mut Outbox,
+    ) -> Result<(), Refusal> {
         let Made { world, resources, changes, events, .. } = made;
         let prepared = match resources {
             Some(resources) => Some(self.pipeline.prepare(resources).await.map_err(cannot_open)?),
@@ -415,11 +425,14 @@ impl Control {
         };
         // All that can fail but the disk has been tried by now. Once this is written, the next start has
         // the change in force, so nothing behind it may refuse.
-        let written = self.in_store(move |store| store.write(&changes, &events)).await;
-        written.map_err(|refusal| {
-            let message = format!("nothing was changed: {}", refusal.message);
-            Refusal { message, ..refusal }
+        let written = self.in_store(move |store| store.commit(of_store, &changes, &events)).await;
+        let committed = written.map_err(|refusal| {
+            let is_known = refusal.code != Some(UNKNOWN);
+            let nothing = if is_known { "nothing was changed: " } else { "" };
+            Refusal { message: format!("{nothing}{}", refusal.message), ..refusal }
         })?;
+        outbox.ready.extend(committed.events);
+        self.note_seen(committed.version);
         if let Some(prepared) = prepared {
             self.pipeline.put_in_force(prepared).await;
         }
@@ -476,11 +489,16 @@ impl Control {
         let prepared = self.pipeline.prepare(resources).await.map_err(cannot_open)?;
         self.pipeline.put_in_force(prepared).await;
         self.set_world(world);
+        self.judge();
         Ok(())
     }
 
-    /// The world with API keys that another process has made meanwhile.
+    /// The world with API keys that another process has made meanwhile; of a fleet, as all see it by now.
     pub(super) async fn refreshed(&self) -> Result<Arc<World>, Refusal> {
+        if self.store().is_shared() {
+            self.follow_at_once().await;
+            return Ok(self.world());
+        }
         let version = self.in_store(Store::version).await?;
         // Without waiting for changes, so that wrong keys hold up nobody.
         if version == self.version.load(Ordering::Acquire) {
@@ -541,11 +559,11 @@ impl Control {
 
     /// Opens the store for writing again if the disk had no room when the daemon started and has some now.
     pub(super) async fn resume(&self) {
-        if self.store().cannot_write().is_none() {
+        if !self.store().is_held() {
             return;
         }
         // That it still cannot be was said at the start, and `/status` says it.
-        if let Ok(store) = self.in_store(Store::reopened).await {
+        if let Ok(Some(store)) = self.in_store(Store::reopened).await {
             *write(&self.store) = Arc::new(store);
             info!("the store can be written again: the API takes changes");
         }

@@ -14,6 +14,7 @@ mod admission;
 mod audit;
 mod change;
 mod door;
+mod fleet;
 mod keys;
 mod kind;
 mod life;
@@ -34,29 +35,32 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, mpsc};
 use tracing::{error, warn};
 
 use crate::event::Catalog;
+use crate::journal::Settlement;
 use crate::lock::read;
 use crate::pipeline::{Pipeline, TestOutcome, send_test_event};
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::Finding;
 use crate::store::{
-    CHANGED_OUTSIDE, Change, Identity, Inspected, MasterKey, Row, Store, StoreError,
+    CHANGED_OUTSIDE, Change, Identity, Inspected, MasterKey, Row, Store, StoreError, Waiting,
 };
 
-pub use crate::store::secret_files;
+pub use crate::store::{PostgresUrl, StoreSettings, secret_files};
 pub use access::{Access, AccessCounts, Scope};
 pub use admission::{Asked, Credential};
 pub use audit::Caller;
+pub use fleet::Standing;
 pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
@@ -67,10 +71,21 @@ use world::World;
 /// The address that the one user is known by in audit events.
 const USER: &str = "operator";
 
+/// How the control plane is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControlSettings {
+    pub store: StoreSettings,
+    /// For how long events are taken while a fleet's store cannot be reached; for ever if there is none.
+    pub max_staleness: Option<Duration>,
+}
+
 /// What was saved by an earlier run, checked against the settings file.
 pub struct Saved {
     store: Arc<Store>,
+    settings: ControlSettings,
     world: World,
+    /// The version of a fleet's set.
+    version: i64,
     /// What others did to the store.
     changed: Vec<String>,
 }
@@ -80,10 +95,14 @@ impl Saved {
     ///
     /// # Errors
     /// When the store cannot be opened, or something in it does not fit the settings file.
-    pub fn load(data_dir: &Path, file: &Resources) -> Result<Saved, Refusal> {
+    pub fn load(
+        data_dir: &Path,
+        settings: &ControlSettings,
+        file: &Resources,
+    ) -> Result<Saved, Refusal> {
         let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-        let store = Store::open_or_hold(data_dir, key)?;
-        if let Some(cause) = store.cannot_write() {
+        let store = Store::open_or_hold(data_dir, key, &settings.store)?;
+        if let Some(cause) = store.cannot_write().filter(|_| store.is_held()) {
             let code = "ERR_SLUICEGATE_1330";
             warn!(
                 code,
@@ -91,14 +110,17 @@ impl Saved {
             );
         }
         let file = with_external_id(file, &store.identity()?);
-        let Inspected { mut rows, mut changed, guards_changed } = store.inspect()?;
-        if !changed.is_empty() {
+        let Inspected { mut rows, mut changed, guards_changed, version } = store.inspect()?;
+        if !changed.is_empty() && !store.is_shared() {
             leave_out_orphans(&mut rows, &file, &mut changed);
         }
         for told in &changed {
-            error!(code = CHANGED_OUTSIDE, "control.db was changed outside: {told}");
+            let what = if store.is_shared() { "the store of the fleet" } else { "control.db" };
+            error!(code = CHANGED_OUTSIDE, "{what} was changed outside: {told}");
         }
-        let mut world = World::of_file(&file).with_rows(rows)?;
+        let world = World::of_file(&file);
+        let world = if store.is_shared() { world.shared() } else { world };
+        let mut world = world.with_rows(rows)?;
         if guards_changed {
             error!(
                 code = CHANGED_OUTSIDE,
@@ -106,7 +128,8 @@ impl Saved {
             );
             world.let_only_this_machine_in();
         }
-        Ok(Saved { store: Arc::new(store), world, changed })
+        let settings = settings.clone();
+        Ok(Saved { store: Arc::new(store), settings, world, version, changed })
     }
 
     /// All that decides where events go, from the settings file and the store.
@@ -124,7 +147,7 @@ pub struct Control {
     pipeline: Arc<Pipeline>,
     identity: Identity,
     world: RwLock<Arc<World>>,
-    /// The store's version as this process has seen it.
+    /// The store's version as this process has seen it; of a fleet's, the version of the set in force.
     version: AtomicI64,
     /// Held by the change that is being made.
     changing: Mutex<Outbox>,
@@ -134,14 +157,19 @@ pub struct Control {
     refused: refused::Refused,
     /// What others had done to the store when the daemon started.
     changed: Vec<String>,
+    following: fleet::Following,
 }
 
 /// How far the outbox was emptied.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Outbox {
-    /// The number of the last audit event that was published: a full disk may keep the store from
-    /// forgetting it, and it is not to be published over and over.
-    published: i64,
+    /// Events that this daemon has to publish, the oldest first.
+    ready: VecDeque<Waiting>,
+    /// Events that were published and that the store has still to forget: a full disk may keep it from
+    /// that, and an event that the process's death would lose is not forgotten before it is delivered.
+    published: BTreeMap<i64, Settlement>,
+    /// The number of the last audit event that was taken from the store.
+    last: i64,
 }
 
 /// One page of a list.
@@ -173,22 +201,36 @@ impl Control {
     /// # Errors
     /// When the store cannot be used.
     pub fn new(saved: Saved, pipeline: Arc<Pipeline>) -> Result<Arc<Control>, Refusal> {
-        let Saved { store, world, changed } = saved;
+        let Saved { store, settings, world, version, changed } = saved;
         let identity = store.identity()?;
-        let version = store.version()?;
+        let version = if store.is_shared() { version } else { store.version()? };
         access::tell_of_idle(&Access::default(), world.access());
-        Ok(Arc::new(Control {
+        let control = Arc::new(Control {
             store: RwLock::new(store),
             pipeline,
             identity,
             world: RwLock::new(Arc::new(world)),
             version: AtomicI64::new(version),
-            changing: Mutex::new(Outbox { published: 0 }),
+            changing: Mutex::default(),
             reloads: reloads::Reloads::default(),
             uses: uses::Uses::default(),
             refused: refused::Refused::default(),
             changed,
-        }))
+            following: fleet::Following::new(&settings),
+        });
+        control.judge();
+        Ok(control)
+    }
+
+    /// The version of the fleet's set that is in force here.
+    fn seen(&self) -> i64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn note_seen(&self, version: i64) {
+        if self.store().is_shared() {
+            self.version.store(version, Ordering::Release);
+        }
     }
 
     fn world(&self) -> Arc<World> {
@@ -202,7 +244,7 @@ impl Control {
     /// Why the API can change nothing, if so.
     #[must_use]
     pub fn cannot_write(&self) -> Option<String> {
-        self.store().cannot_write().map(str::to_owned)
+        self.store().cannot_write()
     }
 
     /// What was not as this program had written it last when the daemon started.
@@ -282,10 +324,14 @@ impl Control {
         id: &str,
         base: &str,
     ) -> Result<Map<String, Value>, Refusal> {
-        let world = match kind {
+        let mut world = match kind {
             Kind::ApiKey => self.refreshed().await?,
             _ => self.world(),
         };
+        if self.store().is_shared() && world.get(kind, id).is_none() {
+            // It may have been made a moment ago through another daemon.
+            world = self.refreshed().await?;
+        }
         let object = world.get(kind, id).ok_or_else(Refusal::not_found)?;
         let mut answer = object.answer(base);
         self.uses.show(id, &mut answer);
@@ -438,9 +484,13 @@ fn leave_out_orphans(rows: &mut Vec<Row>, file: &Resources, changed: &mut Vec<St
 ///
 /// # Errors
 /// When the store cannot be read, or something in it does not fit the settings file.
-pub fn saved_resources(data_dir: &Path, file: &Resources) -> Result<Resources, Refusal> {
+pub fn saved_resources(
+    data_dir: &Path,
+    settings: &ControlSettings,
+    file: &Resources,
+) -> Result<Resources, Refusal> {
     let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-    match Store::open_existing(data_dir, key)? {
+    match Store::open_existing(data_dir, key, &settings.store)? {
         Some(store) => {
             let file = with_external_id(file, &store.identity()?);
             World::of_file(&file).with_rows(store.load(None)?)?.resources()
@@ -453,9 +503,9 @@ pub fn saved_resources(data_dir: &Path, file: &Resources) -> Result<Resources, R
 ///
 /// # Errors
 /// When the store cannot be used.
-pub fn own_external_id(data_dir: &Path) -> Result<String, Refusal> {
+pub fn own_external_id(data_dir: &Path, settings: &ControlSettings) -> Result<String, Refusal> {
     let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-    Ok(Store::open(data_dir, key)?.identity()?.external_id)
+    Ok(Store::open(data_dir, key, &settings.store)?.identity()?.external_id)
 }
 
 /// What the settings file says, for this installation.
@@ -469,9 +519,13 @@ fn with_external_id(file: &Resources, identity: &Identity) -> Resources {
 ///
 /// # Errors
 /// When the store cannot be used.
-pub fn create_api_key(data_dir: &Path, description: &str) -> Result<String, Refusal> {
+pub fn create_api_key(
+    data_dir: &Path,
+    settings: &ControlSettings,
+    description: &str,
+) -> Result<String, Refusal> {
     let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-    let store = Store::open(data_dir, key)?;
+    let store = Store::open(data_dir, key, &settings.store)?;
     let identity = store.identity()?;
     let caller =
         Caller { owner_id: identity.user_id.clone(), subject: USER.to_owned(), key_id: None };

@@ -11,6 +11,7 @@ use super::change::unavailable;
 use super::life::Life;
 use super::refusal::Refusal;
 use super::{Asked, Control, Outbox};
+use crate::journal::Settlement;
 use crate::pipeline::{NotTaken, PublishError};
 
 /// How often audit events that the journal had no room for are tried again.
@@ -18,6 +19,9 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Audit events published in one go.
 const PUBLISH_BATCH: usize = 256;
+
+/// Most audit events that may be on their way from a journal in memory; the others wait in the store.
+const MAX_PUBLISHED: usize = 10_000;
 
 impl Control {
     /// Publishes the audit events that wait, in order. What the journal has no room for waits on.
@@ -29,26 +33,61 @@ impl Control {
 
     async fn try_publish(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
         loop {
-            let waiting = self.in_store(|store| store.waiting(PUBLISH_BATCH)).await?;
-            let Some(last) = waiting.last().map(|event| event.number) else { return Ok(()) };
-            // The store lists them until it is told below, which may have failed the last time.
-            let published = outbox.published;
-            for event in waiting.into_iter().filter(|event| event.number > published) {
-                match self.pipeline.publish(&event.event).await {
-                    Ok(()) => {}
-                    Err(PublishError::NoEvent(error)) => {
-                        // It will be no event the next time either, and would hold up all behind it.
-                        warn!(%error, "an audit event is not valid and is left out");
-                    }
-                    // They are published at the next start.
-                    Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(()),
-                    Err(PublishError::NotTaken(cause)) => {
-                        return Err(unavailable(cause.to_string()));
-                    }
-                }
-                outbox.published = event.number;
+            if outbox.ready.is_empty() {
+                let room = MAX_PUBLISHED.saturating_sub(outbox.published.len()).min(PUBLISH_BATCH);
+                let after = outbox.last;
+                let waiting = self.in_store(move |store| store.waiting(after, room)).await?;
+                outbox.ready.extend(waiting);
             }
-            self.in_store(move |store| store.published(last)).await?;
+            let is_done = outbox.ready.is_empty();
+            let published = self.publish_ready(outbox).await;
+            self.forget_published(outbox).await?;
+            if is_done || !published? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes what this daemon has to; tells whether it could.
+    async fn publish_ready(&self, outbox: &mut Outbox) -> Result<bool, Refusal> {
+        while let Some(event) = outbox.ready.front() {
+            let settlement = match self.pipeline.publish(&event.event).await {
+                Ok(settlement) => settlement,
+                Err(PublishError::NoEvent(error)) => {
+                    // It will be no event the next time either, and would hold up all behind it.
+                    warn!(%error, "an audit event is not valid and is left out");
+                    Settlement::default()
+                }
+                // They are published at the next start.
+                Err(PublishError::NotTaken(NotTaken::Closed)) => return Ok(false),
+                Err(PublishError::NotTaken(cause)) => return Err(unavailable(cause.to_string())),
+            };
+            outbox.last = outbox.last.max(event.number);
+            outbox.published.insert(event.number, settlement);
+            outbox.ready.pop_front();
+        }
+        Ok(true)
+    }
+
+    /// Has the store forget what was published and cannot be lost any more.
+    async fn forget_published(&self, outbox: &mut Outbox) -> Result<(), Refusal> {
+        let done = outbox.published.iter().filter(|(_, settlement)| settlement.is_done());
+        let done: Vec<i64> = done.map(|(number, _)| *number).collect();
+        if !done.is_empty() {
+            let numbers = done.clone();
+            self.in_store(move |store| store.published(&numbers)).await?;
+            outbox.published.retain(|number, _| !done.contains(number));
+        }
+        Ok(())
+    }
+
+    /// Keeps what another daemon would take over, since it is not published for good yet.
+    async fn renew(&self, outbox: &Outbox) {
+        let ready = outbox.ready.iter().map(|event| event.number);
+        let numbers: Vec<i64> = ready.chain(outbox.published.keys().copied()).collect();
+        if !numbers.is_empty() {
+            // That the store cannot be reached is told elsewhere.
+            let _renewed = self.in_store(move |store| store.renew(&numbers)).await;
         }
     }
 
@@ -62,6 +101,7 @@ impl Control {
             let mut turn = self.changing.lock().await;
             self.resume().await;
             let published = self.try_publish(&mut turn).await;
+            self.renew(&turn).await;
             drop(turn);
             match &published {
                 Ok(()) if failing => info!("audit events are published again"),

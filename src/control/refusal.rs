@@ -6,6 +6,9 @@ use crate::report::nearest;
 use crate::resources::ResourceError;
 use crate::store::StoreError;
 
+/// What became of a change cannot be said.
+pub(super) const UNKNOWN: &str = "ERR_SLUICEGATE_1431";
+
 /// What kind of refusal it is; the API makes a status of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -100,6 +103,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         let code = match error {
             StoreError::Held(_) => "ERR_SLUICEGATE_1330",
+            StoreError::Unreachable(_) | StoreError::NoCopy(..) => "ERR_SLUICEGATE_1430",
+            StoreError::Unknown => UNKNOWN,
+            StoreError::NoFleetKey => "ERR_SLUICEGATE_1434",
+            StoreError::NewerSchema(_) => "ERR_SLUICEGATE_1435",
             _ => "ERR_SLUICEGATE_1301",
         };
         Refusal { class: Class::Unavailable, code: Some(code), message: error.to_string() }

@@ -21,7 +21,7 @@ async fn control(folder: &Path) -> Arc<Control> {
         directory: folder.to_owned(),
     };
     let file = Resources::new(Catalog::builtin());
-    let saved = Saved::load(folder, &file).unwrap();
+    let saved = Saved::load(folder, &ControlSettings::default(), &file).unwrap();
     let resources = saved.resources().unwrap();
     let journal = Journal::open(&settings).unwrap();
     let pipeline = Pipeline::start(&resources, journal, LogOutput::Stdout).await.unwrap();
@@ -125,7 +125,7 @@ async fn audit_events_are_published_once_and_forgotten() {
     let control = control(folder.path()).await;
     create(&control, Kind::IpPolicy, json!({})).await.unwrap();
     create(&control, Kind::IpPolicy, json!({})).await.unwrap();
-    assert_eq!(control.store().waiting(10).unwrap(), []);
+    assert_eq!(control.store().waiting(0, 10).unwrap(), []);
     assert_eq!(control.pipeline.recent_events("ip_policy_created.v0", 10).len(), 2);
     assert_eq!(control.pipeline.status().accepted, 0, "only what senders send is counted");
 }
@@ -134,7 +134,7 @@ async fn audit_events_are_published_once_and_forgotten() {
 async fn a_key_made_beside_the_daemon_opens_it() {
     let folder = TempDir::new().unwrap();
     let control = control(folder.path()).await;
-    let token = create_api_key(folder.path(), "beside").unwrap();
+    let token = create_api_key(folder.path(), &ControlSettings::default(), "beside").unwrap();
     let caller = control.authenticate(&token).await.unwrap();
     assert_eq!(caller.owner_id, control.identity().user_id);
     let wrong = format!("{}0", &token[..token.len() - 1]);
@@ -173,7 +173,7 @@ async fn hundreds_of_subscriptions_are_there_after_a_restart_and_a_reload() {
     assert_eq!(made.len(), 150);
 
     let file = Resources::new(Catalog::builtin());
-    let second = Saved::load(folder.path(), &file).unwrap().world;
+    let second = Saved::load(folder.path(), &ControlSettings::default(), &file).unwrap().world;
     assert_eq!(filters(&second), made);
     assert_eq!(filters(&second.under_file(&file, Some(&second)).unwrap()), made);
     first.reload(&file).await.unwrap();

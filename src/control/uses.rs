@@ -22,6 +22,9 @@ use crate::store::Change;
 /// How often it is saved.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
+/// How far the clocks of daemons may be apart, in seconds, with the time between two saves.
+const ALLOWED_SKEW: i64 = 180;
+
 /// The field that shows it.
 pub(super) const FIELD: &str = "last_used_at";
 
@@ -30,7 +33,11 @@ const KINDS: [Kind; 2] = [Kind::ApiKey, Kind::Credential];
 
 /// The last uses by id, in seconds since 1970, of what is there or was until the last save.
 #[derive(Debug, Default)]
-pub(super) struct Uses(RwLock<HashMap<String, AtomicI64>>);
+pub(super) struct Uses(
+    RwLock<HashMap<String, AtomicI64>>,
+    /// Up to when those of a fleet's other daemons were read.
+    AtomicI64,
+);
 
 impl Uses {
     pub(super) fn note(&self, id: &str) {
@@ -70,11 +77,36 @@ impl Control {
         }
     }
 
+    /// Saves the last uses, and reads those that a fleet's other daemons noted.
+    async fn share_uses(&self) -> Result<(), Refusal> {
+        let world = self.world();
+        let is_there = |id: &str| KINDS.iter().any(|kind| world.get(*kind, id).is_some());
+        self.uses.keep_only(is_there);
+        let since = self.uses.1.load(Ordering::Relaxed);
+        let own: Vec<(String, i64)> = read(&self.uses.0)
+            .iter()
+            .map(|(id, last)| (id.clone(), last.load(Ordering::Relaxed)))
+            .filter(|(_, last)| *last >= since)
+            .collect();
+        let read_at = Timestamp::now().seconds - ALLOWED_SKEW;
+        for (id, last) in self.in_store(move |store| store.uses(&own, since)).await? {
+            if is_there(&id) {
+                let mut all = write(&self.uses.0);
+                all.entry(id).or_default().fetch_max(last, Ordering::Relaxed);
+            }
+        }
+        self.uses.1.store(read_at, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Saves the last uses.
     ///
     /// # Errors
     /// When the store cannot be written; the next save has them.
     pub async fn save_uses(&self) -> Result<(), Refusal> {
+        if self.store().is_shared() {
+            return self.share_uses().await;
+        }
         let _turn = self.changing.lock().await;
         let mut world = (*self.world()).clone();
         self.uses.keep_only(|id| KINDS.iter().any(|kind| world.get(*kind, id).is_some()));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use serde_json::{Map, Value, json};
+use tracing::error;
 
 use super::access::Access;
 use super::kind::{KINDS, Kind};
@@ -24,7 +25,7 @@ use crate::resources::{
     Source, Subscription,
 };
 use crate::sinks::Bounds;
-use crate::store::Row;
+use crate::store::{CHANGED_OUTSIDE, News, Row};
 
 /// Fewest subscriptions that are worth a thread to compile them.
 const MIN_PER_THREAD: usize = 64;
@@ -50,6 +51,10 @@ pub(super) struct World {
     access: Arc<Access>,
     /// What the resources of the API take, in bytes.
     memory: usize,
+    /// Whether other daemons share it, whose settings files may say other things.
+    is_shared: bool,
+    /// What of a shared world cannot be done under this settings file, by its id: why.
+    unfit: Arc<BTreeMap<String, String>>,
 }
 
 impl World {
@@ -70,6 +75,8 @@ impl World {
             compiled: Vec::new(),
             access: Arc::default(),
             memory: 0,
+            is_shared: false,
+            unfit: Arc::default(),
         };
         for destination in file.destinations() {
             world.shelve(destination_of_file(destination, now));
@@ -92,10 +99,15 @@ impl World {
         self.compiled.insert(0, Arc::new(self.compiled_by_all_cores(&objects)));
         for object in objects {
             let (kind, id) = (object.kind, object.id.clone());
-            self.place_in(object).map_err(|mut refusal| {
+            let kept = self.is_shared.then(|| object.clone());
+            if let Err(mut refusal) = self.place_in(object) {
                 refusal.message = made_through_api(kind, &id, &refusal);
-                refusal
-            })?;
+                match kept {
+                    // It is managed here as everywhere, and only cannot be done.
+                    Some(object) => self.shelve_unfit(object, refusal.message),
+                    None => return Err(refusal),
+                }
+            }
         }
         self.compiled.clear();
         self.changed(Kind::IpRestriction);
@@ -139,7 +151,8 @@ impl World {
         let rows =
             rows.filter(|object| object.managed == Managed::ByApi).map(|it| row_of(it)).collect();
         let compiled = like.into_iter().chain([self]).map(|it| Arc::clone(&it.subscriptions));
-        let mut world = World { compiled: compiled.collect(), ..World::of_file(file) };
+        let is_shared = self.is_shared;
+        let mut world = World { compiled: compiled.collect(), is_shared, ..World::of_file(file) };
         if world.bounds == self.bounds {
             // With the connections that there are.
             world.bounds = Arc::clone(&self.bounds);
@@ -149,6 +162,66 @@ impl World {
             world.let_only_this_machine_in();
         }
         Ok(world)
+    }
+
+    /// The same for a fleet: what does not go with this settings file is told of, and the rest is done.
+    pub(super) fn shared(self) -> World {
+        World { is_shared: true, ..self }
+    }
+
+    /// The same with what others changed.
+    pub(super) fn with_news(&self, news: News) -> World {
+        let mut world = match news.whole {
+            false => self.clone(),
+            true => {
+                let compiled = vec![Arc::clone(&self.subscriptions)];
+                let bounds = Arc::clone(&self.bounds);
+                World { compiled, bounds, is_shared: true, ..World::of_file(&self.file) }
+            }
+        };
+        world.access = Arc::clone(&self.access);
+        for (kind, id) in &news.gone {
+            if let Some(kind) = Kind::of_path(kind) {
+                world.remove(kind, id);
+            }
+        }
+        let unread = world.clone();
+        // Only a row that is no resource fails, which somebody else wrote.
+        world.with_rows(news.rows).unwrap_or_else(|refusal| {
+            error!(code = CHANGED_OUTSIDE, %refusal, "what others changed is not taken over");
+            unread
+        })
+    }
+
+    /// Keeps a resource that cannot be done here.
+    fn shelve_unfit(&mut self, object: Object, why: String) {
+        match object.kind {
+            Kind::EventDestination => {
+                drop(Arc::make_mut(&mut self.destinations).remove(&object.id));
+            }
+            _ => drop(Arc::make_mut(&mut self.subscriptions).remove(&object.id)),
+        }
+        Arc::make_mut(&mut self.unfit).insert(object.id.clone(), why);
+        self.shelve(object);
+    }
+
+    /// The first destination of a subscription that is nowhere.
+    fn missing<'s>(&self, subscription: &'s Subscription) -> Option<&'s ResourceId> {
+        subscription.destinations.iter().find(|id| {
+            !self.destinations.contains_key(id.as_str()) && self.file.destination(id).is_none()
+        })
+    }
+
+    /// What of a shared world cannot be done under this settings file: a sentence each, without an end mark.
+    pub(super) fn misfits(&self) -> Vec<String> {
+        if !self.is_shared {
+            return Vec::new();
+        }
+        let missing = self.subscriptions.values().filter_map(|subscription| {
+            let missing = self.missing(subscription)?;
+            Some(format!("subscription `{}` names the destination `{missing}`, which is not in the settings file", subscription.id))
+        });
+        self.unfit.values().cloned().chain(missing).collect()
     }
 
     pub(super) fn catalog(&self) -> &Catalog {
@@ -249,6 +322,7 @@ impl World {
 
     /// Puts a resource in and leaves it to the caller to tell that its kind has changed.
     fn place_in(&mut self, object: Object) -> Result<(), Refusal> {
+        self.forget_unfit(&object.id);
         if let Some(there) = self.get(object.kind, &object.id)
             && there.managed == Managed::ByFile
         {
@@ -284,7 +358,14 @@ impl World {
         Ok(())
     }
 
+    fn forget_unfit(&mut self, id: &str) {
+        if self.unfit.contains_key(id) {
+            Arc::make_mut(&mut self.unfit).remove(id);
+        }
+    }
+
     pub(super) fn remove(&mut self, kind: Kind, id: &str) {
+        self.forget_unfit(id);
         if let Some(shelf) = self.shelves.get_mut(&kind) {
             let removed = Arc::make_mut(shelf).remove(id);
             self.memory -= removed.map_or(0, |it| bytes_of(&it));
@@ -344,6 +425,9 @@ impl World {
             resources.add_destination(Arc::clone(destination))?;
         }
         for subscription in self.subscriptions.values() {
+            if self.is_shared && self.missing(subscription).is_some() {
+                continue;
+            }
             resources.add_subscription(Arc::clone(subscription)).map_err(|error| {
                 let mut refusal = Refusal::from(error);
                 refusal.message =

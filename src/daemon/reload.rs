@@ -61,6 +61,7 @@ impl Daemon {
             ("ingest.envoy", self.config.envoy != config.envoy),
             ("ingest.syslog", self.config.syslog != config.syslog),
             ("api", self.config.api != config.api),
+            ("control.store", self.config.control != config.control),
             ("journal", self.config.journal != config.journal),
             ("stop", self.config.drain_limit != config.drain_limit),
         ];

@@ -96,7 +96,6 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ingest has nothing at this path",
         "Post events to /v1/events. The API is on the address of `api.listen`.",
     ),
-    entry("ERR_SLUICEGATE_1110", "events are not sent with this method", "Send them with POST."),
     entry(
         "ERR_SLUICEGATE_1111",
         "plain HTTP was spoken to a listener that speaks TLS",
@@ -197,8 +196,6 @@ pub(super) const CODES: &[ErrorCode] = &[
         "the id is taken",
         "Choose another one. What the API made and what the settings file has share their ids.",
     ),
-    entry("ERR_SLUICEGATE_1203", "a list of ids names one of them twice", "Name it once."),
-    entry("ERR_SLUICEGATE_1204", "a field is selected twice", "Select it once."),
     entry(
         "ERR_SLUICEGATE_1205",
         "a subscription has no source or no destination",
@@ -417,5 +414,38 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ERR_SLUICEGATE_1412",
         "the brokers did not confirm every event of the body; some may have been written",
         "Send the body again: events that were written come twice, and who gives each its `event_id` can tell.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1430",
+        "the database of `control.store.postgres` cannot be reached, so nothing can be changed through this daemon",
+        "Ask again: the daemon tries twice a second, and goes on with the set in force meanwhile. The message and \
+         `/status` say why.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1431",
+        "the database went away while a change was written, and whether it was made cannot be said",
+        "Read the resource when `/readyz` names no fault of the store any more, and repeat the change if it is not there.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1432",
+        "nothing was heard of the fleet's database for longer than `control.max_staleness`, so no events are taken",
+        "Make the database reachable, or raise `control.max_staleness`. Send the events again: a load balancer that \
+         asks `/readyz` finds another daemon.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1433",
+        "this daemon cannot do all of what its fleet's set says, so it takes no events",
+        "Give it the same settings file as the others: the message names what it lacks. It looks again after a \
+         reload, and every 5 s.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1434",
+        "`control.store.postgres` is set, and the environment has no `SLUICEGATE_MASTER_KEY`",
+        "Set it to the one key of the fleet; `openssl rand -hex 32` makes one for a new fleet.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1435",
+        "a later sluicegate has changed the tables of the fleet's database so that this one cannot use them",
+        "Install that version here too. A daemon that runs goes on with the set in force.",
     ),
 ];

@@ -251,6 +251,7 @@ fn not_taken(cause: NotTaken) -> ErrorAnswer {
         NotTaken::Closed => return stopping(),
         NotTaken::Full(full) => full.retry_after.as_secs().max(1),
         NotTaken::OverBudget(cause) => return over_budget(*cause),
+        NotTaken::Held(_) => return held(&cause),
         NotTaken::Changing | NotTaken::Withdrawn => 1,
     };
     let message = format!("{cause}: nothing of this body was kept, send it again later");
@@ -263,6 +264,12 @@ fn not_relayed(cause: NotRelayed) -> ErrorAnswer {
     }
     ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, cause.code(), cause.to_string())
         .retry_after(1)
+}
+
+/// The daemon is not ready, however much room it has: a load balancer finds another.
+fn held(cause: &NotTaken) -> ErrorAnswer {
+    let message = format!("{cause}: nothing of this body was kept, send it again later");
+    ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, cause.code(), message).retry_after(1)
 }
 
 fn not_decoded(error: DecompressError, max: usize) -> ErrorAnswer {
@@ -410,7 +417,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::control::Saved;
+    use crate::control::{ControlSettings, Saved};
     use crate::event::Catalog;
     use crate::http::{ConnectionLimits, Listener, TrustedProxies};
     use crate::journal::{Durability, Journal, JournalSettings};
@@ -431,7 +438,8 @@ mod tests {
         let pipeline =
             Pipeline::start(&resources, journal.unwrap(), LogOutput::Stdout).await.unwrap();
         let accepting = Arc::new(AtomicBool::new(true));
-        let saved = Saved::load(folder.path(), &Resources::default()).unwrap();
+        let saved =
+            Saved::load(folder.path(), &ControlSettings::default(), &Resources::default()).unwrap();
         let control = Control::new(saved, Arc::new(pipeline)).unwrap();
         let router = router(HttpSettings::default(), None, control, accepting);
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();

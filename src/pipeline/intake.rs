@@ -64,9 +64,20 @@ pub enum NotTaken {
     /// What is made of the body takes more memory than there is for it.
     #[error(transparent)]
     OverBudget(OverBudget),
+    /// This daemon may take nothing in for now.
+    #[error("{}", .0.reason)]
+    Held(OnHold),
     /// Nothing is taken in any more.
     #[error("the daemon is stopping")]
     Closed,
+}
+
+/// Why nothing is taken in for now, though there is room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnHold {
+    /// The stable code that programs may branch on.
+    pub code: &'static str,
+    pub reason: String,
 }
 
 impl NotTaken {
@@ -79,6 +90,7 @@ impl NotTaken {
             NotTaken::Changing | NotTaken::Withdrawn => "ERR_SLUICEGATE_1113",
             NotTaken::OverBudget(OverBudget::Busy) => "ERR_SLUICEGATE_1120",
             NotTaken::OverBudget(OverBudget::Never(_)) => "ERR_SLUICEGATE_1121",
+            NotTaken::Held(held) => held.code,
             NotTaken::Closed => "ERR_SLUICEGATE_1107",
         }
     }
@@ -104,6 +116,11 @@ impl Pipeline {
         framed: &Arc<Framed>,
         sender: &Arc<Sender>,
     ) -> Result<Taken, NotTaken> {
+        if sender.entrance.is_some()
+            && let Some(held) = self.on_hold()
+        {
+            return Err(NotTaken::Held(held));
+        }
         let before = sender.held.bytes();
         for _ in 0..=MAX_REPEATS {
             sender.held.shrink_to(before);

@@ -36,7 +36,7 @@ mod verdicts;
 mod workers;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -45,7 +45,7 @@ use tracing::warn;
 
 use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
-use crate::lock::lock;
+use crate::lock::{lock, read, write};
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
 use crate::telemetry::Refusals;
@@ -58,7 +58,7 @@ pub use examination::{Sender, Stood};
 pub use health::{Condition, State};
 pub use in_flight::MAX_IN_FLIGHT;
 use in_force::InForce;
-pub use intake::{NotTaken, Taken};
+pub use intake::{NotTaken, OnHold, Taken};
 pub use publish::PublishError;
 use recent::Recent;
 pub use redrive::{redrive, redrive_patiently};
@@ -91,6 +91,7 @@ pub struct Pipeline {
     deliveries: Deliveries,
     /// Those in force, for the status page.
     subscriptions: Mutex<Vec<ResourceId>>,
+    on_hold: RwLock<Option<OnHold>>,
 }
 
 /// Another set of resources, made ready.
@@ -168,6 +169,7 @@ impl Pipeline {
             in_force: InForce::default(),
             changing: tokio::sync::Mutex::default(),
             subscriptions: Mutex::default(),
+            on_hold: RwLock::default(),
         };
         pipeline.apply(resources).await?;
         let gone = |(id, _): &(ResourceId, u64)| resources.destination(id).is_none();
@@ -268,6 +270,17 @@ impl Pipeline {
     /// When there are none, or the dead letters cannot be written.
     pub async fn bury(&self, destination: &ResourceId, event_id: &str) -> Result<usize, BuryError> {
         self.deliveries.bury(destination, event_id).await
+    }
+
+    /// Has every entrance refuse what comes, or take it again; the daemon's own events are taken all the same.
+    pub fn hold(&self, held: Option<OnHold>) {
+        *write(&self.on_hold) = held;
+    }
+
+    /// Why nothing is taken in for now, if so.
+    #[must_use]
+    pub fn on_hold(&self) -> Option<OnHold> {
+        read(&self.on_hold).clone()
     }
 
     fn subscriptions(&self) -> MutexGuard<'_, Vec<ResourceId>> {

@@ -8,6 +8,7 @@ use super::Pipeline;
 use super::examination::Sender;
 use super::intake::NotTaken;
 use crate::event::{Framed, Framing};
+use crate::journal::Settlement;
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -21,18 +22,19 @@ pub enum PublishError {
 }
 
 impl Pipeline {
-    /// Takes in one event as if it had been sent; only the count of those does not see it.
+    /// Takes in one event as if it had been sent; only the count of those does not see it. What is given tells
+    /// when the process's death does not lose it any more.
     ///
     /// # Errors
     /// When the text is no event, or it could not be kept.
-    pub async fn publish(&self, text: &str) -> Result<(), PublishError> {
+    pub async fn publish(&self, text: &str) -> Result<Settlement, PublishError> {
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let framed = Framed::of(bytes, Framing::Json).unwrap_or_default();
         let taken = self.take(&Arc::new(framed), &Arc::new(Sender::own())).await;
         let taken = taken.map_err(PublishError::NotTaken)?;
         match taken.refused.into_iter().next() {
             Some(refused) => Err(PublishError::NoEvent(refused.message)),
-            None => Ok(()),
+            None => Ok(taken.settlement),
         }
     }
 }

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::register::Register;
-use super::{FILE, MIGRATIONS, MasterKey, Store, StoreError, sealed};
+use super::sqlite::{MIGRATIONS, Sqlite, sealed};
+use super::{FILE, MasterKey, StoreError};
 
 impl StoreError {
     /// Whether more room on the disk may help.
@@ -32,20 +33,23 @@ impl StoreError {
     }
 }
 
-impl Store {
-    /// The same as [`Store::open`], but where the disk has no room what the file holds is held in memory,
-    /// and nothing can be changed ([`Store::cannot_write`]).
+impl Sqlite {
+    /// The same as [`Sqlite::open`], but where the disk has no room what the file holds is held in memory,
+    /// and nothing can be changed ([`Sqlite::cannot_write`]).
     ///
     /// # Errors
     /// When a file cannot be read, is of a later version, or was sealed with another key.
-    pub fn open_or_hold(data_dir: &Path, key: Option<MasterKey>) -> Result<Store, StoreError> {
-        match Store::open(data_dir, key.clone()) {
-            Err(cause) if cause.is_want_of_room() => Store::hold(data_dir, key, cause.to_string()),
+    pub(super) fn open_or_hold(
+        data_dir: &Path,
+        key: Option<MasterKey>,
+    ) -> Result<Sqlite, StoreError> {
+        match Sqlite::open(data_dir, key.clone()) {
+            Err(cause) if cause.is_want_of_room() => Sqlite::hold(data_dir, key, cause.to_string()),
             opened => opened,
         }
     }
 
-    fn hold(data_dir: &Path, key: Option<MasterKey>, cause: String) -> Result<Store, StoreError> {
+    fn hold(data_dir: &Path, key: Option<MasterKey>, cause: String) -> Result<Sqlite, StoreError> {
         let connection = read_into_memory(&data_dir.join(FILE))?;
         let key = match sealed(&connection)? {
             Some(sealed) => sealed.opened_by(key, data_dir)?,
@@ -54,19 +58,13 @@ impl Store {
         };
         let connection = Mutex::new(connection);
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
-        Ok(Store {
-            connection,
-            key,
-            directory,
-            register,
-            held: Some(cause),
-            unaccepted: Mutex::default(),
-        })
+        let unaccepted = Mutex::default();
+        Ok(Sqlite { connection, key, directory, register, held: Some(cause), unaccepted })
     }
 
     /// Why nothing can be changed, if so: the disk had no room when the store was opened.
     #[must_use]
-    pub fn cannot_write(&self) -> Option<&str> {
+    pub(super) fn cannot_write(&self) -> Option<&str> {
         self.held.as_deref()
     }
 
@@ -74,9 +72,9 @@ impl Store {
     ///
     /// # Errors
     /// When it still cannot be opened.
-    pub fn reopened(&self) -> Result<Store, StoreError> {
+    pub(super) fn reopened(&self) -> Result<Sqlite, StoreError> {
         let key = MasterKey::of_environment().map_err(StoreError::Key)?;
-        let store = Store::open(&self.directory, key)?;
+        let store = Sqlite::open(&self.directory, key)?;
         let identity = {
             let connection = self.lock();
             let mut statement = connection.prepare("SELECT name, value FROM meta")?;
@@ -150,21 +148,21 @@ mod tests {
         Row { kind, id: id.to_owned(), created_at: 7, body }
     }
 
-    fn held(folder: &Path, key: Option<MasterKey>) -> Result<Store, StoreError> {
-        Store::hold(folder, key, "no room".to_owned())
+    fn held(folder: &Path, key: Option<MasterKey>) -> Result<Sqlite, StoreError> {
+        Sqlite::hold(folder, key, "no room".to_owned())
     }
 
     #[test]
     fn what_is_there_can_be_read_until_it_can_be_changed_again() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open_or_hold(folder.path(), None).unwrap();
+        let store = Sqlite::open_or_hold(folder.path(), None).unwrap();
         store.write(&[Change::Put(row("one"))], &["{}".to_owned()]).unwrap();
         let identity = store.identity().unwrap();
         drop(store);
         let held = held(folder.path(), None).unwrap();
         assert!(held.cannot_write().is_some());
         assert_eq!(held.load(None).unwrap(), [row("one")]);
-        assert_eq!(held.waiting(9).unwrap().len(), 1);
+        assert_eq!(held.waiting(0, 9).unwrap().len(), 1);
         assert_eq!(held.identity().unwrap(), identity);
         let refused = held.write(&[Change::Put(row("two"))], &[]).unwrap_err();
         assert!(matches!(refused, StoreError::Held(_)), "{refused}");
@@ -186,7 +184,7 @@ mod tests {
     #[test]
     fn a_wrong_key_is_told_on_a_full_disk_too() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Store::open(folder.path(), None).unwrap());
+        drop(Sqlite::open(folder.path(), None).unwrap());
         let refused = held(folder.path(), Some(MasterKey::fresh())).unwrap_err();
         assert!(matches!(refused, StoreError::WrongKey), "{refused}");
     }

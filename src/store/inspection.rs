@@ -7,16 +7,14 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::warn;
 
 use super::register::{Read, Rows, hash};
 use super::seal::MasterKey;
-use super::{Row, Store, StoreError};
+use super::sqlite::{Sqlite, number, set_number};
+use super::{Row, StoreError};
 use crate::lock::lock;
-
-/// Where the number of the last change stands, sealed: its kind and its id.
-const NUMBER: (&str, &str) = ("meta", "register");
 
 /// The code of whatever others did to the store.
 pub const CHANGED_OUTSIDE: &str = "ERR_SLUICEGATE_1340";
@@ -39,6 +37,8 @@ pub struct Inspected {
     pub changed: Vec<String>,
     /// Whether rows are among them that keep addresses out.
     pub guards_changed: bool,
+    /// The version of a fleet's set; 0 where there is no fleet.
+    pub version: i64,
 }
 
 /// A row that keeps addresses out and was changed outside.
@@ -50,12 +50,12 @@ struct Guard {
     found: Option<String>,
 }
 
-impl Store {
+impl Sqlite {
     /// Reads all rows and compares them with the register, which is begun anew if need be.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn inspect(&self) -> Result<Inspected, StoreError> {
+    pub(super) fn inspect(&self) -> Result<Inspected, StoreError> {
         let connection = &*self.lock();
         // Nobody writes meanwhile, to neither of the two files. A held store is this process's own.
         let transaction = match self.held {
@@ -106,7 +106,7 @@ impl Store {
         let guards_changed = !guards.is_empty();
         let as_they_are = guards.into_iter().map(|it| (it.place.0, it.place.1, it.found));
         *lock(&self.unaccepted) = as_they_are.collect();
-        Ok(Inspected { rows, changed, guards_changed })
+        Ok(Inspected { rows, changed, guards_changed, version: 0 })
     }
 
     pub(super) fn unusable(&self, cause: io::Error) -> StoreError {
@@ -176,27 +176,6 @@ fn differences(
     guards
 }
 
-/// The number of the last change; none before a daemon has begun the register.
-pub(super) fn number(connection: &Connection, key: &MasterKey) -> Result<Option<i64>, StoreError> {
-    let value = "SELECT value FROM meta WHERE name = ?1";
-    let sealed: Option<Vec<u8>> =
-        connection.query_row(value, [NUMBER.1], |row| row.get(0)).optional()?;
-    let text = sealed.and_then(|sealed| key.open(NUMBER.0, NUMBER.1, &sealed));
-    Ok(text.and_then(|text| text.parse().ok()))
-}
-
-pub(super) fn set_number(
-    connection: &Connection,
-    key: &MasterKey,
-    number: i64,
-) -> Result<(), StoreError> {
-    let sealed = key.seal(NUMBER.0, NUMBER.1, &number.to_string());
-    let put = "INSERT INTO meta (name, value) VALUES (?1, ?2)
-        ON CONFLICT DO UPDATE SET value = excluded.value";
-    connection.execute(put, params![NUMBER.1, sealed])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -204,18 +183,19 @@ mod tests {
 
     use rusqlite::Connection;
 
-    use super::super::{Change, Row, Store};
+    use super::super::sqlite::Sqlite;
+    use super::super::{Change, Row};
 
     fn row(id: &str, body: &str) -> Row {
         Row { kind: "k".to_owned(), id: id.to_owned(), created_at: 7, body: body.to_owned() }
     }
 
-    fn put(store: &Store, id: &str, body: &str) {
+    fn put(store: &Sqlite, id: &str, body: &str) {
         store.write(&[Change::Put(row(id, body))], &[]).unwrap();
     }
 
-    fn open(folder: &Path) -> Store {
-        Store::open(folder, None).unwrap()
+    fn open(folder: &Path) -> Sqlite {
+        Sqlite::open(folder, None).unwrap()
     }
 
     fn changed(folder: &Path) -> Vec<String> {
@@ -359,9 +339,9 @@ mod tests {
         assert_eq!(changed(folder.path()), [""; 0]);
     }
 
-    impl Store {
+    impl Sqlite {
         fn number_of_last_change(&self) -> i64 {
-            super::number(&self.lock(), &self.key).unwrap().unwrap()
+            super::super::sqlite::number(&self.lock(), &self.key).unwrap().unwrap()
         }
     }
 }

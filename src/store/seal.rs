@@ -18,14 +18,21 @@ pub const MASTER_KEY_VARIABLE: &str = "SLUICEGATE_MASTER_KEY";
 /// The key file's name inside the data folder.
 pub(super) const KEY_FILE: &str = "master.key";
 
+/// What is sealed beside the data, to tell a wrong key from damage: its kind, its id and its text.
+pub(super) const PROOF: (&str, &str) = ("meta", "proof");
+pub(super) const PROOF_TEXT: &str = "sluicegate";
+
 /// Octets of a key; its text has two hexadecimal digits for each.
 const KEY_BYTES: usize = 32;
+
+/// Characters of its text.
+pub(super) const KEY_DIGITS: usize = 2 * KEY_BYTES;
 
 /// A text that is not a master key. It does not say which text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the master key ({MASTER_KEY_VARIABLE}, or {KEY_FILE} in the data folder) must be {} hexadecimal digits; `openssl rand -hex {KEY_BYTES}` makes one",
-    2 * KEY_BYTES
+    KEY_DIGITS
 )]
 pub struct BadMasterKey;
 

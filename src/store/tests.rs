@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use std::fs;
 
+use super::sqlite::Sqlite as Store;
 use super::*;
 
 fn row(kind: &str, id: &str, body: &str) -> Row {
@@ -27,13 +28,13 @@ fn what_was_written_is_there_after_opening_again() {
     assert_eq!(store.load(None).unwrap(), [b.clone(), a]);
     assert_eq!(store.load(Some("api_keys")).unwrap(), [b]);
     assert_eq!(store.identity().unwrap(), identity);
-    let waiting = store.waiting(10).unwrap();
+    let waiting = store.waiting(0, 10).unwrap();
     assert_eq!(
         waiting.iter().map(|it| it.event.as_str()).collect::<Vec<_>>(),
         ["{\"n\":1}", "{\"n\":2}"]
     );
-    store.published(waiting[0].number).unwrap();
-    assert_eq!(store.waiting(10).unwrap().len(), 1);
+    store.published(&[waiting[0].number]).unwrap();
+    assert_eq!(store.waiting(0, 10).unwrap().len(), 1);
     let delete = Change::Delete { kind: "api_keys".to_owned(), id: "ak_1".to_owned() };
     store.write(&[delete], &[]).unwrap();
     assert_eq!(store.load(Some("api_keys")).unwrap(), []);

@@ -33,6 +33,7 @@ mod envoy;
 mod errors;
 mod faults;
 mod filters;
+mod fleet;
 mod full_disk;
 mod fuzz;
 mod hostile;

@@ -155,7 +155,7 @@ fn files_and_folders_are_made_in_the_room_for_it_alone() {
 }
 
 /// Where something is begun that nobody need supervise.
-const UNSUPERVISED: [(&str, &str); 10] = [
+const UNSUPERVISED: [(&str, &str); 11] = [
     ("src/supervision.rs", "it is what supervises"),
     ("src/daemon.rs", "the API's thread holds a supervised task; the other waits for that thread"),
     ("src/http/mod.rs", "one connection, which ends alone"),
@@ -164,6 +164,7 @@ const UNSUPERVISED: [(&str, &str); 10] = [
     ("src/pipeline/deliveries.rs", "its own supervisor, which never gives up"),
     ("src/ingest/kafka/mod.rs", "the same"),
     ("src/ingest/envoy/service.rs", "one message, which is waited for"),
+    ("src/store/postgres/link.rs", "one connection, which ends alone"),
     ("src/journal/jobs.rs", "one piece of work, which is waited for"),
     ("src/journal/disk/writer.rs", "of simulations"),
 ];

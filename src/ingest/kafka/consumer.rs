@@ -244,9 +244,10 @@ impl Consumer {
             match cause {
                 NotTaken::Full(full) => Refusal::Full(full.retry_after),
                 // Its sender has no budget, so it is never over it.
-                NotTaken::Changing | NotTaken::Withdrawn | NotTaken::OverBudget(_) => {
-                    Refusal::Full(POLL)
-                }
+                NotTaken::Changing
+                | NotTaken::Withdrawn
+                | NotTaken::Held(_)
+                | NotTaken::OverBudget(_) => Refusal::Full(POLL),
                 NotTaken::Closed => Refusal::Closed,
             }
         })?;

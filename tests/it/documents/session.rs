@@ -112,6 +112,7 @@ impl Folder {
             .current_dir(self.folder.path())
             .env("PATH", format!("{}:{path}", binary.parent().unwrap().display()))
             .env("SLUICEGATE_API_URL", format!("http://127.0.0.1:{}", self.ports.api))
+            .env("DATABASE_URL", "postgres://sluicegate@127.0.0.1/sluicegate")
             .env_remove("SLUICEGATE_LOG")
             .env_remove("SLUICEGATE_API_KEY")
             .envs(ENVIRONMENT)

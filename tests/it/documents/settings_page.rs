@@ -245,7 +245,10 @@ fn every_example_of_a_setting_is_taken_by_the_daemon() {
             settings["destinations"] = destination;
         }
         let text = settings.to_string();
-        let variables = |name: &str| Some(format!("value-of-{name}"));
+        let variables = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://user:password@db.example/gate".to_owned()),
+            _ => Some(format!("value-of-{name}")),
+        };
         let read = Document::parse("settings.json", text.clone(), Format::Json, &variables)
             .and_then(|document| Config::read(&document));
         tried += 1;

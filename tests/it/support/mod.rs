@@ -8,6 +8,8 @@ pub(crate) mod fake_service;
 pub(crate) mod http;
 pub(crate) mod kafka;
 pub(crate) mod moto;
+pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod scripted;
 pub(crate) mod settings;
