@@ -96,6 +96,7 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ingest has nothing at this path",
         "Post events to /v1/events. The API is on the address of `api.listen`.",
     ),
+    entry("ERR_SLUICEGATE_1110", "events are not sent with this method", "Send them with POST."),
     entry(
         "ERR_SLUICEGATE_1111",
         "plain HTTP was spoken to a listener that speaks TLS",
@@ -196,6 +197,8 @@ pub(super) const CODES: &[ErrorCode] = &[
         "the id is taken",
         "Choose another one. What the API made and what the settings file has share their ids.",
     ),
+    entry("ERR_SLUICEGATE_1203", "a list of ids names one of them twice", "Name it once."),
+    entry("ERR_SLUICEGATE_1204", "a field is selected twice", "Select it once."),
     entry(
         "ERR_SLUICEGATE_1205",
         "a subscription has no source or no destination",

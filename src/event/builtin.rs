@@ -86,8 +86,8 @@ mod tests {
         let of = |class| catalog.iter().filter(|event_type| event_type.class == class).count();
         assert_eq!((of(Class::Traffic), of(Class::Audit), of(Class::Custom)), (2, 53, 0));
         let fields = |name| catalog.get(name).unwrap().fields.len();
-        assert_eq!(fields("http_request_complete.v0"), 35 + 20);
-        assert_eq!(fields("tcp_connection_closed.v0"), 11 + 14);
+        assert_eq!(fields("http_request_complete.v0"), 35 + 22);
+        assert_eq!(fields("tcp_connection_closed.v0"), 11 + 16);
     }
 
     #[test]

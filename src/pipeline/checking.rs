@@ -131,13 +131,14 @@ impl Pipeline {
     /// Begins to check a body's events against what the daemon knows and their sender may send.
     ///
     /// # Errors
-    /// When nothing is taken in any more.
+    /// When nothing is taken in any more, or for now.
     pub fn check(
         &self,
         framed: &Arc<Framed>,
         sender: &Arc<Sender>,
         key: EventKey,
     ) -> Result<Checking, NotTaken> {
+        self.refuse_on_hold(sender)?;
         let Snapshot { dispatcher, .. } = self.in_force.read();
         Ok(Checking {
             refused: framed.rejected().to_vec(),

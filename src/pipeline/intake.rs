@@ -116,11 +116,7 @@ impl Pipeline {
         framed: &Arc<Framed>,
         sender: &Arc<Sender>,
     ) -> Result<Taken, NotTaken> {
-        if sender.entrance.is_some()
-            && let Some(held) = self.on_hold()
-        {
-            return Err(NotTaken::Held(held));
-        }
+        self.refuse_on_hold(sender)?;
         let before = sender.held.bytes();
         for _ in 0..=MAX_REPEATS {
             sender.held.shrink_to(before);
@@ -148,6 +144,14 @@ impl Pipeline {
             }
         }
         Err(NotTaken::Changing)
+    }
+
+    /// Refuses what comes from outside while nothing is to be taken in, wherever it would be kept.
+    pub(super) fn refuse_on_hold(&self, sender: &Sender) -> Result<(), NotTaken> {
+        match self.on_hold().filter(|_| sender.entrance.is_some()) {
+            Some(held) => Err(NotTaken::Held(held)),
+            None => Ok(()),
+        }
     }
 
     /// Examines a body slice by slice: a short one here, unless it turns out to be long, others on threads

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::checking::EventKey;
 use super::super::examination::MAX_HINTS;
 use super::*;
 use crate::event::{Acl, Class, EventType};
@@ -167,6 +168,21 @@ async fn bodies_are_matched_by_the_subscriptions_in_force_until_the_pipeline_clo
     assert_eq!(seen(&pipeline), (2, 1));
     pipeline.drain(Duration::ZERO).await;
     assert_eq!(pipeline.take(&body, &sender).await.err(), Some(NotTaken::Closed));
+}
+
+#[tokio::test]
+async fn while_on_hold_nothing_from_outside_is_taken_or_relayed_but_own_events_are() {
+    let (pipeline, ..) = pipeline("true").await;
+    let (body, sender) = (lines(&[event(NAMES[0], "1")]), sender(1_000, None));
+    let held = OnHold { code: "ERR_SLUICEGATE_1432", reason: "stale".to_owned() };
+    pipeline.hold(Some(held.clone()));
+    let taken = pipeline.take(&body, &sender).await;
+    assert_eq!(taken.err(), Some(NotTaken::Held(held.clone())));
+    let relayed = pipeline.check(&body, &sender, EventKey::None);
+    assert_eq!(relayed.err(), Some(NotTaken::Held(held)));
+    pipeline.publish(&event(NAMES[0], "2")).await.unwrap();
+    pipeline.hold(None);
+    assert_eq!(pipeline.take(&body, &sender).await.unwrap().accepted, 1);
 }
 
 #[tokio::test]
