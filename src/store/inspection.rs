@@ -13,7 +13,7 @@ use tracing::warn;
 use super::register::{Read, Rows, hash};
 use super::seal::MasterKey;
 use super::sqlite::{Sqlite, number, set_number};
-use super::{Row, StoreError};
+use super::{RESTRICTIONS, Row, StoreError};
 use crate::lock::lock;
 
 /// The code of whatever others did to the store.
@@ -21,9 +21,6 @@ pub const CHANGED_OUTSIDE: &str = "ERR_SLUICEGATE_1340";
 
 /// The kinds whose rows keep addresses out: where one was changed outside, more may come in than should.
 const GUARDS: [&str; 3] = [RESTRICTIONS, "ip_policies", "ip_policy_rules"];
-
-/// The kind of the restrictions themselves: who changes one has looked at them.
-pub(super) const RESTRICTIONS: &str = "ip_restrictions";
 
 /// Most differences that are told one by one.
 const MAX_TOLD: usize = 100;

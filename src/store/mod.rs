@@ -31,6 +31,9 @@ use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 pub use settings::{PostgresUrl, StoreSettings};
 
+/// The kind of IP restrictions: who changes one has looked at them.
+const RESTRICTIONS: &str = "ip_restrictions";
+
 /// The file's name inside the data folder.
 const FILE: &str = "control.db";
 

@@ -11,10 +11,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use tracing::warn;
 
-use super::inspection::RESTRICTIONS;
 use super::register::{Register, Written, hash};
 use super::seal::{MasterKey, PROOF, PROOF_TEXT};
-use super::{Change, FILE, Identity, Row, StoreError, Waiting};
+use super::{Change, FILE, Identity, RESTRICTIONS, Row, StoreError, Waiting};
 use crate::lock::lock;
 use crate::private;
 
