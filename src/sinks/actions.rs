@@ -86,9 +86,9 @@ impl Target {
     #[must_use]
     pub fn needs(&self) -> Option<Needs<'_>> {
         let (actions, arn, log_stream): (&[Action], _, _) = match self {
-            Target::Kinesis(it) => (&KINESIS, it.arn(), ""),
-            Target::Firehose(it) => (&FIREHOSE, it.arn(), ""),
-            Target::CloudwatchLogs(it) => (&CLOUDWATCH_LOGS, it.arn(), it.log_stream()),
+            Target::Kinesis(it) => (&KINESIS, it.at().arn, ""),
+            Target::Firehose(it) => (&FIREHOSE, it.at().arn, ""),
+            Target::CloudwatchLogs(it) => (&CLOUDWATCH_LOGS, it.at().arn, it.log_stream()),
             _ => return None,
         };
         let needed = |action: &Action| Needed {

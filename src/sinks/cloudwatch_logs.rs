@@ -21,14 +21,14 @@ use tokio::sync::Mutex;
 use super::ack::{Ack, Fault, FaultKind};
 use super::actions::{CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
 use super::answer::{Call, CallError};
-use super::arn::{Arn, ArnOf, LogGroup};
+use super::arn::{ArnOf, LogGroup};
 use super::auth::{Auth, Endpoint};
-use super::aws::{self, Connection};
+use super::aws::Connection;
 use super::batch::{Count, Limits};
 use super::body::{in_place, string};
 use super::error::OpenError;
 use super::error::SETTING;
-use super::kind::{Boxed, Kind, Opened};
+use super::kind::{AtAws, Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
@@ -134,8 +134,9 @@ impl CloudwatchLogsTarget {
         self.log_stream.as_str()
     }
 
-    pub(super) fn arn(&self) -> &Arn {
-        &self.group
+    pub(super) fn at(&self) -> AtAws<'_> {
+        let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
+        AtAws { arn: &self.group, auth: &self.auth, endpoint_url }
     }
 
     pub(super) fn auth_mut(&mut self) -> &mut Auth {
@@ -152,12 +153,8 @@ impl Kind for CloudwatchLogsTarget {
         LIMITS
     }
 
-    fn auth(&self) -> Option<&Auth> {
-        Some(&self.auth)
-    }
-
-    fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_ref().map(Checked::as_str)
+    fn at_aws(&self) -> Option<AtAws<'_>> {
+        Some(self.at())
     }
 
     fn open(
@@ -217,12 +214,7 @@ struct Event<'a> {
 
 impl Sink {
     pub(super) async fn open(settings: &CloudwatchLogsTarget, sending: Sending) -> Sink {
-        let connection = aws::Settings {
-            region: settings.group.region().to_owned(),
-            auth: settings.auth.clone(),
-            endpoint_url: settings.endpoint_url().map(str::to_owned),
-            sending,
-        };
+        let connection = settings.at().settings(sending);
         let build = |config: &_, endpoint_url: Option<&str>| {
             let mut builder = aws_sdk_cloudwatchlogs::config::Builder::from(config);
             if let Some(url) = endpoint_url {

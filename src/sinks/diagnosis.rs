@@ -205,9 +205,9 @@ struct Place {
 impl Place {
     fn of(target: &Target) -> Place {
         let (service, arn) = match target {
-            Target::Kinesis(it) => ("kinesis", Some(it.arn())),
-            Target::Firehose(it) => ("firehose", Some(it.arn())),
-            Target::CloudwatchLogs(it) => ("logs", Some(it.arn())),
+            Target::Kinesis(it) => ("kinesis", Some(it.at().arn)),
+            Target::Firehose(it) => ("firehose", Some(it.at().arn)),
+            Target::CloudwatchLogs(it) => ("logs", Some(it.at().arn)),
             _ => ("", None),
         };
         let region = arn.map_or_else(String::new, |arn| arn.region().to_owned());

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
+use super::arn::Arn;
 use super::auth::Auth;
+use super::aws;
 use super::batch::Limits;
 use super::error::OpenError;
 use super::log_output::LogOutput;
@@ -20,6 +22,28 @@ use crate::event::Record;
 /// A future of one of these calls.
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What all targets of AWS have in common.
+#[derive(Clone, Copy)]
+pub(super) struct AtAws<'t> {
+    /// What is written to; it says in which region.
+    pub arn: &'t Arn,
+    pub auth: &'t Auth,
+    /// In place of AWS's own.
+    pub endpoint_url: Option<&'t str>,
+}
+
+impl AtAws<'_> {
+    /// How to connect to it.
+    pub(super) fn settings(self, sending: Sending) -> aws::Settings {
+        aws::Settings {
+            region: self.arn.region().to_owned(),
+            auth: self.auth.clone(),
+            endpoint_url: self.endpoint_url.map(str::to_owned),
+            sending,
+        }
+    }
+}
+
 /// The settings of a target. Its `Display` is one line for a status page: what and where, no secrets.
 pub(super) trait Kind: fmt::Display {
     /// As settings and the API call it.
@@ -28,13 +52,8 @@ pub(super) trait Kind: fmt::Display {
     /// How much one request may carry.
     fn limits(&self) -> Limits;
 
-    /// How a target of AWS proves who it is.
-    fn auth(&self) -> Option<&Auth> {
-        None
-    }
-
-    /// The endpoint of a target of AWS in place of AWS's own.
-    fn endpoint_url(&self) -> Option<&str> {
+    /// Where and as whom a target of AWS is called.
+    fn at_aws(&self) -> Option<AtAws<'_>> {
         None
     }
 

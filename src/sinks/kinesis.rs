@@ -18,13 +18,13 @@ use hyper::Uri;
 use super::ack::{Ack, Fault};
 use super::actions::{DESCRIBE_STREAM, PUT_RECORDS};
 use super::answer::{Call, CallError};
-use super::arn::{Arn, ArnOf, Stream};
+use super::arn::{ArnOf, Stream};
 use super::auth::{Auth, Endpoint};
-use super::aws::{self, Connection};
+use super::aws::Connection;
 use super::batch::{Count, Limits};
 use super::body::{base64, in_place, string};
 use super::error::OpenError;
-use super::kind::{Boxed, Kind, Opened};
+use super::kind::{AtAws, Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
@@ -94,8 +94,9 @@ impl KinesisTarget {
         Ok(KinesisTarget { stream: ArnOf::new(stream_arn)?, auth, endpoint_url })
     }
 
-    pub(super) fn arn(&self) -> &Arn {
-        &self.stream
+    pub(super) fn at(&self) -> AtAws<'_> {
+        let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
+        AtAws { arn: &self.stream, auth: &self.auth, endpoint_url }
     }
 
     pub(super) fn auth_mut(&mut self) -> &mut Auth {
@@ -112,12 +113,8 @@ impl Kind for KinesisTarget {
         LIMITS
     }
 
-    fn auth(&self) -> Option<&Auth> {
-        Some(&self.auth)
-    }
-
-    fn endpoint_url(&self) -> Option<&str> {
-        self.endpoint_url.as_ref().map(Checked::as_str)
+    fn at_aws(&self) -> Option<AtAws<'_>> {
+        Some(self.at())
     }
 
     fn open(
@@ -164,12 +161,7 @@ impl Opened for Sink {
 
 impl Sink {
     pub(super) async fn open(settings: &KinesisTarget, sending: Sending) -> Sink {
-        let connection = aws::Settings {
-            region: settings.stream.region().to_owned(),
-            auth: settings.auth.clone(),
-            endpoint_url: settings.endpoint_url().map(str::to_owned),
-            sending,
-        };
+        let connection = settings.at().settings(sending);
         let build = |config: &_, endpoint_url: Option<&str>| {
             let mut builder = aws_sdk_kinesis::config::Builder::from(config);
             if let Some(url) = endpoint_url {

@@ -151,7 +151,7 @@ impl Target {
     /// How a target of AWS proves who it is; none for the others.
     #[must_use]
     pub fn auth(&self) -> Option<&Auth> {
-        self.settings().auth()
+        self.settings().at_aws().map(|it| it.auth)
     }
 
     fn auth_mut(&mut self) -> Option<&mut Auth> {
@@ -166,7 +166,7 @@ impl Target {
     /// The endpoint of a target of AWS in place of AWS's own.
     #[must_use]
     pub fn endpoint_url(&self) -> Option<&str> {
-        self.settings().endpoint_url()
+        self.settings().at_aws()?.endpoint_url
     }
 
     /// The URLs that its settings give, wherever they stand in them; none where the service's own is used,
