@@ -545,7 +545,7 @@ pub async fn run_until_signalled(
     load: impl Fn() -> Result<Option<Config>, Mistakes>,
 ) -> Ended {
     let mut asked = daemon.control.reloads_asked();
-    let mut watch = Watch::new(&daemon.config.referenced).await;
+    let mut watch = Watch::new(&daemon.config.referenced);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
@@ -573,7 +573,7 @@ pub async fn run_until_signalled(
                 let _gone = answer.send(daemon.reload(&load, confirmed).await);
             }
         }
-        watch.follow(&daemon.config.referenced).await;
+        watch.follow(&daemon.config.referenced);
     }
     tokio::select! {
         ended = daemon.stop() => ended,

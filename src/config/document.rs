@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::decode::Section;
-use super::interpolate::{Env, fill};
+use super::interpolate::{Env, Referenced, fill};
 use super::mistakes::{Mistake, Mistakes};
 use super::tree::{Node, Value};
 use super::{json, toml, yaml};
@@ -50,7 +50,7 @@ pub struct Document {
     /// Found so far; decoding adds its own.
     mistakes: Mistakes,
     /// The files that references name.
-    files: Vec<PathBuf>,
+    files: Vec<Referenced>,
     /// Whether decoding also looks at the machine.
     on_its_machine: bool,
 }
@@ -121,7 +121,7 @@ impl Document {
     }
 
     /// The files whose texts its references filled in, or would have.
-    pub(super) fn files(&self) -> &[PathBuf] {
+    pub(super) fn files(&self) -> &[Referenced] {
         &self.files
     }
 

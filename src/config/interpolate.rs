@@ -4,9 +4,11 @@
 //! So a value from outside can never add a setting. What was filled in is not read again: a `${` in
 //! it stays as it is. `$${` stands for a literal `${`.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::mistakes::{Mistake, Mistakes};
 use super::tree::{Node, Value};
@@ -15,6 +17,30 @@ use crate::report::{Span, nearest};
 /// Most bytes that all references of a file may fill in, each use counted: as much as a file of
 /// settings may have itself.
 pub const MAX_FILLED: usize = 4 << 20;
+
+/// A file that a reference names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referenced {
+    /// Absolute, as it is written.
+    pub path: PathBuf,
+    /// Of what was read; none where nothing was.
+    pub stamp: Option<Stamp>,
+}
+
+/// What tells one content of a file from another: where links lead (secrets are mounted as such), when it was
+/// written, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    written: Option<SystemTime>,
+    bytes: u64,
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(of: &Metadata) -> Stamp {
+        Stamp { inode: of.ino(), written: of.modified().ok(), bytes: of.len() }
+    }
+}
 
 /// Looks up a variable of the environment.
 pub(super) type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -26,7 +52,7 @@ pub(super) fn fill(
     source: &str,
     env: Env<'_>,
     mistakes: &mut Mistakes,
-) -> Vec<PathBuf> {
+) -> Vec<Referenced> {
     let mut filler = Filler { source, env, left: MAX_FILLED, files: Vec::new(), mistakes };
     filler.node(root);
     filler.files
@@ -36,7 +62,7 @@ struct Filler<'e, 'm> {
     source: &'e str,
     env: Env<'e>,
     left: usize,
-    files: Vec<PathBuf>,
+    files: Vec<Referenced>,
     mistakes: &'m mut Mistakes,
 }
 
@@ -128,13 +154,16 @@ impl Filler<'_, '_> {
             return Err(Mistake::at(at, format!("`{path}` is not an absolute path"))
                 .help("write `${file:/path}`"));
         }
-        self.files.push(PathBuf::from(path));
+        let file = File::open(path);
+        // Before it is read, so that what is written meanwhile is seen as another content.
+        let metadata = file.as_ref().ok().and_then(|file| file.metadata().ok());
+        let stamp = metadata.as_ref().map(Stamp::from);
+        self.files.push(Referenced { path: PathBuf::from(path), stamp });
         let refused = |why: &dyn std::fmt::Display| {
             Mistake::at(at, format!("`{path}` cannot be read: {why}"))
         };
         let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(self.left as u64 + 1).read_to_end(&mut bytes))
+        file.and_then(|file| file.take(self.left as u64 + 1).read_to_end(&mut bytes))
             .map_err(|error| refused(&error))?;
         let mut text = String::from_utf8(bytes).map_err(|_| refused(&"it is not UTF-8"))?;
         if text.ends_with('\n') {

@@ -61,7 +61,7 @@ mod golden;
 pub use crate::resources::{duration, show_duration, show_size, size};
 pub use decode::{Section, Setting, TextOr};
 pub use document::{Document, Format, MAX_FILE, load};
-pub use interpolate::MAX_FILLED;
+pub use interpolate::{MAX_FILLED, Referenced, Stamp};
 pub use mistakes::{MAX_SHOWN, Mistake, Mistakes};
 pub use resources::FilterText;
 pub use settings::{Config, SCHEMA};

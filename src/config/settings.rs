@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::decode::{Section, Setting};
 use super::document::{Document, load};
+use super::interpolate::Referenced;
 use super::kafka::{read_kafka, read_relay};
 use super::listeners::{read_connections, read_networks, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_listen};
@@ -110,7 +111,7 @@ pub struct Config {
     /// Where the daemon keeps its data.
     pub data_dir: PathBuf,
     /// The files that references of the settings file name: what they hold may change by itself.
-    pub referenced: Vec<PathBuf>,
+    pub referenced: Vec<Referenced>,
 }
 
 impl Config {

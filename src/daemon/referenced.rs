@@ -5,18 +5,15 @@
 //! watched: a person saves it half done.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::config::{Referenced, Stamp};
+
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// What tells one content of a file from another: where links lead (secrets are mounted as such), when it was
-/// written, and its length.
-type Stamp = (u64, Option<SystemTime>, u64);
 
 pub(super) struct Watch {
     files: BTreeMap<PathBuf, Option<Stamp>>,
@@ -24,24 +21,21 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Watches these files from now on.
-    pub(super) async fn new(paths: &[PathBuf]) -> Watch {
+    /// Watches these files for other contents than were read.
+    pub(super) fn new(files: &[Referenced]) -> Watch {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watch = Watch { files: BTreeMap::new(), ticks };
-        watch.follow(paths).await;
+        watch.follow(files);
         watch
     }
 
     /// Watches these files and no others. Those that were watched before are compared with what they were.
-    pub(super) async fn follow(&mut self, paths: &[PathBuf]) {
+    pub(super) fn follow(&mut self, files: &[Referenced]) {
         let before = std::mem::take(&mut self.files);
-        for path in paths {
-            let stamp = match before.get(path) {
-                Some(known) => *known,
-                None => stamp(path.clone()).await,
-            };
-            self.files.insert(path.clone(), stamp);
+        for Referenced { path, stamp } in files {
+            let known = before.get(path).unwrap_or(stamp);
+            self.files.insert(path.clone(), *known);
         }
     }
 
@@ -67,5 +61,22 @@ impl Watch {
 
 async fn stamp(path: PathBuf) -> Option<Stamp> {
     let metadata = tokio::fs::metadata(path).await.ok()?;
-    Some((metadata.ino(), metadata.modified().ok(), metadata.len()))
+    Some(Stamp::from(&metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_changes_between_reading_and_the_first_look_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        std::fs::write(&path, "first").unwrap();
+        let stamp = stamp(path.clone()).await;
+        let mut watch = Watch::new(&[Referenced { path: path.clone(), stamp }]);
+        std::fs::write(folder.path().join("new"), "second").unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        tokio::time::timeout(Duration::from_secs(60), watch.changed()).await.unwrap();
+    }
 }
