@@ -166,3 +166,65 @@ fn read_hosts(
     }
     Some(())
 }
+
+/// Each kind of target, made of what its form gives as examples: a new kind is tested by being there.
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+    use crate::config::{Document, Format};
+    use crate::form::describe;
+    use crate::sinks::{Batch, DEFAULT_TIMEOUT, LogOutput};
+
+    /// A section of settings with an example for each that must be there.
+    fn example(schema: &Value) -> Value {
+        if let Some(example) = schema.get("examples").map(|it| it[0].clone()) {
+            return example;
+        }
+        let needed = schema["required"].as_array().cloned().unwrap_or_default();
+        let needed = needed.iter().filter_map(Value::as_str);
+        needed.map(|name| (name.to_owned(), example(&schema["properties"][name]))).collect()
+    }
+
+    fn targets() -> Vec<(String, Target)> {
+        let schema = describe::<Target>(false);
+        let kinds = schema["properties"].as_object().cloned().unwrap_or_else(Map::new);
+        assert!(kinds.len() > 4, "not all kinds: {kinds:?}");
+        let read = |(name, schema): (String, Value)| {
+            let text = json!({"target": {(&*name): example(&schema)}}).to_string();
+            let variable = |_: &str| Some("s".repeat(40));
+            let document = Document::parse("t.json", text, Format::Json, &variable).unwrap();
+            let outbound = Outbound::loopback();
+            let target = document
+                .decode(|it| it.required("target").section(|it| read_target(it, &outbound)));
+            let target = target.unwrap_or_else(|mistakes| panic!("{name}: {mistakes}"));
+            (name, target)
+        };
+        kinds.into_iter().map(read).collect()
+    }
+
+    #[tokio::test]
+    async fn every_kind_is_called_as_settings_name_it_and_opens_without_asking_anybody() {
+        for (name, target) in targets() {
+            assert_eq!(target.kind(), name);
+            let limits = target.limits();
+            assert!(limits.max_record_bytes <= limits.max_bytes, "{name}");
+            assert!(limits.max_records > 0 && limits.in_flight > 0, "{name}");
+            let sink = target.open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await.unwrap();
+            assert_eq!(sink.deliver(&Batch { records: vec![] }).await, [], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_every_kind_has_none_of_its_secrets() {
+        for (name, target) in targets() {
+            let secrets: Vec<_> =
+                noted(&target).into_iter().filter(|it| it.nature == Nature::Secret).collect();
+            let shown = format!("{target} {target:?} {}", crate::form::shown(Some(&target)));
+            for secret in secrets {
+                assert!(!shown.contains(&secret.text), "{name}.{}: {shown}", secret.path);
+            }
+        }
+    }
+}

@@ -227,7 +227,7 @@ pub(super) const CODES: &[ErrorCode] = &[
     entry(
         "ERR_NGROK_5100",
         "`target` is missing or names no service",
-        "Name one: `kinesis`, `firehose`, `cloudwatch_logs` or `debug`.",
+        "Name one; the message lists them all.",
     ),
     entry("ERR_NGROK_5102", "there are more destinations than there may be", "Delete some first."),
     entry(

@@ -57,9 +57,10 @@ pub(super) const DESCRIBE_LOG_STREAMS: Action =
     action("logs:DescribeLogStreams", Purpose::Check, On::LogGroup);
 
 /// Everything that a kind of target calls.
-const KINESIS: [Action; 2] = [PUT_RECORDS, DESCRIBE_STREAM];
-const FIREHOSE: [Action; 2] = [PUT_RECORD_BATCH, DESCRIBE_DELIVERY_STREAM];
-const CLOUDWATCH_LOGS: [Action; 3] = [PUT_LOG_EVENTS, CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS];
+pub(super) const KINESIS: [Action; 2] = [PUT_RECORDS, DESCRIBE_STREAM];
+pub(super) const FIREHOSE: [Action; 2] = [PUT_RECORD_BATCH, DESCRIBE_DELIVERY_STREAM];
+pub(super) const CLOUDWATCH_LOGS: [Action; 3] =
+    [PUT_LOG_EVENTS, CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS];
 
 /// An action with the ARN, or pattern of ARNs, that it is needed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,18 +86,13 @@ impl Target {
     /// What it needs to be allowed; none for targets that are not AWS's.
     #[must_use]
     pub fn needs(&self) -> Option<Needs<'_>> {
-        let (actions, arn, log_stream): (&[Action], _, _) = match self {
-            Target::Kinesis(it) => (&KINESIS, it.at().arn, ""),
-            Target::Firehose(it) => (&FIREHOSE, it.at().arn, ""),
-            Target::CloudwatchLogs(it) => (&CLOUDWATCH_LOGS, it.at().arn, it.log_stream()),
-            _ => return None,
-        };
+        let it = self.settings().at_aws()?;
         let needed = |action: &Action| Needed {
             action: *action,
-            resource: action.on.resource(arn, log_stream),
+            resource: action.on.resource(it.arn, it.log_stream),
         };
-        let actions = actions.iter().map(needed).collect();
-        Some(Needs { auth: self.auth()?, actions, region: arn.region() })
+        let actions = it.actions.iter().map(needed).collect();
+        Some(Needs { auth: it.auth, actions, region: it.arn.region() })
     }
 }
 

@@ -23,6 +23,7 @@ const SERVICES: [&str; 3] = ["kinesis", "firehose", "logs"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arn {
     text: String,
+    service: &'static str,
     region: String,
     account: String,
     name: String,
@@ -183,6 +184,7 @@ impl Arn {
         }
         Ok(Arn {
             text: arn(),
+            service: kind.service,
             region: parts.region.to_owned(),
             account: parts.account.to_owned(),
             name: name.to_owned(),
@@ -193,6 +195,12 @@ impl Arn {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The service, as ARNs name it.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.service
     }
 
     /// The region, such as `us-east-1`.

@@ -19,7 +19,7 @@ use hyper::Uri;
 use tokio::sync::Mutex;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::actions::{CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
+use super::actions::{CLOUDWATCH_LOGS, CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
 use super::answer::{Call, CallError};
 use super::arn::{ArnOf, LogGroup};
 use super::auth::{Auth, Endpoint};
@@ -130,13 +130,15 @@ impl CloudwatchLogsTarget {
         })
     }
 
-    pub(super) fn log_stream(&self) -> &str {
-        self.log_stream.as_str()
-    }
-
     pub(super) fn at(&self) -> AtAws<'_> {
         let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
-        AtAws { arn: &self.group, auth: &self.auth, endpoint_url }
+        AtAws {
+            arn: &self.group,
+            auth: &self.auth,
+            endpoint_url,
+            actions: &CLOUDWATCH_LOGS,
+            log_stream: self.log_stream.as_str(),
+        }
     }
 
     pub(super) fn auth_mut(&mut self) -> &mut Auth {

@@ -2,6 +2,7 @@
 //!
 //! How a trouble is told, and the short advice of a fault's message, is in `trouble.rs`.
 
+use super::arn::Arn;
 use super::trouble::Trouble;
 use super::{Auth, Target};
 
@@ -204,14 +205,11 @@ struct Place {
 
 impl Place {
     fn of(target: &Target) -> Place {
-        let (service, arn) = match target {
-            Target::Kinesis(it) => ("kinesis", Some(it.at().arn)),
-            Target::Firehose(it) => ("firehose", Some(it.at().arn)),
-            Target::CloudwatchLogs(it) => ("logs", Some(it.at().arn)),
-            _ => ("", None),
-        };
+        let arn = target.settings().at_aws().map(|it| it.arn);
+        let service = arn.map_or("", Arn::service);
         let region = arn.map_or_else(String::new, |arn| arn.region().to_owned());
         let given = target.addresses().into_iter().map(|(_, url)| url).next();
+        let given = target.settings().url().or(given);
         let host = given.as_ref().and_then(|url| url.host()).map(str::to_owned);
         let host = host.unwrap_or_else(|| format!("{service}.{region}.amazonaws.com"));
         let https = given.as_ref().is_none_or(|url| url.scheme_str() == Some("https"));

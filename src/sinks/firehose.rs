@@ -17,7 +17,7 @@ use aws_sdk_firehose::types::{
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::actions::{DESCRIBE_DELIVERY_STREAM, PUT_RECORD_BATCH};
+use super::actions::{DESCRIBE_DELIVERY_STREAM, FIREHOSE, PUT_RECORD_BATCH};
 use super::answer::{Call, CallError};
 use super::arn::{ArnOf, DeliveryStream};
 use super::auth::{Auth, Endpoint};
@@ -99,7 +99,13 @@ impl FirehoseTarget {
 
     pub(super) fn at(&self) -> AtAws<'_> {
         let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
-        AtAws { arn: &self.stream, auth: &self.auth, endpoint_url }
+        AtAws {
+            arn: &self.stream,
+            auth: &self.auth,
+            endpoint_url,
+            actions: &FIREHOSE,
+            log_stream: "",
+        }
     }
 
     pub(super) fn auth_mut(&mut self) -> &mut Auth {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
+use super::actions::Action;
 use super::arn::Arn;
 use super::auth::Auth;
 use super::aws;
@@ -30,6 +31,10 @@ pub(super) struct AtAws<'t> {
     pub auth: &'t Auth,
     /// In place of AWS's own.
     pub endpoint_url: Option<&'t str>,
+    /// Everything that is called there.
+    pub actions: &'static [Action],
+    /// The log stream that is written to, or its template; empty for what has none.
+    pub log_stream: &'t str,
 }
 
 impl AtAws<'_> {
@@ -54,6 +59,11 @@ pub(super) trait Kind: fmt::Display {
 
     /// Where and as whom a target of AWS is called.
     fn at_aws(&self) -> Option<AtAws<'_>> {
+        None
+    }
+
+    /// The URL that records go to, where no single setting is one and it can be told without asking.
+    fn url(&self) -> Option<Uri> {
         None
     }
 

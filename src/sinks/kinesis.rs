@@ -16,7 +16,7 @@ use aws_sdk_kinesis::types::{PutRecordsResultEntry, StreamStatus};
 use hyper::Uri;
 
 use super::ack::{Ack, Fault};
-use super::actions::{DESCRIBE_STREAM, PUT_RECORDS};
+use super::actions::{DESCRIBE_STREAM, KINESIS, PUT_RECORDS};
 use super::answer::{Call, CallError};
 use super::arn::{ArnOf, Stream};
 use super::auth::{Auth, Endpoint};
@@ -96,7 +96,13 @@ impl KinesisTarget {
 
     pub(super) fn at(&self) -> AtAws<'_> {
         let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
-        AtAws { arn: &self.stream, auth: &self.auth, endpoint_url }
+        AtAws {
+            arn: &self.stream,
+            auth: &self.auth,
+            endpoint_url,
+            actions: &KINESIS,
+            log_stream: "",
+        }
     }
 
     pub(super) fn auth_mut(&mut self) -> &mut Auth {

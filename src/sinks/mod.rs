@@ -117,7 +117,7 @@ impl Form for Target {
 }
 
 /// ngrok's kinds of target that there is no sink for.
-pub const NOT_HERE: [&str; 2] = ["azure_logs_ingestion", "datadog"];
+pub const NOT_HERE: &[&str] = &["azure_logs_ingestion", "datadog"];
 
 impl Target {
     fn settings(&self) -> &dyn Kind {

@@ -10,51 +10,6 @@ use super::trouble::Trouble;
 use super::*;
 use crate::event::Timestamp;
 
-fn targets() -> [Target; 5] {
-    let own = || Auth::DefaultChain;
-    let arn = |end: &str| format!("arn:aws:{end}");
-    [
-        Target::Kinesis(
-            KinesisTarget::new(&arn("kinesis:us-east-1:1:stream/a"), own(), None).unwrap(),
-        ),
-        Target::Firehose(
-            FirehoseTarget::new(&arn("firehose:us-east-1:1:deliverystream/a"), own(), None)
-                .unwrap(),
-        ),
-        Target::CloudwatchLogs(
-            CloudwatchLogsTarget::new(&arn("logs:us-east-1:1:log-group:a"), None, own(), None)
-                .unwrap(),
-        ),
-        Target::Debug(DebugTarget::new(Some(true), None).unwrap()),
-        Target::File(FileTarget::new("events").unwrap()),
-    ]
-}
-
-#[test]
-fn kinds_are_named_as_settings_name_them() {
-    assert_eq!(
-        targets().map(|target| target.kind()),
-        ["kinesis", "firehose", "cloudwatch_logs", "debug", "file"]
-    );
-}
-
-#[test]
-fn the_longest_record_of_each_kind_fits_an_empty_batch() {
-    for target in targets() {
-        let limits = target.limits();
-        assert!(limits.max_record_bytes <= limits.max_bytes, "{}", target.kind());
-        assert!(limits.max_records > 0 && limits.in_flight > 0, "{}", target.kind());
-    }
-}
-
-#[tokio::test]
-async fn opening_asks_no_service_and_an_empty_batch_has_no_verdicts() {
-    for target in targets() {
-        let sink = target.open(LogOutput::Stdout, DEFAULT_TIMEOUT, None).await.unwrap();
-        assert_eq!(sink.deliver(&Batch { records: vec![] }).await, [], "{}", target.kind());
-    }
-}
-
 #[test]
 fn a_sink_may_be_shared_by_tasks_and_delivers_from_any_of_them() {
     fn shared<T: Send + Sync>() {}

@@ -125,6 +125,58 @@ fn the_import_test_sees_every_form_of_path() {
     assert_eq!(paths, ["a::B", "c", "d::e::f", "g"]);
 }
 
+/// Files that name a kind of target beside its own and `sinks/mod.rs`, tests left out: a new kind is in none.
+const NAMING_KINDS: [(&str, &[&str]); 4] = [
+    // What AWS calls its services, and what it bills.
+    ("kinesis", &["src/sinks/arn.rs", "src/cli/api/fields.rs", "src/cli/cost/prices.rs"]),
+    ("firehose", &["src/sinks/arn.rs", "src/sinks/diagnosis.rs", "src/cli/cost/prices.rs"]),
+    ("cloudwatch_logs", &["src/cli/cost/prices.rs"]),
+    // The word with another meaning: `${file:…}`, and who made a resource.
+    ("file", &["src/config/interpolate.rs", "src/control/object.rs"]),
+];
+
+/// The kinds, as the form of `Target` asks for them.
+fn kinds() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/sinks/mod.rs")).unwrap();
+    let names = text.split("section(").skip(1).filter_map(|it| it.split('"').nth(1));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_kind_of_target_is_named_in_its_own_file_and_in_the_list_of_kinds() {
+    let kinds = kinds();
+    assert!(kinds.len() > 4, "the form of `Target` was not found: {kinds:?}");
+    // Shapes of ngrok's own events, which name targets too.
+    let exempt = ["src/sinks/mod.rs", "src/generate/audit.rs"];
+    let mut wrong = Vec::new();
+    for file in rust_files(&root().join("src")) {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        let is_test =
+            name.contains("tests") || name.contains("simulation/") || name.contains("golden");
+        if is_test || exempt.contains(&&*name) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for kind in &kinds {
+            let own = format!("src/sinks/{kind}");
+            let variant: String = kind.split('_').map(capitalized).collect();
+            let names =
+                [format!("\"{kind}\""), format!("{{\"{kind}\""), format!("Target::{variant}")];
+            let known = NAMING_KINDS.iter().find(|(it, _)| it == kind).map_or(&[][..], |it| it.1);
+            let is_named = names.iter().any(|it| code.contains(it.as_str()));
+            if is_named && !name.starts_with(&own) && !known.contains(&&*name) {
+                wrong.push(format!("{name} names `{kind}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn capitalized(word: &str) -> String {
+    word[..1].to_uppercase() + &word[1..]
+}
+
 /// What makes a file or a folder.
 const MAKES: [&str; 6] = [
     "File::create",

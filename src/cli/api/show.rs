@@ -111,7 +111,10 @@ fn object(members: &Map<String, Value>) -> String {
     let Some((service, inner)) = members.iter().find(|(_, inner)| !inner.is_null()) else {
         return "-".to_owned();
     };
-    let place = |name: &str| name.ends_with("_arn") || ["callback_url", "path"].contains(&name);
+    let place = |name: &str| {
+        let ends = ["_arn", "path", "uri", "url"].iter().any(|end| name.ends_with(end));
+        ends && name != "endpoint_url"
+    };
     let inner = inner.as_object().into_iter().flatten();
     let place = inner.filter(|(name, _)| place(name)).find_map(|(_, value)| value.as_str());
     match place {

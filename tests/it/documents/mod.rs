@@ -10,6 +10,8 @@ mod page;
 mod session;
 mod settings_page;
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use page::{Page, Section, Snippet};
@@ -24,7 +26,7 @@ const PAGES: [(&str, usize); 32] = [
     ("benches/README.md", 8),
     ("docs/README.md", 0),
     ("docs/cost.md", 0),
-    ("docs/destinations.md", 1),
+    ("docs/destinations/README.md", 1),
     ("docs/entrances/README.md", 0),
     ("docs/entrances/apache.md", 0),
     ("docs/entrances/aws_alb.md", 0),
@@ -51,6 +53,17 @@ const PAGES: [(&str, usize); 32] = [
     ("deploy/terraform/README.md", 1),
 ];
 
+/// The pages of kinds of target, found by being there; all of their snippets are run.
+fn targets() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/destinations");
+    let names = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
+    let mut pages: Vec<String> =
+        names.map(|name| format!("docs/destinations/{}", name.display())).collect();
+    pages.retain(|page| PAGES.iter().all(|(known, _)| known != page));
+    pages.sort();
+    pages
+}
+
 /// Languages of which nothing is run: drawings and words, and filters.
 const TEXT: [&str; 3] = ["", "text", "cel"];
 
@@ -64,7 +77,14 @@ fn every_snippet_of_the_other_documents_works_as_it_stands() {
     run(&PAGES[1..]);
 }
 
-fn run(pages: &'static [(&str, usize)]) {
+#[test]
+fn every_snippet_of_the_pages_of_targets_works_as_it_stands() {
+    let targets = targets();
+    let pages: Vec<(&str, usize)> = targets.iter().map(|page| (page.as_str(), 0)).collect();
+    run(&pages);
+}
+
+fn run(pages: &[(&str, usize)]) {
     for (name, not_run) in pages {
         let page = Page::read(name);
         let left_out: Vec<_> =
@@ -106,7 +126,7 @@ fn run_section(page: &str, section: &Section) {
 
 #[test]
 fn every_page_of_the_documents_is_among_those_that_are_run() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for folder in [
         "benches",
         "docs",
@@ -127,10 +147,10 @@ fn every_page_of_the_documents_is_among_those_that_are_run() {
 
 #[test]
 fn every_link_of_the_documents_leads_to_a_file() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut links = 0;
-    for (page, _) in PAGES {
-        let file = root.join(page);
+    for page in targets().into_iter().chain(PAGES.map(|(page, _)| page.to_owned())) {
+        let file = root.join(&page);
         for rest in std::fs::read_to_string(&file).unwrap().split("](").skip(1) {
             let target = rest.split([')', '#']).next().unwrap();
             if target.is_empty() || target.contains("://") {
