@@ -23,9 +23,11 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::api::{self, Api};
 use crate::config::{Config, Mistakes};
 use crate::control::{Control, Refusal, ReloadAsked, Saved};
 use crate::http::{CannotListen, ConnectionLimits, Listener, TrustedProxies, fit_to_files};
+use crate::ingest;
 use crate::ingest::{
     Boards, CannotConsume, CannotFollow, Envoy, Files, HttpSettings, Kafka, Relay, Stdin, Syslog,
 };
@@ -35,7 +37,6 @@ use crate::resources::Resources;
 use crate::sinks::LogOutput;
 use crate::supervision;
 use crate::telemetry::Entrance;
-use crate::{api, ingest};
 use referenced::Watch;
 
 pub use adopt::adopt;
@@ -201,6 +202,7 @@ impl Daemon {
         let resources = saved.resources()?;
         let pipeline = Arc::new(Pipeline::start(&resources, journal, log_output).await?);
         let control = Control::new(saved, Arc::clone(&pipeline))?;
+        control.note_settings(config.hash.clone());
         starting.stop().await;
         begin_upkeep(&metrics, &control);
         let accepting = Arc::new(AtomicBool::new(true));
@@ -218,8 +220,10 @@ impl Daemon {
         let ingest = ingest_listener.zip(config.ingest.clone()).map(serve);
         let others = Entrances::start(&config, &pipeline).await?;
         let boards = Boards { relay: relay_board, ..others.boards() };
-        let (to_control, to_accepting) = shared();
-        let router = api::router(config.api.clone(), to_control, to_accepting, metrics, boards);
+        let own = (config.api.clone(), api_listener.address());
+        let api = Api::new(own.0, own.1, shared(), metrics, boards);
+        begin_reporting(&api);
+        let router = api::router(api);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
         let api = Served::apart(api_listener, router, limits, proxies);
@@ -291,6 +295,9 @@ impl Daemon {
         }
         let left = self.pipeline.drain(self.config.drain_limit).await;
         followed.leave().await;
+        if let Err(error) = self.control.leave_fleet().await {
+            warn!(%error, "the fleet shows this daemon for a day");
+        }
         self.api.stop().await;
         match (left, self.config.journal.durability) {
             (0, _) => {
@@ -467,6 +474,12 @@ fn begin_upkeep(metrics: &PrometheusHandle, control: &Arc<Control>) {
         let following = Arc::clone(&following);
         async move { following.keep_following().await }
     }));
+}
+
+/// Has the daemon tell its fleet how it stands.
+fn begin_reporting(api: &Arc<Api>) {
+    let reporting = Arc::clone(api);
+    tokio::spawn(supervision::keep("report", move || api::keep_reporting(Arc::clone(&reporting))));
 }
 
 async fn upkeep(metrics: PrometheusHandle) -> Result<(), String> {

@@ -11,8 +11,9 @@ use axum::response::Response;
 
 use super::Api;
 use super::answer::{self, Answer};
+use super::place::Place;
 use super::rate::Asker;
-use super::routes::{self, Place};
+use super::routes;
 use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
 use crate::http::{ClientAddress, ErrorAnswer};
@@ -70,7 +71,7 @@ async fn serve(
     let address = address(parts);
     let is_restricted = api.settings.enforce_ip_restrictions;
     let asked = Asked { caller, base, address, is_restricted, operation_id };
-    routes::serve(&api.control, place, (parts, body, &api.budget.hold()), asked).await
+    routes::serve(api, place, (parts, body, &api.budget.hold()), asked).await
 }
 
 fn address(parts: &Parts) -> Option<IpAddr> {

@@ -6,11 +6,13 @@
 mod answer;
 mod bury;
 mod control;
+mod daemons;
 mod drain;
 mod examine;
 mod ledger;
 mod metrics;
 mod openapi;
+mod place;
 mod rate;
 mod reload;
 mod request;
@@ -44,6 +46,7 @@ use crate::http::{BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, Trus
 use crate::ingest::Boards;
 use crate::pipeline::Pipeline;
 
+pub use daemons::keep_reporting;
 pub use examine::examination;
 pub use ledger::ledger_to_json;
 pub use rate::RateLimit;
@@ -102,8 +105,11 @@ pub const MAX_MEMORY: usize = 32 << 20;
 /// senders.
 const MAX_CONNECTIONS: usize = 256;
 
-struct Api {
+/// What the API listener serves from.
+pub struct Api {
     settings: ApiSettings,
+    /// Where others reach it.
+    address: String,
     control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
@@ -113,6 +119,7 @@ struct Api {
     budget: Arc<Budget>,
     started_at: Timestamp,
     snapshots: Snapshots,
+    meter: daemons::Meter,
 }
 
 /// The last readings of the operations routes.
@@ -138,35 +145,11 @@ pub fn starting() -> Router {
         .fallback(not_yet)
 }
 
-/// The routes of the API listener. `/readyz` says whether the next body would be kept, which none is
-/// while `accepting` is false; `boards` tell of the entrances.
+/// The routes of the API listener.
 ///
 /// The probes are answered where the router is served; all else is done on the runtime that this is called
 /// on, so that a probe waits for nothing.
-pub fn router(
-    settings: ApiSettings,
-    control: Arc<Control>,
-    accepting: Arc<AtomicBool>,
-    metrics: PrometheusHandle,
-    boards: Boards,
-) -> Router {
-    let windows = rate::Windows::new(settings.rate_limit);
-    let pipeline = Arc::clone(control.pipeline());
-    let started_at = Timestamp::now();
-    let budget = Budget::new(MAX_MEMORY);
-    let snapshots = Snapshots::default();
-    let api = Arc::new(Api {
-        settings,
-        control,
-        pipeline,
-        accepting,
-        metrics,
-        boards,
-        windows,
-        budget,
-        started_at,
-        snapshots,
-    });
+pub fn router(api: Arc<Api>) -> Router {
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))
@@ -184,6 +167,19 @@ pub fn router(
         .fallback(elsewhere.clone())
         .method_not_allowed_fallback(elsewhere)
         .with_state(api)
+}
+
+/// Where an API is reached: by its public address, or by the one that it listens on, in which the host's name
+/// stands for all addresses.
+fn address(settings: &ApiSettings, listens: SocketAddr, control: &Control) -> String {
+    if let Some(url) = &settings.public_url {
+        return url.clone();
+    }
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    match listens.ip().is_unspecified() {
+        true => format!("{scheme}://{}:{}", control.host(), listens.port()),
+        false => format!("{scheme}://{listens}"),
+    }
 }
 
 /// Has a request answered on another runtime. It is given up when its client goes.
@@ -207,6 +203,31 @@ async fn forward(main: Handle, router: Router, request: Request) -> Response {
 }
 
 impl Api {
+    /// An API that listens on an address. `/readyz` says whether the next body would be kept, which none is
+    /// while `accepting` is false; `boards` tell of the entrances.
+    pub fn new(
+        settings: ApiSettings,
+        listens: SocketAddr,
+        (control, accepting): (Arc<Control>, Arc<AtomicBool>),
+        metrics: PrometheusHandle,
+        boards: Boards,
+    ) -> Arc<Api> {
+        Arc::new(Api {
+            address: address(&settings, listens, &control),
+            windows: rate::Windows::new(settings.rate_limit),
+            pipeline: Arc::clone(control.pipeline()),
+            budget: Budget::new(MAX_MEMORY),
+            started_at: Timestamp::now(),
+            snapshots: Snapshots::default(),
+            meter: daemons::Meter::default(),
+            settings,
+            control,
+            accepting,
+            metrics,
+            boards,
+        })
+    }
+
     /// Why the next body would not be kept, if so.
     fn not_ready(&self) -> Option<String> {
         if self.accepting.load(Ordering::Acquire) {

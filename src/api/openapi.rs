@@ -5,8 +5,9 @@ mod daemon;
 
 use serde_json::{Map, Value, json};
 
+use super::place::{EMPTY_LISTS, ResourceRoute, resource_routes};
 use super::request::MAX_LIMIT;
-use super::routes::{EMPTY_LISTS, ResourceRoute, resource_routes};
+
 use crate::control::{KINDS, Presence, Shape, Spec};
 
 /// The whole description, for an API that is reached at `base`.

@@ -21,6 +21,7 @@ mod events;
 mod expression;
 mod filter;
 mod filter_test;
+mod fleet;
 mod generate;
 mod health;
 mod journal;
@@ -117,6 +118,8 @@ enum Command {
     Config(schema::ConfigCommand),
     /// Have a running daemon take nothing more, deliver what is pending, and end
     Drain(drain::Drain),
+    /// List the daemons that share a control plane: how each stands, what comes, what waits
+    Fleet(fleet::Fleet),
     /// Have a running daemon read its settings file again
     Reload(reload::Reload),
     /// Ask a running daemon whether it accepts events; for health checks
@@ -236,6 +239,7 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Errors(errors) => errors.run(),
         Command::Config(config) => config.run(),
         Command::Drain(drain) => drain.run(),
+        Command::Fleet(fleet) => fleet.run(),
         Command::Reload(reload) => reload.run(),
         Command::Health(health) => block_on(health.run())?,
         Command::Completions { shell } => {

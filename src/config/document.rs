@@ -8,6 +8,8 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
+
 use super::decode::Section;
 use super::interpolate::{Env, Referenced, fill};
 use super::mistakes::{Mistake, Mistakes};
@@ -17,6 +19,9 @@ use crate::report::Span;
 
 /// Largest settings file, in bytes: tens of thousands of subscriptions, and no data file given by mistake.
 pub const MAX_FILE: usize = 16 << 20;
+
+/// So much of a hash tells two files apart, in octets.
+const HASH: usize = 8;
 
 /// The syntax of a settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +128,12 @@ impl Document {
     /// The files whose texts its references filled in, or would have.
     pub(super) fn files(&self) -> &[Referenced] {
         &self.files
+    }
+
+    /// The first digits of the SHA-256 of its text; none where there is none.
+    pub(super) fn hash(&self) -> Option<String> {
+        let of = |text: &str| hex::encode(&digest(&SHA256, text.as_bytes()).as_ref()[..HASH]);
+        (!self.source.is_empty()).then(|| of(&self.source))
     }
 
     /// A document without any setting: where no file is given, its decoding gives all defaults.

@@ -112,6 +112,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The files that references of the settings file name: what they hold may change by itself.
     pub referenced: Vec<Referenced>,
+    /// The first digits of the SHA-256 of the settings file's text, by which two are told apart; none where
+    /// there is no file.
+    pub hash: Option<String>,
 }
 
 impl Config {
@@ -199,6 +202,7 @@ impl Config {
                 allow_removal,
                 data_dir: PathBuf::from(data_dir),
                 referenced: document.files().to_vec(),
+                hash: document.hash(),
             };
             let listeners = config.ingest.iter().map(|http| http.listen).chain([config.api.listen]);
             config.resources.api_targets.outbound.set_own(listeners.collect());

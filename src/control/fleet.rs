@@ -5,6 +5,7 @@
 //! losing matches, and says why. What the store is made of is `store`'s matter.
 
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
@@ -45,6 +46,10 @@ pub(super) struct Following {
     asked: Mutex<Option<Instant>>,
     /// Changes wait here for the fleet's turn, one thread at a time.
     queue: Mutex<()>,
+    /// By what the settings file in force is told from others.
+    pub(super) settings: RwLock<Option<String>>,
+    /// Whether this daemon ends, and tells the others no more how it stands.
+    pub(super) has_left: AtomicBool,
     /// Why the newest set could not be put into force, and when it was last tried.
     failed: RwLock<Option<(Instant, String)>>,
 }
@@ -67,6 +72,8 @@ impl Following {
             max_staleness: settings.max_staleness,
             asked: Mutex::default(),
             queue: Mutex::default(),
+            settings: RwLock::default(),
+            has_left: AtomicBool::default(),
             failed: RwLock::default(),
         }
     }

@@ -13,6 +13,7 @@ mod access;
 mod admission;
 mod audit;
 mod change;
+mod daemons;
 mod door;
 mod fleet;
 mod keys;
@@ -56,7 +57,7 @@ use crate::store::{
     CHANGED_OUTSIDE, Change, Identity, Inspected, MasterKey, Row, Store, StoreError, Waiting,
 };
 
-pub use crate::store::{PostgresUrl, StoreSettings, secret_files};
+pub use crate::store::{PostgresUrl, Seen, StoreSettings, secret_files};
 pub use access::{Access, AccessCounts, Scope};
 pub use admission::{Asked, Credential};
 pub use audit::Caller;

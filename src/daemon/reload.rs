@@ -75,6 +75,7 @@ impl Daemon {
         info!(destinations, subscriptions, "reloaded");
         self.config.resources = config.resources;
         self.config.referenced = config.referenced;
+        self.control.note_settings(config.hash);
         Ok(Reloaded { destinations, subscriptions, at_next_start })
     }
 

@@ -116,6 +116,20 @@ pub struct Status {
     pub journal: journal::Status,
 }
 
+/// How much comes and goes, read without a look at each subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Events accepted since the process began.
+    pub accepted: u64,
+    /// Records that services have taken; with a journal on disk, also those of before.
+    pub delivered: u64,
+    /// What waits, of all destinations together; a record that two wait for counts twice.
+    pub pending_records: u64,
+    pub pending_bytes: u64,
+    /// How long the oldest of it has waited.
+    pub oldest_pending: Duration,
+}
+
 /// What one reading says of a destination.
 #[derive(Clone, Debug)]
 pub struct DestinationStatus {
@@ -350,6 +364,20 @@ impl Pipeline {
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
         self.journal.status().refusal
+    }
+
+    /// How much comes and goes.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let (accepted, _) = self.stats.ingest();
+        let mut load = Load { accepted, ..Load::default() };
+        for (_, account) in self.journal.accounts() {
+            load.delivered += account.delivered;
+            load.pending_records += account.pending_records;
+            load.pending_bytes += account.pending_bytes;
+            load.oldest_pending = load.oldest_pending.max(account.oldest_pending);
+        }
+        load
     }
 
     /// A reading of everything that is counted.

@@ -13,7 +13,8 @@ use super::fleet::Fleet;
 use super::postgres;
 use super::sqlite::Sqlite;
 use super::{
-    Change, Identity, Inspected, MasterKey, News, Reach, Row, StoreError, StoreSettings, Waiting,
+    Change, Identity, Inspected, MasterKey, News, Reach, Row, Seen, StoreError, StoreSettings,
+    Waiting,
 };
 
 /// What users made through the API.
@@ -255,6 +256,43 @@ impl Store {
             Engine::Sqlite(_) => None,
             #[cfg(feature = "postgres")]
             Engine::Fleet(fleet) => Some(fleet.name()),
+        }
+    }
+
+    /// Says in a fleet's store how this daemon stands. Rows of daemons that have said nothing for a day go.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn report(&self, report: &str) -> Result<(), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.report(report)),
+        }
+    }
+
+    /// Takes this daemon out of its fleet, since it ends.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub fn leave(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(postgres::Postgres::leave),
+        }
+    }
+
+    /// The newest version of a fleet's set, and its daemons by name; none where there is no fleet.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub fn daemons(&self) -> Result<(i64, Vec<Seen>), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok((0, Vec::new())),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(postgres::Postgres::daemons),
         }
     }
 

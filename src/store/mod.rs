@@ -225,6 +225,16 @@ pub struct News {
     pub told: Vec<String>,
 }
 
+/// A daemon of a fleet as its store knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub name: String,
+    /// How long ago it last said something, by the database's clock.
+    pub silent: std::time::Duration,
+    /// What it said then; none where it cannot be opened.
+    pub report: Option<String>,
+}
+
 /// How well a fleet's store is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {

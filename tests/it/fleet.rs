@@ -1,6 +1,8 @@
 //! Daemons that share a PostgreSQL database: keys, changes and revocations of one in force on all, times without
 //! the database, daemons that do not fit, audit events told once.
 
+mod daemons;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{operation, path_parameter, reference, with_body};
+use super::{listing, operation, path_parameter, reference, with_body};
 
 pub(super) fn paths() -> Map<String, Value> {
     let any = || Some(json!({"type": "object"}));
@@ -18,6 +18,7 @@ pub(super) fn paths() -> Map<String, Value> {
                 operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
                 &reference("bury"), true),
         },
+        "/daemons": {"get": daemons()},
         "/drain": {
             "post": operation("drain", "Take nothing more, deliver what is pending, and end, as SIGTERM does; answers at once", ("200", any())),
         },
@@ -29,4 +30,16 @@ pub(super) fn paths() -> Map<String, Value> {
         Value::Object(paths) => paths,
         _ => Map::new(),
     }
+}
+
+/// The list of daemons, by name.
+fn daemons() -> Value {
+    let mut daemons = listing("daemons", "daemons", &json!({"type": "object"}));
+    daemons
+        .insert("summary".to_owned(), json!("The daemons that share this control plane, by name"));
+    if let Some(Value::Array(parameters)) = daemons.get_mut("parameters") {
+        // A daemon is no resource, and no expression chooses it.
+        parameters.retain(|it| it["name"] != "filter");
+    }
+    Value::Object(daemons)
 }

@@ -110,7 +110,7 @@ impl Remote {
 
     /// A list, page by page, at most so many. Of the address of the next page only the query is
     /// used, so the key stays here also where the daemon has another address in public.
-    pub(super) async fn list(
+    pub(in crate::cli) async fn list(
         &self,
         path: &str,
         key: &str,

@@ -4,6 +4,7 @@
 //! connections, `schema` the tables, `turn` changes, `outbox` what waits to be published. Nothing here
 //! knows what a row means, or keeps anything for times without the database; that is `copy`'s matter.
 
+mod daemons;
 mod failure;
 mod link;
 mod outbox;
