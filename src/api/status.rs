@@ -219,6 +219,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "last_error": last_error.map(|it| without_its_words(&it.message)),
         "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,
+        "packing": status.packing.as_ref().map(|it| json!({"packs": it.packs, "reason": it.reason})),
         "retry_at": status.condition.retry_at.map(time_of),
         "request_limit": status.condition.request_limit,
         "set_aside": set_aside,

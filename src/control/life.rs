@@ -181,6 +181,7 @@ mod tests {
             removed: false,
             condition: Condition { state, ..Condition::default() },
             credentials: None,
+            packing: None,
             account: Account { dead_lettered, ..Account::default() },
             share: Share::default(),
             letters: LetterCounts::default(),

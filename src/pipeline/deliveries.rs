@@ -13,7 +13,7 @@ use tracing::{error, info};
 
 use super::DestinationStatus;
 use super::burial::{BurialSender, Burials, BuryError, burials};
-use super::delivery::{Deliver, Delivery, Orders};
+use super::delivery::{Deliver, Delivery, LimitsNow, Orders};
 use super::health::Health;
 use super::in_flight::InFlight;
 use crate::journal::{Account, Cursor, Journal, Terms};
@@ -34,6 +34,8 @@ pub(super) struct Outlet {
     pub sink: Arc<Sink>,
     /// What takes its batches: the connection, or what stands for it in a simulation.
     pub deliver: Deliver,
+    /// What it takes at a time, as the connection has learnt.
+    pub limits: LimitsNow,
 }
 
 impl Outlet {
@@ -43,13 +45,15 @@ impl Outlet {
             let sink = Arc::clone(&open);
             Box::pin(async move { sink.deliver(&batch).await })
         });
-        Outlet { destination, sink, deliver }
+        let open = Arc::clone(&sink);
+        let limits: LimitsNow = Arc::new(move || open.limits());
+        Outlet { destination, sink, deliver, limits }
     }
 
     /// What a delivery task needs of it.
     fn orders(&self) -> Orders {
         let (destination, deliver) = (Arc::clone(&self.destination), Arc::clone(&self.deliver));
-        Orders { destination, deliver, hurry: false }
+        Orders { destination, deliver, limits: Arc::clone(&self.limits), hurry: false }
     }
 }
 
@@ -212,6 +216,7 @@ impl Deliveries {
                 removed: running.removed,
                 condition: running.health.read(),
                 credentials: running.outlet.sink.credentials(),
+                packing: running.outlet.sink.packing(),
                 account,
                 letters,
                 share: self.journal.share(running.id()).unwrap_or_default(),

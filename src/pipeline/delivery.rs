@@ -33,11 +33,14 @@ use super::set_aside::{Placed, SetAside};
 use super::verdicts::{IN_A_ROW, Refused, Verdicts};
 use crate::journal::{Cursor, Outcome, Pending};
 use crate::resources::{BatchSettings, Destination};
-use crate::sinks::{Ack, Batch, Fault, FaultKind};
+use crate::sinks::{Ack, Batch, Fault, FaultKind, Limits};
 use crate::telemetry;
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
 pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
+
+/// Tells how much one request may carry, as far as is known when it is asked.
+pub(super) type LimitsNow = Arc<dyn Fn() -> Limits + Send + Sync>;
 
 /// What the rest of the pipeline tells a delivery task.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ pub(super) struct Orders {
     pub destination: Arc<Destination>,
     /// Where to deliver from now on; requests in flight finish where they were sent.
     pub deliver: Deliver,
+    pub limits: LimitsNow,
     /// No record lingers any more.
     pub hurry: bool,
 }
@@ -205,7 +209,7 @@ impl Delivery {
         if self.sends_nothing() {
             return (0, 0);
         }
-        let batch = self.current.destination.batch;
+        let batch = self.full_batch();
         let batches = if self.is_one_at_a_time() { 1 } else { self.request_limit() + 1 };
         let records = (batch.max_records * batches).saturating_sub(self.held());
         let bytes = batch.max_bytes.saturating_sub(self.batcher.bytes());
@@ -231,15 +235,24 @@ impl Delivery {
         requests.chain(retries).chain(letters).chain(verdicts).min().unwrap_or(now + NEVER)
     }
 
+    fn limits(&self) -> Limits {
+        (self.current.limits)()
+    }
+
+    /// What a request may carry where nothing fails.
+    fn full_batch(&self) -> BatchSettings {
+        self.current.destination.batch.within(self.limits())
+    }
+
     /// What a request may carry now: one record while the service refuses every one.
     fn batch(&self) -> BatchSettings {
-        let batch = self.pace.limit(self.current.destination.batch);
+        let batch = self.pace.limit(self.full_batch());
         let max_records = if self.verdicts.is_paused() { 1 } else { batch.max_records };
         BatchSettings { max_records, ..batch }
     }
 
     fn max_span(&self) -> Option<Duration> {
-        self.current.destination.target.limits().max_span
+        self.limits().max_span
     }
 
     fn is_one_at_a_time(&self) -> bool {
@@ -248,7 +261,7 @@ impl Delivery {
 
     /// How many requests the service takes at a time, as far as is known.
     fn request_limit(&self) -> usize {
-        self.concurrency.limit(self.current.destination.target.limits().in_flight)
+        self.concurrency.limit(self.limits().in_flight)
     }
 
     /// One request at a time while the service refuses, all that it is known to take otherwise.
@@ -288,13 +301,13 @@ impl Delivery {
     /// The record with the bytes that the service counts for it. One that it will never take, for
     /// its size, becomes a dead letter.
     fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
-        let target = &self.current.destination.target;
-        let bytes = target.record_bytes(&attempt.pending.record);
-        let most = target.limits().max_record_bytes;
+        let limits = self.limits();
+        let bytes = limits.record_bytes(&attempt.pending.record);
+        let most = limits.max_record_bytes;
         if bytes <= most {
             return Some(Attempt { bytes, ..attempt });
         }
-        let kind = target.kind();
+        let kind = self.current.destination.target.kind();
         let reason = format!("the record counts {bytes} bytes, {kind} takes at most {most}");
         self.letters.push(Refused { attempt, reason });
         None
@@ -397,7 +410,7 @@ impl Delivery {
         self.delivered += delivered.len() as u64;
         let fault = self.judge(refused, !delivered.is_empty()).or(fault);
         let sign = sign(fault.as_ref(), failed.len(), sent);
-        let most = self.current.destination.target.limits().in_flight;
+        let most = self.limits().in_flight;
         let cut = self.concurrency.answered(request, sign, most, Instant::now());
         match fault {
             None => self.got_through(size),
@@ -427,7 +440,7 @@ impl Delivery {
 
     fn got_through(&mut self, size: Size) {
         self.failed_last = None;
-        self.pace.succeeded(size, self.current.destination.batch);
+        self.pace.succeeded(size, self.full_batch());
     }
 
     /// Plans when the failed records of a request are sent again; `cut` tells that fewer requests will be

@@ -47,7 +47,7 @@ use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::{lock, read, write};
 use crate::resources::{Destination, ResourceId, Resources};
-use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Sink, Target};
+use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Packing, Sink, Target};
 use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
@@ -142,6 +142,8 @@ pub struct DestinationStatus {
     pub condition: Condition,
     /// Where its AWS credentials came from; none before its first request.
     pub credentials: Option<String>,
+    /// Whether records share records of its service; none where they never do, and before it is known.
+    pub packing: Option<Packing>,
     /// What came, what became of it, what waits.
     pub account: Account,
     /// What it takes of the journal, and may take.

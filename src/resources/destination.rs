@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
 use crate::form::{Door, Form, Shape, Value, Written, field, section};
-use crate::sinks::{Bounds, DEFAULT_TIMEOUT, Finding, LogOutput, OpenError, Sink, Target};
+use crate::sinks::{Bounds, DEFAULT_TIMEOUT, Finding, Limits, LogOutput, OpenError, Sink, Target};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
@@ -236,6 +236,16 @@ impl BatchSettings {
             max_bytes: within("max_bytes", max_bytes, limits.max_bytes)?,
             linger,
         })
+    }
+
+    /// The same inside limits that may be narrower than those of the target's settings.
+    #[must_use]
+    pub fn within(self, limits: Limits) -> BatchSettings {
+        BatchSettings {
+            max_records: self.max_records.min(limits.max_records),
+            max_bytes: self.max_bytes.min(limits.max_bytes),
+            ..self
+        }
     }
 }
 

@@ -1,21 +1,28 @@
-//! Amazon Data Firehose: one record an event, newline-terminated, by PutRecordBatch.
+//! Amazon Data Firehose: events, each newline-terminated, by PutRecordBatch; several in a record where
+//! nobody downstream can tell, since each record is billed in whole 5 KiB.
 //!
-//! A record is delivered when the answer has status 200, the service's request id, as many entries as
-//! records were sent, and a record id in the record's entry.
+//! An event is delivered when the answer has status 200, the service's request id, as many entries as
+//! records were sent, and a record id in the entry of the event's record.
 //!
-//! Firehose joins records without a separator, so the newline is what keeps events apart in S3.
-//! Events are not packed together, though each is billed as at least 5 KB.
+//! Firehose joins records without a separator, so the newline is what keeps events apart in S3. Whether
+//! events share records is decided in `firehose/pack.rs`.
+
+mod pack;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::operation::describe_delivery_stream::builders::DescribeDeliveryStreamFluentBuilder;
 use aws_sdk_firehose::types::{
-    DeliveryStreamStatus, DeliveryStreamType, PutRecordBatchResponseEntry,
+    DeliveryStreamDescription, DeliveryStreamStatus, DeliveryStreamType,
+    PutRecordBatchResponseEntry,
 };
 use hyper::Uri;
+use tokio::sync::Mutex;
 
+use self::pack::{Decided, Pack, ROOM, of_fault, of_stream};
 use super::ack::{Ack, Fault};
 use super::actions::{DESCRIBE_DELIVERY_STREAM, FIREHOSE, PUT_RECORD_BATCH};
 use super::answer::{Call, CallError};
@@ -27,6 +34,7 @@ use super::body::{base64, in_place, string};
 use super::error::OpenError;
 use super::kind::{AtAws, Boxed, Kind, Opened};
 use super::log_output::LogOutput;
+use super::packing::{Packing, Room, requests};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, THROTTLED, class_of};
 use super::transport::Sending;
@@ -38,6 +46,8 @@ use crate::form::{Checked, Door, Form, field};
 
 /// Most records of one PutRecordBatch (Firehose API model, `PutRecordBatchRequestEntryList`).
 const MAX_RECORDS: usize = 500;
+/// Most events of one request where they share records: as many of 300 bytes as its bytes have room for.
+const MAX_PACKED: usize = 10_000;
 /// What JSON adds to the records' base64: 12 bytes a record and at most 106 around them.
 const JSON_OVERHEAD: usize = 8 * 1024;
 /// Most bytes of one PutRecordBatch. The documented 4 MiB ("Firehose quotas") do not say whether
@@ -58,6 +68,9 @@ pub(super) const LIMITS: Limits = Limits {
     count: Count::Base64Line,
 };
 
+/// Where events share records; what is counted for each is at least its share of its record.
+const PACKED: Limits = Limits { max_records: MAX_PACKED, ..LIMITS };
+
 const PUT: &str = PUT_RECORD_BATCH.name;
 const DESCRIBE: &str = DESCRIBE_DELIVERY_STREAM.name;
 
@@ -65,6 +78,7 @@ const DESCRIBE: &str = DESCRIBE_DELIVERY_STREAM.name;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FirehoseTarget {
     stream: ArnOf<DeliveryStream>,
+    pack: Pack,
     auth: Auth,
     endpoint_url: Option<Checked<Endpoint>>,
 }
@@ -79,9 +93,15 @@ impl Form for FirehoseTarget {
             ),
             it.map(|it| &it.stream),
         );
+        let pack = d.or(
+            field("pack", "Whether several events, each with its newline, share a record, which is billed in whole 5 KiB: up to 128 KiB and 500 events. `auto` does where the stream's description shows a plain S3 destination, with no processors, dynamic partitioning or conversion.", "")
+                .ours(),
+            Pack::default(),
+            it.map(|it| &it.pack),
+        );
         let auth = Auth::ask(d, it.map(|it| &it.auth));
         let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
-        Some(FirehoseTarget { stream: stream?, auth, endpoint_url })
+        Some(FirehoseTarget { stream: stream?, pack: pack?, auth, endpoint_url })
     }
 }
 
@@ -94,7 +114,8 @@ impl FirehoseTarget {
         endpoint_url: Option<String>,
     ) -> Result<FirehoseTarget, Wrong> {
         let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
-        Ok(FirehoseTarget { stream: ArnOf::new(delivery_stream_arn)?, auth, endpoint_url })
+        let (stream, pack) = (ArnOf::new(delivery_stream_arn)?, Pack::default());
+        Ok(FirehoseTarget { stream, pack, auth, endpoint_url })
     }
 
     pub(super) fn at(&self) -> AtAws<'_> {
@@ -119,7 +140,7 @@ impl Kind for FirehoseTarget {
     }
 
     fn limits(&self) -> Limits {
-        LIMITS
+        if self.pack == Pack::Off { LIMITS } else { PACKED }
     }
 
     fn at_aws(&self) -> Option<AtAws<'_>> {
@@ -148,6 +169,11 @@ impl fmt::Display for FirehoseTarget {
 pub(super) struct Sink {
     aws: Connection<Client>,
     stream: ArnOf<DeliveryStream>,
+    pack: Pack,
+    /// Of `auto`.
+    decided: Decided,
+    /// Held by who asks for the stream's description.
+    asking: Mutex<()>,
 }
 
 impl Opened for Sink {
@@ -157,6 +183,16 @@ impl Opened for Sink {
 
     fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
         Box::pin(self.probe())
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        // Before it is known a batch may be as large as it could be: one is sent in several requests then.
+        let packs = self.packing().is_none_or(|it| it.packs);
+        Some(if packs { PACKED } else { LIMITS })
+    }
+
+    fn packing(&self) -> Option<Packing> {
+        self.pack.given().or_else(|| self.decided.last())
     }
 
     fn credentials(&self) -> Option<String> {
@@ -178,7 +214,13 @@ impl Sink {
             }
             Client::from_conf(builder.build())
         };
-        Sink { aws: Connection::open(connection, build).await, stream: settings.stream.clone() }
+        Sink {
+            aws: Connection::open(connection, build).await,
+            stream: settings.stream.clone(),
+            pack: settings.pack,
+            decided: Decided::default(),
+            asking: Mutex::default(),
+        }
     }
 
     /// The URL that requests go to.
@@ -191,26 +233,33 @@ impl Sink {
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let mut parts = Parts::new(records.len());
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let room = if self.packs().await { ROOM } else { Room::ONE_EACH };
+        let mut parts = Parts::of(requests(&groups(room, records), MAX_RECORDS));
         while let Some(part) = parts.next() {
-            let outcome = self.put(&records[part.clone()]).await;
-            parts.settle(part, outcome);
+            let records = &records[part.clone()];
+            let groups = groups(room, records);
+            let outcome = self.put(records, &groups).await;
+            parts.settle_groups(part, &groups, outcome);
         }
         parts.into_acks()
     }
 
-    async fn put(&self, records: &[Arc<Record>]) -> Outcome {
+    /// Sends records, each group of which shares one of Firehose's.
+    async fn put(&self, records: &[Arc<Record>], groups: &[Range<usize>]) -> Outcome {
         let call =
             Call { action: PUT, resource: self.stream.as_str(), strange: self.aws.is_strange() };
-        let body = in_place(body(self.stream.name(), records));
+        let body = in_place(body(self.stream.name(), records, groups));
         // The SDK gets what decides where it goes; the records are in the body.
         let sent = self.aws.call(|client| {
             let request = client.put_record_batch().delivery_stream_name(self.stream.name());
             request.set_records(Some(vec![])).customize().mutate_request(body).send()
         });
         match sent.await {
-            Ok(answer) if answer.request_responses().len() != records.len() => {
-                call.miscounted(answer.request_responses().len(), records.len())
+            Ok(answer) if answer.request_responses().len() != groups.len() => {
+                call.miscounted(answer.request_responses().len(), groups.len())
             }
             Ok(answer) => Outcome::Answered(verdicts(&call, answer.request_responses())),
             Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
@@ -220,7 +269,40 @@ impl Sink {
         }
     }
 
-    pub(super) async fn probe(&self) -> Result<String, Fault> {
+    /// Whether events share records now. Asks for the stream's description where that is needed: one
+    /// delivery does, and others go on with what was known, if anything was.
+    async fn packs(&self) -> bool {
+        if let Some(known) = self.pack.given().or_else(|| self.decided.fresh()) {
+            return known.packs;
+        }
+        let last = self.decided.last();
+        let _asking = match (self.asking.try_lock(), &last) {
+            (Ok(asking), _) => asking,
+            (Err(_), Some(last)) => return last.packs,
+            (Err(_), None) => self.asking.lock().await,
+        };
+        // Perhaps somebody else has asked by now.
+        if let Some(known) = self.decided.fresh() {
+            return known.packs;
+        }
+        let described = self.description().await;
+        let packing = match &described {
+            Ok(stream) => of_stream(stream),
+            Err(fault) => of_fault(fault, last),
+        };
+        let Packing { packs, reason } = packing.clone();
+        if self.decided.decide(packing, described.is_ok()).is_none_or(|it| it.packs != packs) {
+            tracing::info!(
+                stream = self.stream.name(),
+                packs,
+                reason,
+                "events share records, or not"
+            );
+        }
+        packs
+    }
+
+    async fn description(&self) -> Result<DeliveryStreamDescription, Fault> {
         let call = Call {
             action: DESCRIBE,
             resource: self.stream.as_str(),
@@ -228,9 +310,12 @@ impl Sink {
         };
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;
-        let Some(stream) = answer.delivery_stream_description() else {
-            return Err(Fault::transient("the service answered without describing the stream"));
-        };
+        let nothing = || Fault::transient("the service answered without describing the stream");
+        answer.delivery_stream_description.ok_or_else(nothing)
+    }
+
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let stream = self.description().await?;
         let name = stream.delivery_stream_name();
         if stream.delivery_stream_type() != &DeliveryStreamType::DirectPut {
             return Err(Fault::configuration(format!(
@@ -240,25 +325,42 @@ impl Sink {
             .with(Trouble::WrongKind));
         }
         match stream.delivery_stream_status() {
-            DeliveryStreamStatus::Active => Ok(format!("stream `{name}` is active")),
+            DeliveryStreamStatus::Active => {
+                Ok(format!("stream `{name}` is active, {}", self.said_of_packing(&stream)))
+            }
             DeliveryStreamStatus::Creating => {
                 Err(Fault::transient(format!("stream `{name}` is still being created")))
             }
             status => Err(Fault::configuration(format!("stream `{name}` is {status}"))),
         }
     }
+
+    fn said_of_packing(&self, stream: &DeliveryStreamDescription) -> String {
+        let found = of_stream(stream);
+        let Packing { packs, reason } = self.pack.given().unwrap_or_else(|| found.clone());
+        let although = if packs && !found.packs { ", although " } else { "" };
+        let found = if although.is_empty() { "" } else { &found.reason };
+        let how = if packs { "events share records" } else { "each event has a record of its own" };
+        format!("{how}: {reason}{although}{found}")
+    }
 }
 
-/// The body of a PutRecordBatch.
-fn body(stream: &str, records: &[Arc<Record>]) -> Vec<u8> {
-    let each = |record: &Arc<Record>| LIMITS.record_bytes(record) + 12;
-    let mut out = Vec::with_capacity(records.iter().map(each).sum::<usize>() + stream.len() + 48);
+fn groups(room: Room, records: &[Arc<Record>]) -> Vec<Range<usize>> {
+    room.groups(records, |record| record.body.len() + 1, |_, _| true)
+}
+
+/// The body of a PutRecordBatch: each group of the records shares one of Firehose's.
+fn body(stream: &str, records: &[Arc<Record>], groups: &[Range<usize>]) -> Vec<u8> {
+    let each = |record: &Arc<Record>| LIMITS.record_bytes(record);
+    let bytes = records.iter().map(each).sum::<usize>() + 12 * groups.len();
+    let mut out = Vec::with_capacity(bytes + stream.len() + 48);
     out.extend_from_slice(b"{\"DeliveryStreamName\":");
     string(&mut out, stream);
     out.extend_from_slice(b",\"Records\":[");
-    for (at, record) in records.iter().enumerate() {
+    for (at, group) in groups.iter().enumerate() {
         out.extend_from_slice(if at == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
-        base64(&mut out, [&*record.body, b"\n"]);
+        let records = &records[group.clone()];
+        base64(&mut out, records.iter().flat_map(|record| [&*record.body, b"\n"]));
         out.extend_from_slice(b"\"}");
     }
     out.extend_from_slice(b"]}");
@@ -393,32 +495,42 @@ mod tests {
 
         #[test]
         fn a_batch_within_our_limits_is_a_request_within_the_services(
-            lengths in proptest::collection::vec(length(), 1..=MAX_RECORDS),
+            (lengths, packs) in (proptest::collection::vec(length(), 1..=2_000), any::<bool>()),
         ) {
+            let (limits, room) = if packs { (PACKED, ROOM) } else { (LIMITS, Room::ONE_EACH) };
             let mut bytes = 0;
             let fits = |record: &Arc<Record>| {
-                let counted = LIMITS.record_bytes(record);
+                let counted = limits.record_bytes(record);
                 bytes += counted;
-                counted <= LIMITS.max_record_bytes && bytes <= LIMITS.max_bytes
+                counted <= limits.max_record_bytes && bytes <= limits.max_bytes
             };
-            let records = lengths.into_iter().map(|length| Arc::new(record(length)));
-            let records: Vec<_> = records.take_while(fits).collect();
-            let body = body(&"s".repeat(64), &records);
+            let lengths = lengths.into_iter().take(limits.max_records);
+            let records: Vec<_> =
+                lengths.map(|length| Arc::new(record(length))).take_while(fits).collect();
+            let groups = groups(room, &records);
+            prop_assert!(requests(&groups, MAX_RECORDS).len() <= 1, "one request carries it");
+            let body = body(&"s".repeat(64), &records, &groups);
             prop_assert!(body.len() <= 4 * 1024 * 1024, "{} bytes", body.len());
             let request: serde_json::Value = serde_json::from_slice(&body).unwrap();
             prop_assert_eq!(&request["DeliveryStreamName"], &"s".repeat(64));
             let entries = request["Records"].as_array().unwrap();
-            prop_assert_eq!(entries.len(), records.len());
-            for (entry, record) in entries.iter().zip(&records) {
+            prop_assert!(entries.len() == groups.len() && entries.len() <= 500);
+            for (entry, group) in entries.iter().zip(groups) {
                 let data = STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap();
                 prop_assert!(data.len() <= 1_000 * 1024);
-                prop_assert_eq!(data, [&*record.body, b"\n"].concat());
+                prop_assert!(group.len() == 1 || (packs && group.len() <= 500 && data.len() <= 128 * 1024));
+                let lines = records[group].iter().map(|record| [&*record.body, b"\n"].concat());
+                prop_assert_eq!(data, lines.collect::<Vec<_>>().concat());
             }
         }
     }
 
     /// Lengths of records, the longest ones among them.
     fn length() -> impl Strategy<Value = usize> {
-        prop_oneof![8 => 1usize..3_000, 1 => 1usize..1_100_000, 1 => Just(MAX_RECORD_BYTES / 4 * 3 - 1)]
+        prop_oneof![
+            60 => 1usize..3_000,
+            1 => 1usize..1_100_000,
+            1 => Just(MAX_RECORD_BYTES / 4 * 3 - 1),
+        ]
     }
 }

@@ -17,6 +17,7 @@ use super::aws;
 use super::batch::Limits;
 use super::error::OpenError;
 use super::log_output::LogOutput;
+use super::packing::Packing;
 use super::transport::Sending;
 use crate::event::Record;
 
@@ -82,6 +83,16 @@ pub(super) trait Opened: Send + Sync {
 
     /// Asks whether deliveries would find their target, and writes no event; one line for a person.
     fn probe(&self) -> Boxed<'_, Result<String, Fault>>;
+
+    /// How much one request may carry, where that is learnt from the service; none where the settings say it.
+    fn limits(&self) -> Option<Limits> {
+        None
+    }
+
+    /// Whether journal records share the service's; none where they never do, or before it is known.
+    fn packing(&self) -> Option<Packing> {
+        None
+    }
 
     /// Where the credentials in use came from; none before the first request, and where none are needed.
     fn credentials(&self) -> Option<String> {

@@ -176,7 +176,7 @@ impl Target {
         let lines = Some(Lines::Given(connector));
         let sending = Sending { timeout: DEFAULT_TIMEOUT, lines };
         let opened = target.settings().open(LogOutput::Stdout, sending).await.ok()?;
-        Some(Sink { kind: target.kind(), opened, barred: None })
+        Some(Sink { kind: target.kind(), limits: target.limits(), opened, barred: None })
     }
 }
 

@@ -30,6 +30,7 @@ mod kinesis;
 mod log_output;
 mod meter;
 mod outbound;
+mod packing;
 mod parts;
 mod proxy;
 mod refusal;
@@ -64,6 +65,7 @@ pub use kinesis::KinesisTarget;
 pub use log_output::LogOutput;
 pub use meter::{Bill, Meter};
 pub use outbound::{Barred, Outbound};
+pub use packing::Packing;
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
 /// 5 Mbit/s, or a service that is slow, but not a request that hangs. A retry after it may deliver
@@ -136,7 +138,8 @@ impl Target {
         self.settings().name()
     }
 
-    /// How much one request may carry.
+    /// How much one request may carry at most; what a service's answers say may be less
+    /// ([`Sink::limits`]).
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.settings().limits()
@@ -192,7 +195,7 @@ impl Target {
         let sending = Sending { timeout, lines: bounds.map(|bounds| bounds.lines().clone()) };
         let opened = self.settings().open(log, sending).await?;
         let barred = bounds.and_then(|bounds| bounds.rules().check(self).err());
-        Ok(Sink { kind: self.kind(), opened, barred })
+        Ok(Sink { kind: self.kind(), limits: self.limits(), opened, barred })
     }
 
     /// Which way requests go, if the environment names a proxy: `directly`, or through which; `bounds` as
@@ -220,6 +223,7 @@ impl fmt::Display for Target {
 /// The open connection to one destination. May be used by several tasks at once.
 pub struct Sink {
     kind: &'static str,
+    limits: Limits,
     opened: Box<dyn Opened>,
     /// Why it may not be used at all.
     barred: Option<Barred>,
@@ -246,6 +250,19 @@ impl Sink {
             return vec![Ack::Retry(barred_fault(barred)); records.len()];
         }
         self.opened.deliver(records).await
+    }
+
+    /// How much one request may carry, as far as is known now: a batch of more is sent in several.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.opened.limits().unwrap_or(self.limits)
+    }
+
+    /// Whether journal records share records of the service, and why; none where they never do, and before
+    /// it is known.
+    #[must_use]
+    pub fn packing(&self) -> Option<Packing> {
+        self.opened.packing()
     }
 
     /// Where the credentials in use came from: `environment`, `profile file …`, `container`, `keys`,

@@ -1,14 +1,14 @@
 //! Finding the one record for which a service refuses a whole request: send halves, then quarters.
 //!
 //! Keeps account of which part goes next and what is known of each record; the sink does the
-//! sending.
+//! sending. Where records share one of the service's (`packing`), its verdict is that of each.
 
 use std::ops::Range;
 
 use super::ack::{Ack, Fault};
 
-/// Most requests for one batch. A batch of 10,000 with one bad record takes 29 at worst; what is left when
-/// they are spent goes out again later, without the bad ones that were found.
+/// Most requests for a batch that one could carry. A batch of 10,000 with one bad record takes 29 at worst;
+/// what is left when they are spent goes out again later, without the bad ones that were found.
 const MAX_CALLS: usize = 64;
 
 /// What came of one request.
@@ -29,6 +29,7 @@ pub(super) struct Parts {
     /// The next one last.
     waiting: Vec<Range<usize>>,
     calls: usize,
+    most_calls: usize,
     /// Why nothing more is sent, once that is so.
     stopped: Option<Fault>,
 }
@@ -37,10 +38,19 @@ impl Parts {
     /// A batch of so many records, as one part.
     pub(super) fn new(records: usize) -> Parts {
         let whole = 0..records;
+        Parts::of(if records == 0 { vec![] } else { vec![whole] })
+    }
+
+    /// A batch in several parts, which follow each other.
+    pub(super) fn of(mut requests: Vec<Range<usize>>) -> Parts {
+        let records = requests.last().map_or(0, |last| last.end);
+        let most_calls = MAX_CALLS + requests.len().saturating_sub(1);
+        requests.reverse();
         Parts {
             verdicts: vec![None; records],
-            waiting: if records == 0 { vec![] } else { vec![whole] },
+            waiting: requests,
             calls: 0,
+            most_calls,
             stopped: None,
         }
     }
@@ -50,10 +60,11 @@ impl Parts {
         if self.stopped.is_some() {
             return None;
         }
-        if self.calls == MAX_CALLS && !self.waiting.is_empty() {
+        if self.calls == self.most_calls && !self.waiting.is_empty() {
             self.stopped = Some(Fault::transient(format!(
-                "the service refused so many records of this batch that {MAX_CALLS} requests did \
-                 not find them all; the rest goes out again"
+                "the service refused so many records of this batch that {} requests did \
+                 not find them all; the rest goes out again",
+                self.most_calls
             )));
             return None;
         }
@@ -79,6 +90,25 @@ impl Parts {
             }
             // Whatever stopped this part would stop the others too, and hurt more.
             Outcome::Failed(fault) => self.stopped = Some(fault),
+        }
+    }
+
+    /// The same where records share the service's, which an answer has one verdict each for: `groups` says
+    /// which, counted from the part's beginning. One that is refused for good goes out again in halves:
+    /// what is refused may be one of several.
+    pub(super) fn settle_groups(
+        &mut self,
+        part: Range<usize>,
+        groups: &[Range<usize>],
+        outcome: Outcome,
+    ) {
+        let Outcome::Answered(acks) = outcome else { return self.settle(part, outcome) };
+        for (group, ack) in groups.iter().zip(acks) {
+            let records = part.start + group.start..part.start + group.end;
+            match ack {
+                Ack::Rejected(reason) => self.settle(records, Outcome::Refused(reason)),
+                ack => self.verdicts[records].fill(Some(ack)),
+            }
         }
     }
 
@@ -162,6 +192,48 @@ mod tests {
                 Ack::Retry(Fault::transient("the service's answer left this record out"))
             ]
         );
+    }
+
+    #[test]
+    fn a_batch_in_several_parts_sends_each_in_its_order() {
+        let mut parts = Parts::of(vec![0..2, 2..3, 3..7]);
+        let mut sent = Vec::new();
+        while let Some(part) = parts.next() {
+            sent.push(part.clone());
+            parts.settle(part.clone(), Outcome::Answered(vec![Ack::Delivered; part.len()]));
+        }
+        assert_eq!(sent, [0..2, 2..3, 3..7]);
+        assert_eq!(parts.into_acks(), vec![Ack::Delivered; 7]);
+        assert_eq!(Parts::of(vec![]).next(), None);
+    }
+
+    #[test]
+    fn the_verdict_on_a_record_of_the_service_is_that_of_each_in_it() {
+        let slow = Ack::Retry(Fault::transient("slow"));
+        let mut parts = Parts::new(6);
+        let part = parts.next().unwrap();
+        let acks = vec![Ack::Delivered, slow.clone(), Ack::Delivered];
+        parts.settle_groups(part, &[0..2, 2..5, 5..6], Outcome::Answered(acks));
+        assert_eq!(parts.next(), None);
+        let (fine, slow) = (|| Ack::Delivered, || slow.clone());
+        assert_eq!(parts.into_acks(), [fine(), fine(), slow(), slow(), slow(), fine()]);
+    }
+
+    #[test]
+    fn a_record_of_the_service_that_is_refused_for_good_is_taken_apart() {
+        let mut parts = Parts::of(vec![0..2, 2..8]);
+        let mut sent = Vec::new();
+        while let Some(part) = parts.next() {
+            sent.push(part.clone());
+            // All of a part share one; the event at 4 is the one that is too strange.
+            let ack = if part.contains(&4) { Ack::Rejected("no".into()) } else { Ack::Delivered };
+            let whole = 0..part.len();
+            parts.settle_groups(part, &[whole], Outcome::Answered(vec![ack]));
+        }
+        assert_eq!(sent, [0..2, 2..8, 2..5, 2..3, 3..5, 3..4, 4..5, 5..8]);
+        let mut expected = vec![Ack::Delivered; 8];
+        expected[4] = Ack::Rejected("no".to_owned());
+        assert_eq!(parts.into_acks(), expected);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::decode_base64;
 use crate::support::fake_service::{FakeService, Reply, Request};
-use crate::support::{generate, output_of, sluicegate};
+use crate::support::{changed, generate, output_of, sluicegate};
 
 /// Takes everything that the three services are sent.
 fn services() -> FakeService {
@@ -26,6 +26,15 @@ fn services() -> FakeService {
                 Reply::error(400, "ResourceNotFoundException")
             }
             "PutLogEvents" | "CreateLogStream" => well(json!({})),
+            "DescribeDeliveryStream" => well(json!({"DeliveryStreamDescription": {
+                "DeliveryStreamName": "d", "DeliveryStreamARN": "d", "VersionId": "1",
+                "DeliveryStreamStatus": "ACTIVE", "DeliveryStreamType": "DirectPut",
+                "HasMoreDestinations": false,
+                "Destinations": [{"DestinationId": "1", "S3DestinationDescription": {
+                    "RoleARN": "r", "BucketARN": "b", "BufferingHints": {},
+                    "CompressionFormat": "GZIP", "EncryptionConfiguration": {},
+                }}],
+            }})),
             _ => Reply::error(400, "AccessDeniedException"),
         }
     })
@@ -42,7 +51,7 @@ fn settings(url: &str) -> String {
         r#"
 destinations:
   - {{ id: stream, target: {{ kinesis: {{ stream_arn: "arn:aws:kinesis:us-east-1:123456789012:stream/s", {end} }} }} }}
-  - {{ id: delivery, target: {{ firehose: {{ delivery_stream_arn: "arn:aws:firehose:us-east-1:123456789012:deliverystream/d", {end} }} }} }}
+  - {{ id: delivery, target: {{ firehose: {{ delivery_stream_arn: "arn:aws:firehose:us-east-1:123456789012:deliverystream/d", {end} }} }}, batch: {{ linger: 5s }} }}
   - {{ id: group, target: {{ cloudwatch_logs: {{ log_group_arn: "arn:aws:logs:us-east-1:123456789012:log-group:/app", {end} }} }} }}
   - {{ id: out, target: {{ file: {{ path: out.ndjson }} }} }}
 subscriptions:
@@ -54,6 +63,11 @@ subscriptions:
     destinations: [stream, delivery, group, out]
 "#
     )
+}
+
+/// The same where each event has a record of Firehose's to itself.
+fn unpacked(settings: &str) -> String {
+    changed(settings, "deliverystream/d\",", "deliverystream/d\", pack: off,")
 }
 
 /// Runs `cost` on a sample.
@@ -103,6 +117,7 @@ fn the_billed_units_of_a_sample_are_those_of_what_is_sent() {
     let (_, bytes) = sent(&requests, "PutRecords", |it| data(it) + key(it));
     assert_eq!(kinesis["bytes"], bytes);
 
+    // All of them in one batch, as the sample was.
     let firehose = &of(&told, "delivery")["sample"];
     let (records, billed) = sent(&requests, "PutRecordBatch", |it| data(it).div_ceil(5120) * 5120);
     assert_eq!(
@@ -162,16 +177,20 @@ fn a_month_is_counted_from_the_rate_and_the_prices_of_a_file() {
 
 #[test]
 fn each_selected_field_has_its_price() {
-    let sample = generate("http_request_complete.v0", 50, 3).join("\n");
-    let answer = cost(&settings("http://127.0.0.1:9"), &sample, &["--rate", "1000"]);
+    let sample = generate("http_request_complete.v0", 400, 3).join("\n");
+    let settings = settings("http://127.0.0.1:9");
+    let answer = cost(&settings, &sample, &["--rate", "1000"]);
     let fields = of(&answer, "group")["fields"].as_array().unwrap().clone();
     let names: Vec<&str> = fields.iter().map(|it| it["field"].as_str().unwrap()).collect();
     assert_eq!(names, ["http.request.url.path", "http.response.status_code"]);
     for field in &fields {
         assert!(field["money_a_month"].as_f64().unwrap() > 0.0, "{field}");
     }
-    let firehose = &of(&answer, "delivery")["fields"][0]["money_a_month"];
-    assert_eq!(firehose, 0.0, "a record of less than 5 KiB costs no less without it");
+    let of_firehose =
+        |answer: &Value| of(answer, "delivery")["fields"][0]["money_a_month"].as_f64().unwrap();
+    assert!(of_firehose(&answer) > 0.0, "what shares a record is billed by its bytes");
+    let answer = cost(&unpacked(&settings), &sample, &["--rate", "1000"]);
+    assert_eq!(of_firehose(&answer), 0.0, "a record of less than 5 KiB costs no less without it");
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod log_files;
 mod moving;
 mod ngrok;
 mod operations;
+mod packing;
 mod policy;
 mod proxies;
 mod refusals;

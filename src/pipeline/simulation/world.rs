@@ -210,7 +210,10 @@ impl World {
             resources.add_destination(destination).unwrap();
             let destination = Arc::clone(resources.destination(&id).unwrap());
             let sink = Arc::clone(&self.life().sink);
-            outlets.push(Outlet { destination, sink, deliver: deliver_to(&self.services[at]) });
+            let limits = destination.target.limits();
+            let limits = Arc::new(move || limits);
+            let deliver = deliver_to(&self.services[at]);
+            outlets.push(Outlet { destination, sink, deliver, limits });
             let filter = format!("ev.http.request.url.path.contains(\"{mark}\")");
             let filter = Some(filter.as_str());
             let catalog = &resources.catalog;

@@ -159,8 +159,10 @@ impl Rig {
         destination: Arc<Destination>,
     ) -> Rig {
         let journal = journal(folder.path());
-        let (orders, receiver) =
-            watch::channel(Orders { destination, deliver: service.deliver(), hurry: false });
+        let limits = destination.target.limits();
+        let limits = Arc::new(move || limits);
+        let orders = Orders { destination, deliver: service.deliver(), limits, hurry: false };
+        let (orders, receiver) = watch::channel(orders);
         let (burial_sender, burials) = burials();
         let health = Arc::new(Health::default());
         let cursor = journal.cursor(&id(), Terms::default());
