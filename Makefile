@@ -87,6 +87,7 @@ fmt:
 
 clippy:
 	$(DEV) $(CARGO) clippy --locked --all-targets -- -D warnings
+	$(DEV) $(CARGO) clippy --locked --no-default-features --features envoy,postgres -- -D warnings
 
 doc:
 	$(DEV) RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps

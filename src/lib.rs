@@ -18,6 +18,7 @@
 //! - [`generate`]: made-up events for demos, measurements and tests, the same for the same seed
 //! - [`filter`]: CEL: text → tree → checked tree → program → yes or no; knows nothing of I/O
 //! - `form`: one form for each thing that people write, and the doors that read, write and describe it
+//! - `kafka`: what all clients of Kafka have in common: properties, topics, a producer in bounds
 //! - `sinks`: all that is known of each kind of target: settings, limits, request, verdicts
 //! - [`resources`]: what users own: destinations and subscriptions, valid by construction
 //! - `store`: what users made through the API, sealed, in one SQLite file or a fleet's PostgreSQL database
@@ -44,6 +45,7 @@ pub mod formats;
 pub mod generate;
 pub mod filter;
 mod form;
+mod kafka;
 mod sinks;
 pub mod resources;
 mod store;

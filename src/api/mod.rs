@@ -230,10 +230,15 @@ impl Api {
 
     /// Why the next body would not be kept, if so.
     fn not_ready(&self) -> Option<String> {
-        if self.accepting.load(Ordering::Acquire) {
-            self.pipeline.on_hold().map(|held| held.reason).or_else(|| self.pipeline.refusal())
-        } else {
-            Some("stopping".to_owned())
+        if !self.accepting.load(Ordering::Acquire) {
+            return Some("stopping".to_owned());
+        }
+        if let Some(held) = self.pipeline.on_hold() {
+            return Some(held.reason);
+        }
+        match &self.boards.relay {
+            Some(relay) => relay.refusal().map(|why| format!("the relay cannot write: {why}")),
+            None => self.pipeline.refusal(),
         }
     }
 }

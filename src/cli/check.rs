@@ -10,7 +10,7 @@ use clap::Args;
 use super::{Failure, Outcome, block_on, with_saved};
 use crate::config::{Config, show_size};
 use crate::control::StoreSettings;
-use crate::ingest::{RelaySettings, ask_kafka, ask_topic};
+use crate::ingest::{ask_kafka, ask_relay};
 use crate::journal::{Durability, available_bytes};
 use crate::report::{counted, escaped};
 use crate::resources::Destination;
@@ -72,7 +72,8 @@ impl Check {
             writeln!(out, "  kafka: {}", escaped(&said))?;
         }
         if let Some(relay) = config.ingest.as_ref().and_then(|http| http.relay.as_ref()) {
-            let answer = ask_relay(relay)?;
+            let runtime = tokio::runtime::Runtime::new()?;
+            let answer = ask_relay(relay, runtime.handle());
             failed += usize::from(answer.is_err());
             let said = answer.map_or_else(|reason| reason, |found| format!("ok, {found}"));
             writeln!(out, "  relay: {}", escaped(&said))?;
@@ -141,16 +142,4 @@ fn warn_of_room(config: &Config) -> io::Result<()> {
 async fn probe(destination: &Destination) -> Result<String, String> {
     let sink = destination.open(LogOutput::Stdout).await.map_err(|it| it.to_string())?;
     sink.probe().await.map_err(|fault| fault.message)
-}
-
-/// Asks the brokers for the relay's topic.
-fn ask_relay(relay: &RelaySettings) -> io::Result<Result<String, String>> {
-    let runtime = tokio::runtime::Runtime::new()?;
-    Ok(ask_topic(relay, runtime.handle()).map(|facts| {
-        let least = facts.min_in_sync.map_or_else(|| "not shown".to_owned(), |it| it.to_string());
-        format!(
-            "`{}` has {} partitions, {} replicas, min.insync.replicas {least}",
-            relay.topic, facts.partitions, facts.replicas
-        )
-    }))
 }

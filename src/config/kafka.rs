@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use super::decode::Section;
 use super::machine::check_input_file;
+use super::mistakes::Mistake;
 use super::text::Text;
-use crate::ingest::{
-    KafkaSettings, PropertyError, RelaySettings, check_kafka_property, check_relay_property,
-};
-use crate::pipeline::EventKey;
+use crate::ingest::{KafkaSettings, RelaySettings, check_kafka_property, check_relay_property};
+use crate::kafka::{EventKey, PropertyError, TopicSettings, could_be_brokers};
 use crate::sinks::Secret;
 
 pub(super) fn read_kafka(section: &mut Section<'_>, max_event: usize) -> Option<KafkaSettings> {
@@ -45,12 +44,8 @@ pub(super) fn read_relay(section: &mut Section<'_>) -> Option<RelaySettings> {
             ("none", EventKey::None),
         ]);
         let options = options(section, check_relay_property);
-        Some(RelaySettings {
-            brokers: text(brokers?),
-            topic: text(topic?),
-            key: key.unwrap_or(EventKey::None),
-            options,
-        })
+        let to = TopicSettings { brokers: text(brokers?), topic: text(topic?), options };
+        Some(RelaySettings { to, key: key.unwrap_or(EventKey::None) })
     })
 }
 
@@ -77,20 +72,13 @@ fn options(
     options
 }
 
-/// That each of the brokers, which are joined by commas, has a name and a port that can be. What librdkafka
-/// makes of the rest it says itself.
+/// That brokers have addresses, and this build a client that can ask them.
 fn check_brokers(section: &Section<'_>, brokers: &Text<'_>) {
-    let can_be = |broker: &str| {
-        let address = broker.trim();
-        let address = address.split_once("://").map_or(address, |(_, address)| address);
-        match address.rsplit_once(':') {
-            // The colons of an IPv6 address in brackets, without a port.
-            Some((_, port)) if port.ends_with(']') => true,
-            Some((host, port)) => !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it > 0),
-            None => !address.is_empty(),
-        }
-    };
-    if !brokers.value.split(',').all(can_be) {
+    if !cfg!(feature = "kafka") {
+        let message = format!("`{}` needs a build with the feature `kafka`", section.path());
+        section.push(Mistake::at(section.place_of("brokers"), message));
+    }
+    if !could_be_brokers(brokers.value) {
         let message = "must be hosts with their ports, such as `kafka-1:9092,kafka-2:9092`";
         section.push(brokers.wrong(format!("`{}.brokers` {message}", section.path())));
     }

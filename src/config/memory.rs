@@ -71,7 +71,7 @@ impl Config {
             parts.push(part("bodies of events", http.max_memory as u64));
         }
         if let Some(relay) = self.ingest.as_ref().and_then(|http| http.relay.as_ref()) {
-            parts.push(part("relay", relay.queue_bytes()));
+            parts.push(part("relay", relay.to.queue_bytes()));
         }
         if self.kafka.is_some() {
             parts.push(part("Kafka", KAFKA));

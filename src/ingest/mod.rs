@@ -27,11 +27,10 @@ pub use envoy::{ENVOY_MEMORY, Envoy, EnvoyBoard, EnvoyReading, EnvoySettings};
 pub use files::{CannotFollow, FileSettings, Files, FilesBoard, FilesReading};
 pub use http::router;
 pub use kafka::{
-    CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, PropertyError, ask_kafka,
-    check_kafka_property,
+    CannotConsume, Kafka, KafkaBoard, KafkaReading, KafkaSettings, ask_kafka, check_kafka_property,
 };
 pub use lines::{Lines, read_lines};
-pub use relay::{Relay, RelayBoard, RelayReading, RelaySettings, ask_topic, check_relay_property};
+pub use relay::{Relay, RelayBoard, RelayReading, RelaySettings, ask_relay, check_relay_property};
 pub use stdin::Stdin;
 pub use syslog::{Syslog, SyslogBoard, SyslogReading, SyslogSettings};
 

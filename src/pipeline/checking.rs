@@ -17,23 +17,13 @@ use crate::event::{
     EventReader, Framed, Place, Rejection, SlotPlan, Slots, Timestamp, string_value,
 };
 use crate::journal::Settlement;
+use crate::kafka::EventKey;
 
 /// Up to so many bytes a body is checked on the thread that took it in.
 const SHORT_BYTES: usize = 64 << 10;
 
 /// Work of a slice, in units of about a nanosecond: 2 ms, so that a slice holds little.
 const SLICE: u64 = 2_000_000;
-
-/// What events are told apart by, where they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKey {
-    /// The account that they are of; none for those that name none.
-    AccountId,
-    /// Each its own.
-    EventId,
-    /// Nothing.
-    None,
-}
 
 /// The check of a body that has begun.
 #[derive(Debug)]

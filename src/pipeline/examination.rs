@@ -97,6 +97,7 @@ impl Sender {
 
     /// The same, whose bodies may be read again from where each stood, and then have the same ids.
     #[must_use]
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "of Kafka alone"))]
     pub fn standing(self, stood: Vec<Stood>) -> Sender {
         Sender { stood, ..self }
     }

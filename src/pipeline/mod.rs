@@ -10,6 +10,7 @@ mod backoff;
 mod batcher;
 mod block;
 mod burial;
+#[cfg(feature = "kafka")]
 mod checking;
 mod concurrency;
 mod deliveries;
@@ -51,10 +52,13 @@ use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Packing, Sink,
 use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
-pub use checking::{EventKey, Ready};
+#[cfg(feature = "kafka")]
+pub use checking::Ready;
 use deliveries::{Deliveries, Outlet};
 use dispatch::Dispatcher;
-pub use examination::{Sender, Stood};
+pub use examination::Sender;
+#[cfg(feature = "kafka")]
+pub use examination::Stood;
 pub use health::{Condition, State};
 pub use in_flight::MAX_IN_FLIGHT;
 use in_force::InForce;

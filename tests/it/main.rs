@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and waits for processes by sleeping"
 )]
 
+#[cfg(feature = "kafka")]
 mod apache_kafka;
 mod api_commands;
 mod aws;
@@ -39,6 +40,7 @@ mod fuzz;
 mod hostile;
 mod ingest;
 mod journal;
+#[cfg(feature = "kafka")]
 mod kafka;
 mod ledger;
 mod life;
@@ -50,6 +52,7 @@ mod packing;
 mod policy;
 mod proxies;
 mod refusals;
+#[cfg(feature = "kafka")]
 mod relay;
 mod reload;
 mod replay;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::kafka::{lines, to_file};
 use crate::support::apache::Cluster;
 use crate::support::daemon::Daemon;
-use crate::support::generate;
+use crate::support::{generate, http};
 
 const EVENT_TYPE: &str = "http_request_complete.v0";
 
@@ -86,6 +86,33 @@ fn without_a_topic_nothing_is_taken_and_the_sender_is_told() {
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(answer.body.contains("ERR_SLUICEGATE_1411"), "{}", answer.body);
     daemon.wait_for("the error", |status| status["ingest"]["relay"]["error"].is_string());
+    let ready = http::get(daemon.api, "/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("the relay cannot write"), "{}", ready.body);
+}
+
+#[test]
+fn what_the_brokers_do_not_confirm_is_told_and_the_daemon_ready_again_when_they_answer() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("t", 1, 1).unwrap();
+    let brokers = mock.bootstrap_servers();
+    let settings = format!(
+        "ingest: {{ http: {{ listen: \"127.0.0.1:0\", relay: {{ kafka: {{ brokers: \"{brokers}\", topic: t, options: {{ message.timeout.ms: \"2000\" }} }} }} }} }}\n"
+    );
+    let daemon = Daemon::start(&settings);
+    daemon.wait_for("the topic is known", is_ready);
+    assert_eq!(http::get(daemon.api, "/readyz").status, 200);
+    let event = &generate(EVENT_TYPE, 1, 90)[0];
+    assert_eq!(daemon.post(NDJSON, event).status, 200);
+    mock.broker_down(1).unwrap();
+    let answer = daemon.post(NDJSON, event);
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("ERR_SLUICEGATE_1412"), "{}", answer.body);
+    assert_eq!(http::get(daemon.api, "/readyz").status, 503);
+    assert_eq!(daemon.status()["ingest"]["relay"]["failed"], 1);
+    mock.broker_up(1).unwrap();
+    daemon.wait_for("ready again", |_| http::get(daemon.api, "/readyz").status == 200);
+    assert_eq!(daemon.post(NDJSON, event).status, 200);
 }
 
 /// Bodies go to three daemons in turn, which write to three brokers and read from them as one group; a daemon and a

@@ -214,7 +214,7 @@ const UNSUPERVISED: [(&str, &str); 11] = [
     ("src/http/unread.rs", "the rest of one body"),
     ("src/control/change.rs", "one change, which is waited for"),
     ("src/pipeline/deliveries.rs", "its own supervisor, which never gives up"),
-    ("src/ingest/kafka/mod.rs", "the same"),
+    ("src/ingest/kafka/member.rs", "the same"),
     ("src/ingest/envoy/service.rs", "one message, which is waited for"),
     ("src/store/postgres/link.rs", "one connection, which ends alone"),
     ("src/journal/jobs.rs", "one piece of work, which is waited for"),

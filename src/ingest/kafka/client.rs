@@ -1,10 +1,9 @@
-//! The client's properties: what we set, what users may set, what only we may; and asking the brokers.
+//! The client's properties as we set them; and asking the brokers.
 
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
 
 use super::KafkaSettings;
 
@@ -32,58 +31,6 @@ const FIXED: [(&str, &str); 3] = [
     ("enable.auto.offset.store", "false"),
     ("enable.partition.eof", "false"),
 ];
-
-/// Properties that have a setting of their own, or that only we may set.
-const OWNED: [(&str, &str); 8] = [
-    ("bootstrap.servers", "use the setting `brokers`"),
-    ("metadata.broker.list", "use the setting `brokers`"),
-    ("group.id", "use the setting `group_id`"),
-    ("enable.auto.commit", "offsets are committed when what is before them is kept"),
-    ("enable.auto.offset.store", "offsets are stored when what is before them is kept"),
-    ("enable.partition.eof", "the ends of partitions mean nothing here"),
-    ("offset.store.method", "offsets are kept by the brokers"),
-    ("statistics.interval.ms", "`/status` needs the statistics"),
-];
-
-/// Why a property of the client cannot be set.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PropertyError {
-    /// Only the daemon sets it.
-    #[error("`{name}` is not for settings: {instead}")]
-    Owned {
-        name: String,
-        /// The reason, or what to use instead.
-        instead: &'static str,
-    },
-    /// The client does not know it, or not with this value; its own words. They may quote the value.
-    #[error("librdkafka says: {0}")]
-    Refused(String),
-}
-
-/// Checks one property by itself, without opening anything.
-///
-/// # Errors
-/// When it is ours, or the client refuses it.
-pub fn check_kafka_property(name: &str, value: &str) -> Result<(), PropertyError> {
-    check_property(&OWNED, name, value)
-}
-
-/// The same for a client of which others are ours.
-pub(in crate::ingest) fn check_property(
-    owned: &[(&str, &'static str)],
-    name: &str,
-    value: &str,
-) -> Result<(), PropertyError> {
-    if let Some((name, instead)) = owned.iter().find(|(owned, _)| *owned == name) {
-        return Err(PropertyError::Owned { name: (*name).to_owned(), instead });
-    }
-    let config = ClientConfig::from_iter([(name.to_owned(), value.to_owned())]);
-    match config.create_native_config() {
-        Ok(_) => Ok(()),
-        Err(KafkaError::ClientConfig(_, words, ..)) => Err(PropertyError::Refused(words)),
-        Err(other) => Err(PropertyError::Refused(other.to_string())),
-    }
-}
 
 /// The properties of a consumer.
 pub(super) fn properties(settings: &KafkaSettings) -> ClientConfig {
@@ -132,23 +79,6 @@ mod tests {
 
     use super::*;
     use crate::sinks::Secret;
-
-    #[test]
-    fn a_property_is_refused_if_it_is_ours_or_the_client_does_not_take_it() {
-        let check = |name, value| check_kafka_property(name, value).map_err(|it| it.to_string());
-        assert_eq!(check("security.protocol", "SASL_SSL"), Ok(()));
-        assert_eq!(check("sasl.mechanism", "SCRAM-SHA-512"), Ok(()));
-        assert_eq!(
-            check("group.id", "x"),
-            Err("`group.id` is not for settings: use the setting `group_id`".to_owned())
-        );
-        assert_eq!(
-            check("sasl.usrname", "x"),
-            Err("librdkafka says: No such configuration property: \"sasl.usrname\"".to_owned())
-        );
-        let wrong = check("security.protocol", "TLS").unwrap_err();
-        assert!(wrong.contains("security.protocol"), "{wrong}");
-    }
 
     /// TLS, SASL and the compressions that producers use are built in: asked of the very client.
     #[test]

@@ -14,10 +14,11 @@ use tokio::runtime::Handle;
 use tracing::{info, warn};
 
 use super::KafkaSettings;
-use super::board::{KafkaProblem, KafkaState};
+use super::board::KafkaProblem;
 use super::client::properties;
 use super::context::Context;
 use super::letters::{frame, letter};
+use super::reading::KafkaState;
 use super::taken::{Batch, Kept, Message};
 use crate::event::{HOPS_HEADER, Hops, Timestamp};
 use crate::journal::{AT_KAFKA, Settlement};

@@ -15,8 +15,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use super::board::{KafkaBoard, KafkaProblem, KafkaState};
+use super::board::{KafkaBoard, KafkaProblem};
 use super::marks::Partition;
+use super::reading::KafkaState;
 use super::taken::Taken;
 use crate::lock::lock;
 

@@ -8,43 +8,42 @@
 //! One thread does all of it (`consumer.rs`); the client's callbacks run on it too (`context.rs`), so
 //! that a rebalance never meets an append in progress. The protocol is librdkafka's matter.
 
+#[cfg(feature = "kafka")]
 mod board;
+#[cfg(feature = "kafka")]
 mod client;
+#[cfg(feature = "kafka")]
 mod consumer;
+#[cfg(feature = "kafka")]
 mod context;
+#[cfg(feature = "kafka")]
 mod gaps;
+#[cfg(feature = "kafka")]
 mod letters;
+#[cfg(feature = "kafka")]
 mod marks;
+#[cfg(feature = "kafka")]
+mod member;
+mod reading;
+#[cfg(feature = "kafka")]
 mod taken;
+#[cfg(not(feature = "kafka"))]
+mod without;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
-use rdkafka::error::KafkaResult;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tracing::{info, warn};
-
-use crate::pipeline::Pipeline;
+use crate::kafka::{PropertyError, check_property};
 use crate::sinks::Secret;
-use crate::telemetry;
 
-use board::KafkaProblem;
-use board::KafkaState;
-pub use board::{KafkaBoard, KafkaReading};
-pub(super) use client::check_property;
-pub use client::{PropertyError, ask_kafka, check_kafka_property};
-use consumer::{Consumer, Failure, LEAVE, RUN, STOP};
-use context::Context;
-
-/// How long to wait before a client that failed is made anew.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
-
-/// How long the group is waited for when leaving it. If no broker answers, the group learns by its
-/// session timeout.
-const LEAVE_LIMIT: Duration = Duration::from_secs(10);
+#[cfg(feature = "kafka")]
+pub use board::KafkaBoard;
+#[cfg(feature = "kafka")]
+pub use client::ask_kafka;
+#[cfg(feature = "kafka")]
+pub use member::Kafka;
+pub use reading::KafkaReading;
+#[cfg(not(feature = "kafka"))]
+pub use without::{Kafka, KafkaBoard, ask_kafka};
 
 /// The settings of Kafka ingest.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,121 +64,44 @@ pub struct KafkaSettings {
 #[error("the Kafka client cannot be made: {0}")]
 pub struct CannotConsume(String);
 
-pub struct Kafka {
-    board: Arc<KafkaBoard>,
-    orders: Arc<AtomicU8>,
-    task: JoinHandle<()>,
+/// Properties that have a setting of their own, or that only we may set.
+const OWNED: [(&str, &str); 8] = [
+    ("bootstrap.servers", "use the setting `brokers`"),
+    ("metadata.broker.list", "use the setting `brokers`"),
+    ("group.id", "use the setting `group_id`"),
+    ("enable.auto.commit", "offsets are committed when what is before them is kept"),
+    ("enable.auto.offset.store", "offsets are stored when what is before them is kept"),
+    ("enable.partition.eof", "the ends of partitions mean nothing here"),
+    ("offset.store.method", "offsets are kept by the brokers"),
+    ("statistics.interval.ms", "`/status` needs the statistics"),
+];
+
+/// Checks one property by itself, without opening anything.
+///
+/// # Errors
+/// When it is ours, or the client refuses it.
+pub fn check_kafka_property(name: &str, value: &str) -> Result<(), PropertyError> {
+    check_property(&OWNED, name, value)
 }
 
-/// What it takes to make a consumer, again if need be.
-struct Plan {
-    settings: KafkaSettings,
-    pipeline: Arc<Pipeline>,
-    board: Arc<KafkaBoard>,
-    orders: Arc<AtomicU8>,
-}
+#[cfg(all(test, feature = "kafka"))]
+mod tests {
+    use super::*;
 
-impl Kafka {
-    /// Begins to consume. That no broker can be reached is no error: it goes on trying and says so.
-    ///
-    /// # Errors
-    /// When the client cannot be made, for example because a certificate's file is missing.
-    pub fn start(settings: KafkaSettings, pipeline: Arc<Pipeline>) -> Result<Kafka, CannotConsume> {
-        let board = Arc::new(KafkaBoard::new(&settings.group_id));
-        let orders = Arc::new(AtomicU8::new(RUN));
-        let plan =
-            Plan { settings, pipeline, board: Arc::clone(&board), orders: Arc::clone(&orders) };
-        let first = plan.consumer().map_err(|error| CannotConsume(error.to_string()))?;
-        let task = tokio::spawn(plan.supervise(first));
-        Ok(Kafka { board, orders, task })
+    #[test]
+    fn a_property_is_refused_if_it_is_ours_or_the_client_does_not_take_it() {
+        let check = |name, value| check_kafka_property(name, value).map_err(|it| it.to_string());
+        assert_eq!(check("security.protocol", "SASL_SSL"), Ok(()));
+        assert_eq!(check("sasl.mechanism", "SCRAM-SHA-512"), Ok(()));
+        assert_eq!(
+            check("group.id", "x"),
+            Err("`group.id` is not for settings: use the setting `group_id`".to_owned())
+        );
+        assert_eq!(
+            check("sasl.usrname", "x"),
+            Err("librdkafka says: No such configuration property: \"sasl.usrname\"".to_owned())
+        );
+        let wrong = check("security.protocol", "TLS").unwrap_err();
+        assert!(wrong.contains("security.protocol"), "{wrong}");
     }
-
-    /// What it tells of itself.
-    #[must_use]
-    pub fn board(&self) -> Arc<KafkaBoard> {
-        Arc::clone(&self.board)
-    }
-
-    /// Takes nothing more in. It leaves the group once what it took in is settled.
-    pub fn stop(&self) {
-        self.orders.fetch_max(STOP, Ordering::AcqRel);
-    }
-
-    /// Leaves the group, whatever is settled, and waits for that for some seconds at most.
-    pub async fn leave(self) {
-        self.orders.store(LEAVE, Ordering::Release);
-        if tokio::time::timeout(LEAVE_LIMIT, self.task).await.is_err() {
-            warn!("Kafka's group was not left: no answer from its brokers");
-        }
-    }
-}
-
-impl Plan {
-    fn consumer(&self) -> KafkaResult<Consumer> {
-        let context = Context::new(Arc::clone(&self.board), self.settings.topics.clone());
-        let (pipeline, orders) = (Arc::clone(&self.pipeline), Arc::clone(&self.orders));
-        Consumer::new(&self.settings, context, pipeline, orders)
-    }
-
-    /// Keeps a consumer going: should one fail for good, or panic, which is a bug, another takes
-    /// over where the stored offsets are.
-    async fn supervise(self, first: Consumer) {
-        let mut made: KafkaResult<Consumer> = Ok(first);
-        loop {
-            let failure = match made {
-                Ok(consumer) => match run(consumer).await {
-                    Ok(()) => break,
-                    Err(failure) => failure,
-                },
-                Err(error) => Failure::Client(error.to_string()),
-            };
-            self.board.set_problem(KafkaProblem::Client, self.told(failure));
-            if self.orders.load(Ordering::Acquire) != RUN {
-                break;
-            }
-            tokio::time::sleep(RESTART_PAUSE).await;
-            made = self.consumer();
-        }
-        self.board.set_state(KafkaState::Stopped);
-        info!("Kafka ingest has left its group");
-    }
-
-    /// What people are told of a failure. That a place is held is none of the client, and passes by itself.
-    fn told(&self, failure: Failure) -> String {
-        match failure {
-            Failure::PlaceHeld => {
-                self.board.set_state(KafkaState::Joining);
-                let name = self.settings.options.get("group.instance.id").map(Secret::expose);
-                let name = name.unwrap_or_default();
-                format!(
-                    "the group's place `{name}` is still held: its last holder has not been given up yet; \
-                     it is waited for until the brokers' session timeout, unless another daemon has that \
-                     `group.instance.id` too"
-                )
-            }
-            Failure::TopicGone => {
-                "a topic that was read is not there any more; if it is made again, it is read \
-                                   from its beginning"
-                    .to_owned()
-            }
-            Failure::Client(words) => {
-                telemetry::task_failed("kafka");
-                format!("the client failed: {words}")
-            }
-        }
-    }
-}
-
-/// Runs a consumer to its end on a thread of its own.
-async fn run(consumer: Consumer) -> Result<(), Failure> {
-    let (end, ended) = oneshot::channel();
-    let body = move || {
-        // The other side may have stopped waiting.
-        let _ = end.send(consumer.run());
-    };
-    std::thread::Builder::new()
-        .name("kafka-consumer".to_owned())
-        .spawn(body)
-        .map_err(|error| Failure::Client(format!("no thread: {error}")))?;
-    ended.await.unwrap_or_else(|_| Err(Failure::Client("its thread panicked".to_owned())))
 }

@@ -1,64 +1,39 @@
 //! What the relay tells of itself: written by it and its producer, read by `/status` and `/metrics`.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info};
 
+use super::reading::RelayReading;
+use crate::kafka::{Standing, TopicFacts};
 use crate::lock::lock;
 
 /// How often a problem that lasts is logged again.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// What the topic is like, as far as the brokers tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicFacts {
-    pub partitions: usize,
-    /// Copies of its first partition.
-    pub replicas: usize,
-    /// Copies that must be in sync for a write; none if the brokers do not tell.
-    pub min_in_sync: Option<u32>,
-    /// Largest batch of messages, in bytes.
-    pub max_message: usize,
-}
-
-/// What one reading says of the relay.
-#[derive(Clone, Debug)]
-pub struct RelayReading {
-    pub topic: String,
-    /// What the topic is like; none before the brokers have told.
-    pub facts: Option<TopicFacts>,
-    /// What keeps it from working as it should, for people.
-    pub error: Option<String>,
-    /// Events that all in-sync replicas have, since the process began.
-    pub written: u64,
-    /// Events whose writing was not confirmed.
-    pub failed: u64,
-    /// Events whose confirmation is waited for.
-    pub waiting: usize,
-}
-
 /// What the relay last said of itself.
 #[derive(Debug)]
 pub struct RelayBoard {
     topic: String,
+    standing: Arc<Standing>,
     facts: Mutex<Option<TopicFacts>>,
     problem: Mutex<Option<(String, Instant)>>,
-    written: AtomicU64,
-    failed: AtomicU64,
     waiting: AtomicUsize,
+    /// Whether there is a producer.
+    is_open: AtomicBool,
 }
 
 impl RelayBoard {
     pub(super) fn new(topic: &str) -> RelayBoard {
         RelayBoard {
             topic: topic.to_owned(),
+            standing: Arc::default(),
             facts: Mutex::default(),
             problem: Mutex::default(),
-            written: AtomicU64::default(),
-            failed: AtomicU64::default(),
             waiting: AtomicUsize::default(),
+            is_open: AtomicBool::default(),
         }
     }
 
@@ -68,10 +43,27 @@ impl RelayBoard {
             topic: self.topic.clone(),
             facts: lock(&self.facts).clone(),
             error: lock(&self.problem).as_ref().map(|(message, _)| message.clone()),
-            written: self.written.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
+            written: self.standing.written(),
+            failed: self.standing.failed(),
             waiting: self.waiting.load(Ordering::Relaxed),
         }
+    }
+
+    /// Why the next body would not be written, if so.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        let can_write = self.is_open.load(Ordering::Relaxed) && !self.standing.is_failing();
+        let why = || lock(&self.problem).as_ref().map(|(message, _)| message.clone());
+        (!can_write).then(|| why().unwrap_or_else(|| "it looks for the brokers".to_owned()))
+    }
+
+    pub(super) fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+    }
+
+    /// What its producers tell of themselves.
+    pub(super) fn standing(&self) -> &Arc<Standing> {
+        &self.standing
     }
 
     pub(super) fn set_facts(&self, facts: TopicFacts) {
@@ -80,15 +72,6 @@ impl RelayBoard {
 
     pub(super) fn set_waiting(&self, events: usize) {
         self.waiting.store(events, Ordering::Relaxed);
-    }
-
-    pub(super) fn count(&self, is_written: bool) {
-        let of = if is_written { &self.written } else { &self.failed };
-        of.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn has_problem(&self) -> bool {
-        lock(&self.problem).is_some()
     }
 
     /// Shows a problem, and logs it unless one was logged a moment ago.

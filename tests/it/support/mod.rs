@@ -1,11 +1,13 @@
 //! What the tests stand on: the daemon as a process, plain HTTP and TLS clients, certificates, moto,
 //! Kafka brokers, faulty services, proxies.
 
+#[cfg(feature = "kafka")]
 pub(crate) mod apache;
 pub(crate) mod daemon;
 pub(crate) mod fake_kinesis;
 pub(crate) mod fake_service;
 pub(crate) mod http;
+#[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 pub(crate) mod moto;
 pub(crate) mod postgres;
