@@ -82,6 +82,8 @@ pub const LEDGER_IMBALANCE: &str = "sluicegate_ledger_imbalance";
 pub const DELIVERED: &str = "sluicegate_destination_delivered_records_total";
 /// Records sent again; label `destination`.
 pub const RETRIED: &str = "sluicegate_destination_retried_records_total";
+/// Records that had not got the key that their target places records by; label `destination`.
+pub const WITHOUT_KEY: &str = "sluicegate_destination_records_without_key_total";
 /// Records put among the dead letters; label `destination`.
 pub const DEAD_LETTERED: &str = "sluicegate_destination_dead_lettered_records_total";
 /// Dead letters on disk now; label `destination`, which may be an entrance.
@@ -108,6 +110,10 @@ pub const PENDING_RECORDS: &str = "sluicegate_destination_pending_records";
 pub const PENDING_BYTES: &str = "sluicegate_destination_pending_bytes";
 /// Age of the oldest of these; label `destination`.
 pub const OLDEST_PENDING: &str = "sluicegate_destination_oldest_pending_seconds";
+/// Records that wait for a slow part of the service, or for earlier ones of their key; label `destination`.
+pub const HELD_BACK: &str = "sluicegate_destination_held_back_records";
+/// Parts of the service, such as shards, that are slow; label `destination`.
+pub const SLOW_PARTS: &str = "sluicegate_destination_slow_parts";
 /// Records that fail by themselves while others are delivered; label `destination`.
 pub const SET_ASIDE: &str = "sluicegate_destination_set_aside_records";
 /// Requests that may be under way at a time, as learnt from the service; label `destination`.
@@ -272,6 +278,9 @@ fn describe_of_process() {
     describe_counter!(SUBSCRIPTION_WORK, "work of the subscription's filters, about nanoseconds");
     describe_gauge!(COMPILED_BYTES, Unit::Bytes, "compiled regular expressions of all filters");
     describe_counter!(RETRIED, "records sent again since the start");
+    describe_counter!(WITHOUT_KEY, "records that had not got the key they are placed by");
+    describe_gauge!(HELD_BACK, "records that wait for a slow part of the service or for their key");
+    describe_gauge!(SLOW_PARTS, "parts of the service, such as shards, that are slow");
     describe_gauge!(SET_ASIDE, "records that fail by themselves while others are delivered");
     describe_gauge!(REQUEST_LIMIT, "requests that may be under way at a time, as was learnt");
     describe_gauge!(DESTINATION_STATE, "1 for the state the destination is in");

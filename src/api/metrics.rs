@@ -56,6 +56,7 @@ pub(super) fn set(status: &Status, entrances: &Readings) {
         let account = &destination.account;
         counter!(telemetry::DELIVERED, &label).absolute(account.delivered);
         counter!(telemetry::RETRIED, &label).absolute(destination.condition.retried);
+        counter!(telemetry::WITHOUT_KEY, &label).absolute(destination.condition.without_key);
         counter!(telemetry::DEAD_LETTERED, &label).absolute(account.dead_lettered);
         counter!(telemetry::DROPPED, &label).absolute(account.dropped);
         counter!(telemetry::LOST, &label).absolute(account.lost);
@@ -63,6 +64,10 @@ pub(super) fn set(status: &Status, entrances: &Readings) {
         gauge!(telemetry::MAX_PENDING_BYTES, &label).set(destination.share.max as f64);
         gauge!(telemetry::PENDING_RECORDS, &label).set(account.pending_records as f64);
         gauge!(telemetry::PENDING_BYTES, &label).set(account.pending_bytes as f64);
+        let (held_back, _) = destination.condition.held_back;
+        gauge!(telemetry::HELD_BACK, &label).set(held_back as f64);
+        let slow_parts = destination.condition.slow_parts.len();
+        gauge!(telemetry::SLOW_PARTS, &label).set(slow_parts as f64);
         let set_aside = destination.condition.set_aside.len();
         gauge!(telemetry::SET_ASIDE, &label).set(set_aside as f64);
         let request_limit = destination.condition.request_limit;

@@ -8,7 +8,7 @@ use crate::event::Timestamp;
 use crate::ingest::{
     EnvoyReading, FilesReading, KafkaReading, Readings, RelayReading, SyslogReading,
 };
-use crate::pipeline::{DestinationStatus, SetAsideRecord, Status};
+use crate::pipeline::{DestinationStatus, SetAsideRecord, SlowPart, Status};
 use crate::sinks::without_its_words;
 use crate::telemetry::Entrance;
 
@@ -191,6 +191,8 @@ fn of_kafka(reading: &KafkaReading) -> Value {
 
 pub(super) fn destination(status: &DestinationStatus) -> Value {
     let set_aside: Vec<Value> = status.condition.set_aside.iter().map(of_set_aside).collect();
+    let held_back = status.condition.held_back;
+    let slow_parts: Vec<Value> = status.condition.slow_parts.iter().map(of_slow_part).collect();
     let last_error = status.condition.last_error.as_ref();
     json!({
         "id": status.id.as_str(),
@@ -206,6 +208,7 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "filtered_out": status.account.filtered_out,
         "delivered": status.account.delivered,
         "retried": status.condition.retried,
+        "without_key": status.condition.without_key,
         "dead_lettered": status.account.dead_lettered,
         "dead_letters": {
             "listed": status.letters.listed,
@@ -222,7 +225,17 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "packing": status.packing.as_ref().map(|it| json!({"packs": it.packs, "reason": it.reason})),
         "retry_at": status.condition.retry_at.map(time_of),
         "request_limit": status.condition.request_limit,
+        "held_back": {"records": held_back.0, "bytes": held_back.1},
+        "slow_parts": slow_parts,
         "set_aside": set_aside,
+    })
+}
+
+fn of_slow_part(part: &SlowPart) -> Value {
+    json!({
+        "name": part.name,
+        "records": part.records,
+        "retry_at": time_of(part.retry_at),
     })
 }
 

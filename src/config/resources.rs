@@ -35,9 +35,10 @@ pub(super) fn read_resources(
     let _read = types;
     let mut resources = Resources::new(catalog);
     // Ids of mistaken destinations too: a subscription that names one is not mistaken as well.
-    let mut ids = Vec::new();
+    let (mut ids, mut places) = (Vec::new(), Vec::new());
     root.optional("destinations").list(|section| {
         let destination = read_destination(section, &mut ids, &api_targets.outbound)?;
+        places.push((destination.id.clone(), section.place_of("target")));
         if let Err(error) = resources.add_destination(destination) {
             refuse(section, "id", &error);
         }
@@ -54,6 +55,11 @@ pub(super) fn read_resources(
         }
         Some(())
     });
+    for (id, place) in places {
+        if let Err(error) = resources.check_key(&id) {
+            root.push(helped(Mistake::at(place, worded(&error)), &error));
+        }
+    }
     resources.api_targets = api_targets;
     resources
 }

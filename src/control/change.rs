@@ -108,7 +108,7 @@ impl Made {
             world.remove(object.kind, &object.id);
         }
         events.push(audit_event(verb, &object));
-        let kind = object.kind;
+        let (kind, id) = (object.kind, object.id.clone());
         changed.push((verb, kind, object.id.clone()));
         if verb == Verb::Deleted {
             changes.push(gone(&object));
@@ -122,6 +122,9 @@ impl Made {
             Kind::EventDestination | Kind::EventSubscription => Some(world.resources()?),
             _ => None,
         };
+        if let (Some(resources), true) = (&resources, verb != Verb::Deleted) {
+            resources.check_keys_of(&id)?;
+        }
         Ok(Made { world, resources, changes, events, changed, answer, token })
     }
 }

@@ -376,6 +376,17 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Make several subscriptions of it, or keep long lists of values elsewhere.",
     ),
     entry(
+        "ERR_SLUICEGATE_1380",
+        "a target's `partition_key` cannot be read, or is the same for every record",
+        "Write `event_id`, the path of a field such as `ev.conn.client_ip` or `event.account_id`, or an expression \
+         that reads some field.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1381",
+        "no record for a destination can have the `partition_key` of its target",
+        "Name a field that the event types of its subscriptions have, and that their `fields` choose.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -258,6 +258,13 @@ fn item<'e>(
     }
 }
 
+/// A JSON text as a value, by its looks: what a `dyn` field would hold. None where it is no JSON, or takes
+/// more work to read than an evaluation may.
+#[must_use]
+pub fn json_value(json: &str) -> Option<Value<'_>> {
+    item(&mut JsonCursor::new(json), &FieldType::Dyn, &mut Budget::new()).ok()
+}
+
 /// A JSON scalar by its looks: whole numbers are ints or uints, others doubles.
 fn free(json: &str) -> Value<'_> {
     match json {

@@ -79,6 +79,7 @@ pub use environment::{Declaration, Environment};
 pub use error::{EvalError, FilterError, Mistake};
 pub use explain::{Decision, Explainer, Term};
 pub use expression::Expression;
+pub use fields::json_value;
 pub use index::{Index, Search};
 pub use library::{LibraryFilter, library, library_filter};
 pub use limits::{MAX_LAZY_CACHES_BYTES, MAX_SOURCE};

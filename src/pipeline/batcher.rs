@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::journal::Pending;
 use crate::resources::BatchSettings;
+use crate::sinks::Measured;
 
 /// Most batches that are open for more records at a time; when there are more, the oldest goes out
 /// as it is. Enough for a few senders of old events beside the live ones.
@@ -24,6 +25,12 @@ pub(super) struct Attempt {
     pub pending: Pending,
     /// What the service counts for it, in bytes.
     pub bytes: usize,
+    /// Where the service places it among its parts; none if it has no parts.
+    pub place: Option<u128>,
+    /// Whether records of its place must arrive in their order.
+    pub in_order: bool,
+    /// Whether it goes out by the lane of a slow part.
+    pub released: bool,
     /// How often it was sent.
     pub tries: u32,
     /// When it came into the batcher.
@@ -32,6 +39,15 @@ pub(super) struct Attempt {
     pub lone: bool,
     /// Whether the service refused it before, at a time when it refused everything.
     pub refused: bool,
+}
+
+impl Attempt {
+    /// A record that was just read.
+    pub(super) fn fresh(pending: Pending, measured: Measured, since: Instant) -> Attempt {
+        let Measured { bytes, place, in_order, .. } = measured;
+        let (tries, released, lone, refused) = (0, false, false, false);
+        Attempt { pending, bytes, place, in_order, released, tries, since, lone, refused }
+    }
 }
 
 /// Records in the order in which they are to be sent.

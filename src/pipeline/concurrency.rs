@@ -35,7 +35,7 @@ const NEWEST: f64 = 0.3;
 /// A request that was sent, with what is needed to learn from its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    at: Instant,
+    pub at: Instant,
     round: u64,
     /// Whether all requests that may be under way were.
     full: bool,

@@ -9,6 +9,8 @@
 //! whether a refusal is believed (`verdicts`). Time is tokio's and randomness is given, so that a
 //! run can be repeated exactly.
 
+mod faults;
+mod held_back;
 mod letters;
 
 use std::sync::Arc;
@@ -28,13 +30,17 @@ use super::burial::{Burial, Burials};
 use super::concurrency::{Concurrency, Sent, Sign};
 use super::health::{Health, State};
 use super::in_flight::{Held, InFlight};
+use super::in_order::InOrder;
+use super::lanes::Lanes;
 use super::pace::{Failure, Pace, Size};
 use super::set_aside::{Placed, SetAside};
 use super::verdicts::{IN_A_ROW, Refused, Verdicts};
 use crate::journal::{Cursor, Outcome, Pending};
 use crate::resources::{BatchSettings, Destination};
-use crate::sinks::{Ack, Batch, Fault, FaultKind, Limits};
+use crate::sinks::{Ack, Batch, Fault, FaultKind, Limits, Measured};
 use crate::telemetry;
+use faults::{no_verdict, sign, worse};
+use held_back::{Parts, is_of_part};
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
 pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
@@ -79,6 +85,10 @@ pub(super) struct Delivery {
     /// Nothing more is sent until one of its own requests has ended.
     waits_for_bytes: bool,
     concurrency: Concurrency,
+    /// Records that wait for earlier ones of their place.
+    in_order: InOrder,
+    /// Records that wait for a slow part of the service.
+    lanes: Lanes,
     /// Records of partly failed requests, each group until its time comes.
     retries: Vec<(Instant, Vec<Attempt>)>,
     pace: Pace,
@@ -124,6 +134,8 @@ impl Delivery {
             all_in_flight,
             waits_for_bytes: false,
             concurrency: Concurrency::new(),
+            in_order: InOrder::default(),
+            lanes: Lanes::default(),
             retries: Vec::new(),
             pace: Pace::new(now),
             set_aside: SetAside::default(),
@@ -173,7 +185,8 @@ impl Delivery {
             self.pace.start_anew(now);
             self.concurrency = Concurrency::new();
             self.stop_waiting(now);
-            let waiting = self.batcher.take_all();
+            let mut waiting = self.batcher.take_all();
+            waiting.extend(self.take_held_back());
             self.put_in_front(waiting);
             self.tell();
         }
@@ -186,6 +199,7 @@ impl Delivery {
     /// Lets all records go out now that wait to be sent again.
     fn stop_waiting(&mut self, now: Instant) {
         self.set_aside.stop_waiting(now);
+        self.lanes.stop_waiting(now);
         for (due, _) in &mut self.retries {
             *due = now.min(*due);
         }
@@ -206,7 +220,7 @@ impl Delivery {
     /// How many records and bytes may be read now: what fills every free request and one more batch,
     /// or only one request while the service refuses, so that what waits can still be given up.
     fn room(&self) -> (usize, usize) {
-        if self.sends_nothing() {
+        if self.sends_nothing() || self.holds_back_enough() {
             return (0, 0);
         }
         let batch = self.full_batch();
@@ -226,7 +240,8 @@ impl Delivery {
         let batch = batch.map(|due| if self.current.hurry { now } else { due });
         let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
         let probe = self.probe_is_needed().then_some(now);
-        let requests = [batch, alone, probe].into_iter().flatten();
+        let lanes = self.lanes.next_due();
+        let requests = [batch, alone, probe, lanes].into_iter().flatten();
         let requests = requests.filter(|_| !self.sends_nothing());
         let requests = requests.map(|due| due.max(self.pace.hold_until()));
         let retries = self.retries.iter().map(|(due, _)| *due);
@@ -284,11 +299,19 @@ impl Delivery {
     fn take_in(&mut self, taken: Vec<Pending>) {
         let since = Instant::now();
         let max_span = self.max_span();
+        let mut without_key = 0;
         for pending in taken {
-            let fresh = Attempt { pending, bytes: 0, tries: 0, since, lone: false, refused: false };
-            if let Some(attempt) = self.measured(fresh) {
+            let measured = self.current.destination.target.measured(&pending.record);
+            without_key += u64::from(measured.lacks_key);
+            let attempt = Attempt::fresh(pending, measured, since);
+            self.in_order.enter(&attempt);
+            let attempt = self.fitting(attempt).and_then(|it| self.lanes.hold(it));
+            if let Some(attempt) = attempt {
                 self.batcher.push(attempt, max_span);
             }
+        }
+        if without_key > 0 {
+            self.health.count_without_key(without_key);
         }
     }
 
@@ -298,19 +321,28 @@ impl Delivery {
         self.batcher.push_front(attempts, self.max_span());
     }
 
-    /// The record with the bytes that the service counts for it. One that it will never take, for
-    /// its size, becomes a dead letter.
-    fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
-        let limits = self.limits();
-        let bytes = limits.record_bytes(&attempt.pending.record);
-        let most = limits.max_record_bytes;
+    /// The record, unless the service will never take it for its size: then it becomes a dead letter.
+    fn fitting(&mut self, attempt: Attempt) -> Option<Attempt> {
+        let (bytes, most) = (attempt.bytes, self.limits().max_record_bytes);
         if bytes <= most {
-            return Some(Attempt { bytes, ..attempt });
+            return Some(attempt);
         }
         let kind = self.current.destination.target.kind();
         let reason = format!("the record counts {bytes} bytes, {kind} takes at most {most}");
         self.letters.push(Refused { attempt, reason });
         None
+    }
+
+    /// The record as the destination measures it now, which may have other settings than before.
+    fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
+        let measured = self.current.destination.target.measured(&attempt.pending.record);
+        let Measured { bytes, place, in_order, .. } = measured;
+        if (place, in_order) != (attempt.place, attempt.in_order) {
+            self.in_order.leave(&attempt);
+        }
+        let attempt = Attempt { bytes, place, in_order, ..attempt };
+        self.in_order.enter(&attempt);
+        self.fitting(attempt)
     }
 
     fn release_what_is_due(&mut self) {
@@ -326,9 +358,11 @@ impl Delivery {
         if self.current.hurry && self.batcher.is_empty() && self.in_flight.is_empty() {
             self.letters.extend(self.verdicts.give_up());
         }
-        if self.pace.hold_until() > now || !self.current.destination.enabled {
+        if self.pace.hold_until() > now || self.sends_nothing() {
             return;
         }
+        let of_lanes = self.lanes.release(now);
+        self.put_in_front(of_lanes);
         if self.may_try_lone_records() {
             let lone = self.set_aside.release(now);
             if !lone.is_empty() {
@@ -358,6 +392,10 @@ impl Delivery {
                 break;
             };
             let attempts = self.batcher.take(&self.batch(), max_span);
+            let attempts = self.admitted(attempts);
+            if attempts.is_empty() {
+                continue;
+            }
             self.bytes_in_flight += held.bytes();
             let sent = self.concurrency.sent(self.in_flight.len() + 1, now);
             self.health.count_retried(attempts.iter().filter(|it| it.tries > 0).count());
@@ -385,6 +423,7 @@ impl Delivery {
         // A verdict that is missing must not lose its record.
         acks.resize_with(sent, || Ack::Retry(no_verdict()));
         let mut delivered = Vec::new();
+        let mut parts = Parts::default();
         let mut failed = Vec::new();
         let mut refused = Vec::new();
         let mut fault: Option<Fault> = None;
@@ -394,8 +433,15 @@ impl Delivery {
                 self.set_aside.forget(attempt.pending.position);
             }
             match ack {
-                Ack::Delivered => delivered.push((attempt.pending.position, Outcome::Delivered)),
+                Ack::Delivered => {
+                    delivered.push((attempt.pending.position, Outcome::Delivered));
+                    parts.taken.extend(attempt.place);
+                    self.in_order.leave(&attempt);
+                }
                 Ack::Rejected(reason) => refused.push(Refused { attempt, reason }),
+                Ack::Retry(of_record) if is_of_part(&attempt, &of_record) => {
+                    parts.note(attempt, of_record);
+                }
                 Ack::Retry(of_record) => {
                     failed.push(attempt);
                     fault = Some(worse(fault, of_record));
@@ -404,18 +450,26 @@ impl Delivery {
         }
         debug!(
             destination = %self.current.destination.id,
-            sent, failed = failed.len(), refused = refused.len(), "request finished"
+            sent, failed = failed.len(), refused = refused.len(), slow = parts.len(), "request finished"
         );
         self.cursor.settle(&delivered).await;
         self.delivered += delivered.len() as u64;
         let fault = self.judge(refused, !delivered.is_empty()).or(fault);
-        let sign = sign(fault.as_ref(), failed.len(), sent);
+        let none_but_slow = parts.len() == sent;
+        let fault = self.slow_down(parts, (&request, sent), (fault, &mut failed));
+        let sign = match none_but_slow {
+            true => Sign::None,
+            false => sign(fault.as_ref(), failed.len(), sent),
+        };
         let most = self.limits().in_flight;
         let cut = self.concurrency.answered(request, sign, most, Instant::now());
         match fault {
+            None if none_but_slow => {}
             None => self.got_through(size),
             Some(fault) => self.failed(failed, Failure { fault: &fault, size, repeated }, cut),
         }
+        let free = self.in_order.release(self.current.destination.batch.max_records);
+        self.put_in_front(free);
         self.tell();
         for burial in std::mem::take(&mut self.waiting_burials) {
             self.give_up(burial).await;
@@ -513,12 +567,13 @@ impl Delivery {
             State::Off
         } else if refuses || self.letters_are_full {
             State::Paused
-        } else if waits || !self.set_aside.is_empty() {
+        } else if waits || !self.set_aside.is_empty() || !self.lanes.is_empty() {
             State::Retrying
         } else {
             State::Healthy
         };
         let aside = self.set_aside.list();
+        self.health.update_held_back(self.held_back(), self.lanes.list());
         let before = self.health.update(state, hold_until, aside, self.request_limit());
         match (before, state) {
             (State::Paused, State::Paused) | (State::Off, State::Off) => {}
@@ -535,32 +590,6 @@ impl Delivery {
             _ => {}
         }
     }
-}
-
-/// What an answer says of how much the service takes at a time. Where it throttles less than half of a
-/// request, it is a part of the service that is short of room, and not the service.
-fn sign(fault: Option<&Fault>, failed: usize, sent: usize) -> Sign {
-    match fault {
-        None => Sign::Taken,
-        Some(fault) if fault.unanswered => Sign::Silent,
-        Some(fault) if fault.kind == FaultKind::Throttled && 2 * failed >= sent => Sign::Throttled,
-        Some(_) if failed < sent => Sign::Taken,
-        Some(_) => Sign::None,
-    }
-}
-
-/// The graver of two faults, with the longer wait that was asked for.
-fn worse(one: Option<Fault>, other: Fault) -> Fault {
-    let Some(one) = one else { return other };
-    let retry_after = one.retry_after.max(other.retry_after);
-    let unanswered = one.unanswered || other.unanswered;
-    let graver = if one.kind >= other.kind { one } else { other };
-    Fault { retry_after, unanswered, ..graver }
-}
-
-fn no_verdict() -> Fault {
-    let message = "the sink gave no verdict on the record".to_owned();
-    Fault::new(FaultKind::Transient, message)
 }
 
 #[cfg(test)]

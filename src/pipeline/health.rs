@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::event::Timestamp;
 use crate::lock::lock;
 
+use super::lanes::SlowPart;
 use super::set_aside::SetAsideRecord;
 
 /// How a destination's service takes records.
@@ -43,11 +44,17 @@ pub struct Condition {
     pub state: State,
     /// Records sent again, since the process began.
     pub retried: u64,
+    /// Records that had not got the key that their target places records by, since the process began.
+    pub without_key: u64,
     /// Nothing is sent before this, be it that the service asked for it (`Retry-After`) or that a
     /// fault is waited out.
     pub retry_at: Option<Instant>,
     /// How many requests may be under way at a time, as was learnt from the service.
     pub request_limit: usize,
+    /// Records that wait for a slow part of the service, or for earlier ones of their key; and their bytes.
+    pub held_back: (usize, usize),
+    /// The slow parts of the service, such as a shard.
+    pub slow_parts: Vec<SlowPart>,
     /// Records that fail by themselves while others are delivered.
     pub set_aside: Vec<SetAsideRecord>,
     /// The latest fault, until the destination has been healthy for [`FORGOTTEN_AFTER`] since then.
@@ -101,8 +108,19 @@ impl Health {
         std::mem::replace(&mut condition.state, state)
     }
 
+    /// Sets what waits although the service works.
+    pub(super) fn update_held_back(&self, held_back: (usize, usize), slow_parts: Vec<SlowPart>) {
+        let mut condition = self.lock();
+        condition.held_back = held_back;
+        condition.slow_parts = slow_parts;
+    }
+
     pub(super) fn count_retried(&self, records: usize) {
         self.lock().retried += records as u64;
+    }
+
+    pub(super) fn count_without_key(&self, records: u64) {
+        self.lock().without_key += records;
     }
 
     pub(super) fn set_last_error(&self, error: &str) {

@@ -27,11 +27,10 @@ async fn send(
     let max_span = destination.target.limits().max_span;
     let mut batcher = Batcher::default();
     for (position, record) in (0..).zip(records) {
-        let bytes = destination.target.record_bytes(record);
+        let measured = destination.target.measured(record);
         let pending = Pending { position, record: Arc::clone(record) };
         let since = Instant::now();
-        let fresh = Attempt { pending, bytes, tries: 0, since, lone: false, refused: false };
-        batcher.push(fresh, max_span);
+        batcher.push(Attempt::fresh(pending, measured, since), max_span);
     }
     // Records whose times lie far apart do not go out in their order.
     let mut acks: Vec<(u64, Ack)> = Vec::with_capacity(records.len());

@@ -143,6 +143,37 @@ impl Resources {
         Ok(())
     }
 
+    /// Whether a destination whose target places records by what it reads from them gets any that have it.
+    ///
+    /// # Errors
+    /// When no source of any subscription of the destination can have it.
+    pub fn check_key(&self, id: &ResourceId) -> Result<(), ResourceError> {
+        let Some(destination) = self.destination(id) else { return Ok(()) };
+        let named = self.subscriptions.iter().filter(|it| it.destinations.contains(id));
+        let mut first = None;
+        for source in named.flat_map(|it| &it.sources) {
+            let lacks = destination.target.lacks(&source.event_type, source.fields.as_deref());
+            let Some(reason) = lacks else { return Ok(()) };
+            first.get_or_insert(reason);
+        }
+        match first {
+            Some(reason) => Err(ResourceError::Key { destination: id.clone(), reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for all destinations that a destination or subscription of this id concerns.
+    ///
+    /// # Errors
+    /// As [`Resources::check_key`].
+    pub fn check_keys_of(&self, changed: &str) -> Result<(), ResourceError> {
+        let subscription = self.subscriptions.iter().find(|it| it.id.as_str() == changed);
+        let named = subscription.map(|it| it.destinations.as_slice()).unwrap_or_default();
+        let itself = self.destinations.iter().filter(|it| it.id.as_str() == changed);
+        let mut all = named.iter().chain(itself.map(|it| &it.id));
+        all.try_for_each(|id| self.check_key(id))
+    }
+
     /// The destination of an id.
     #[must_use]
     pub fn destination(&self, id: &ResourceId) -> Option<&Arc<Destination>> {
@@ -234,6 +265,14 @@ pub enum ResourceError {
         /// The most bytes.
         max: usize,
     },
+    /// No record for a destination can have the key that it places records by.
+    #[error("no record for destination `{destination}` can have its `partition_key`: {reason}")]
+    Key {
+        /// Whose key.
+        destination: ResourceId,
+        /// Why the first of its sources never has it.
+        reason: String,
+    },
     /// A batch setting is outside what the target's service takes.
     #[error("`{setting}` must be {allowed}")]
     Batch {
@@ -264,6 +303,7 @@ impl ResourceError {
             ResourceError::Filter(error) => error.code(),
             ResourceError::Batch { .. } => "ERR_SLUICEGATE_1206",
             ResourceError::Compiled { .. } => "ERR_SLUICEGATE_1207",
+            ResourceError::Key { .. } => "ERR_SLUICEGATE_1381",
         }
     }
 
@@ -279,6 +319,10 @@ impl ResourceError {
             ResourceError::Compiled { .. } => {
                 Some("shorten repetitions and Unicode classes, or use equal patterns".to_owned())
             }
+            ResourceError::Key { .. } => Some(
+                "name a field that the event types of its subscriptions have and their `fields` choose"
+                    .to_owned(),
+            ),
             ResourceError::NoFields => {
                 Some("leave `fields` out to send the whole object".to_owned())
             }

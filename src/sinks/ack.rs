@@ -31,6 +31,8 @@ pub struct Fault {
     pub unanswered: bool,
     /// What is wrong, if it is something that somebody can mend.
     pub trouble: Option<Trouble>,
+    /// The part of the service that is short of room, by the name that the service gives it: a shard.
+    pub part: Option<Box<str>>,
 }
 
 /// What to do about a fault; the later in order, the graver.
@@ -67,7 +69,8 @@ impl Fault {
     /// A fault of a kind, from an answer that asks for no pause.
     #[must_use]
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Fault {
-        Fault { kind, message: message.into(), retry_after: None, unanswered: false, trouble: None }
+        let (message, retry_after, unanswered) = (message.into(), None, false);
+        Fault { kind, message, retry_after, unanswered, trouble: None, part: None }
     }
 
     /// A fault that is likely to pass by itself.

@@ -19,7 +19,7 @@ use super::error::OpenError;
 use super::log_output::LogOutput;
 use super::packing::Packing;
 use super::transport::Sending;
-use crate::event::Record;
+use crate::event::{EventType, Record};
 
 /// A future of one of these calls.
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -50,6 +50,20 @@ impl AtAws<'_> {
     }
 }
 
+/// What is known of a record before it is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// What it adds to a batch's bytes.
+    pub bytes: usize,
+    /// Where the service places it among its parts (the shards of Kinesis), if it has any: records of equal
+    /// places go to one part, and parts are ranges of places.
+    pub place: Option<u128>,
+    /// Whether records of this place must arrive in their order.
+    pub in_order: bool,
+    /// Whether it has not got the key that it was to be placed by.
+    pub lacks_key: bool,
+}
+
 /// The settings of a target. Its `Display` is one line for a status page: what and where, no secrets.
 pub(super) trait Kind: fmt::Display {
     /// As settings and the API call it.
@@ -57,6 +71,17 @@ pub(super) trait Kind: fmt::Display {
 
     /// How much one request may carry.
     fn limits(&self) -> Limits;
+
+    /// What is known of a record before it is sent.
+    fn measured(&self, record: &Record) -> Measured {
+        Measured { bytes: self.limits().record_bytes(record), ..Measured::default() }
+    }
+
+    /// Why records of a source never have what the target places them by, if that is so: the source's event
+    /// type, and the fields that it chooses.
+    fn lacks(&self, _: &Arc<EventType>, _: Option<&[String]>) -> Option<String> {
+        None
+    }
 
     /// Where and as whom a target of AWS is called.
     fn at_aws(&self) -> Option<AtAws<'_>> {

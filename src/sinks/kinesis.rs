@@ -3,9 +3,11 @@
 //! A record is delivered when the answer has status 200, the service's request id, as many entries as
 //! records were sent, and a sequence number in the record's entry.
 //!
-//! The event's id is the partition key, so a stream's shards fill evenly and a record that is sent
-//! twice goes to the same shard. Events are not packed together: a consumer needs no library.
+//! The event's id is the partition key unless the settings name another (`partition_key`), so a stream's
+//! shards fill evenly and a record that is sent twice goes to the same shard. Events are not packed together:
+//! a consumer needs no library.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
 use aws_sdk_kinesis::types::{PutRecordsResultEntry, StreamStatus};
 use hyper::Uri;
 
-use super::ack::{Ack, Fault};
+use super::ack::{Ack, Fault, FaultKind};
 use super::actions::{DESCRIBE_STREAM, KINESIS, PUT_RECORDS};
 use super::answer::{Call, CallError};
 use super::arn::{ArnOf, Stream};
@@ -24,12 +26,13 @@ use super::aws::Connection;
 use super::batch::{Count, Limits};
 use super::body::{base64, in_place, string};
 use super::error::OpenError;
-use super::kind::{AtAws, Boxed, Kind, Opened};
+use super::kind::{AtAws, Boxed, Kind, Measured, Opened};
 use super::log_output::LogOutput;
+use super::partition_key::{PartitionKey, hash_of};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
 use super::transport::Sending;
-use crate::event::Record;
+use crate::event::{EventType, Record};
 #[cfg(test)]
 use crate::form::Wrong;
 use crate::form::{Checked, Door, Form, field};
@@ -43,6 +46,8 @@ const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// Most bytes of one record with its partition key: what a stream takes unless its owner raises
 /// `MaxRecordSizeInKiB` (Kinesis developer guide, "large records").
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// Longest id of a shard (Kinesis API model, `ShardId`).
+const MAX_SHARD_ID: usize = 128;
 /// Most requests at once; how many of them go out is learnt from the service.
 const IN_FLIGHT: usize = 32;
 
@@ -62,6 +67,7 @@ const DESCRIBE: &str = DESCRIBE_STREAM.name;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KinesisTarget {
     stream: ArnOf<Stream>,
+    partition_key: Option<PartitionKey>,
     auth: Auth,
     endpoint_url: Option<Checked<Endpoint>>,
 }
@@ -76,9 +82,19 @@ impl Form for KinesisTarget {
             ),
             it.map(|it| &it.stream),
         );
+        let partition_key = d.optional(
+            field(
+                "partition_key",
+                "What decides the shard: `event_id`, a field of the record as it is delivered, such as `ev.conn.client_ip` or `event.account_id`, or an expression. Records with equal keys are sent in their order; those without one have their event's id.",
+                "ev.conn.server_name",
+            )
+            .by_default("event_id")
+            .ours(),
+            it.and_then(|it| it.partition_key.as_ref()),
+        );
         let auth = Auth::ask(d, it.map(|it| &it.auth));
         let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
-        Some(KinesisTarget { stream: stream?, auth, endpoint_url })
+        Some(KinesisTarget { stream: stream?, partition_key, auth, endpoint_url })
     }
 }
 
@@ -91,7 +107,18 @@ impl KinesisTarget {
         endpoint_url: Option<String>,
     ) -> Result<KinesisTarget, Wrong> {
         let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
-        Ok(KinesisTarget { stream: ArnOf::new(stream_arn)?, auth, endpoint_url })
+        let stream = ArnOf::new(stream_arn)?;
+        Ok(KinesisTarget { stream, partition_key: None, auth, endpoint_url })
+    }
+
+    /// The same, placed by what an expression reads.
+    #[cfg(test)]
+    pub fn placed_by(self, partition_key: &str) -> Result<KinesisTarget, Wrong> {
+        Ok(KinesisTarget { partition_key: Some(PartitionKey::new(partition_key)?), ..self })
+    }
+
+    fn key(&self) -> PartitionKey {
+        self.partition_key.clone().unwrap_or_default()
     }
 
     pub(super) fn at(&self) -> AtAws<'_> {
@@ -117,6 +144,21 @@ impl Kind for KinesisTarget {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn measured(&self, record: &Record) -> Measured {
+        let of = self.key();
+        let (key, is_there) = of.of(record);
+        Measured {
+            bytes: record.body.len() + key.len(),
+            place: Some(hash_of(&key)),
+            in_order: !of.is_event_id(),
+            lacks_key: !is_there,
+        }
+    }
+
+    fn lacks(&self, event_type: &Arc<EventType>, fields: Option<&[String]>) -> Option<String> {
+        self.partition_key.as_ref()?.may_be_in(event_type, fields).err()
     }
 
     fn at_aws(&self) -> Option<AtAws<'_>> {
@@ -145,6 +187,7 @@ impl fmt::Display for KinesisTarget {
 pub(super) struct Sink {
     aws: Connection<Client>,
     stream_arn: String,
+    key: PartitionKey,
 }
 
 impl Opened for Sink {
@@ -178,6 +221,7 @@ impl Sink {
         Sink {
             aws: Connection::open(connection, build).await,
             stream_arn: settings.stream.as_str().to_owned(),
+            key: settings.key(),
         }
     }
 
@@ -194,16 +238,28 @@ impl Sink {
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
         let mut parts = Parts::new(records.len());
+        let mut untaken = Untaken::new(&self.key);
         while let Some(part) = parts.next() {
-            let outcome = self.put(&records[part.clone()]).await;
-            parts.settle(part, outcome);
+            let records = &records[part.clone()];
+            let may_go: Vec<bool> = records.iter().map(|it| untaken.may_go(it)).collect();
+            let outcome = if may_go.iter().all(|may| *may) {
+                self.put(records).await
+            } else {
+                let sent = records.iter().zip(&may_go).filter(|(_, may)| **may);
+                let sent: Vec<_> = sent.map(|(it, _)| Arc::clone(it)).collect();
+                match sent.is_empty() {
+                    true => Outcome::Answered(Vec::new()),
+                    false => self.put(&sent).await,
+                }
+            };
+            parts.settle(part, untaken.noted(records, &may_go, outcome));
         }
         parts.into_acks()
     }
 
     async fn put(&self, records: &[Arc<Record>]) -> Outcome {
         let call = Call { action: PUT, resource: &self.stream_arn, strange: self.aws.is_strange() };
-        let body = in_place(body(&self.stream_arn, records));
+        let body = in_place(body(&self.stream_arn, &self.key, records));
         // The SDK gets what decides where it goes; the records are in the body.
         let sent = self.aws.call(|client| {
             let request = client.put_records().stream_arn(&self.stream_arn);
@@ -242,8 +298,54 @@ impl Sink {
     }
 }
 
+/// Keys of records of a batch that were not taken: later parts of it must not carry their later records.
+struct Untaken<'k> {
+    key: &'k PartitionKey,
+    places: HashSet<u128>,
+}
+
+impl Untaken<'_> {
+    fn new(key: &PartitionKey) -> Untaken<'_> {
+        Untaken { key, places: HashSet::new() }
+    }
+
+    fn may_go(&self, record: &Record) -> bool {
+        self.places.is_empty() || !self.places.contains(&hash_of(&self.key.of(record).0))
+    }
+
+    /// What became of a part, those records included that were not sent.
+    fn noted(&mut self, records: &[Arc<Record>], may_go: &[bool], outcome: Outcome) -> Outcome {
+        if self.key.is_event_id() {
+            return outcome;
+        }
+        let mut acks = match outcome {
+            Outcome::Answered(acks) => acks.into_iter(),
+            Outcome::Refused(_) if records.len() == 1 => {
+                self.note(&records[0]);
+                return outcome;
+            }
+            _ => return outcome,
+        };
+        let held_back =
+            || Ack::Retry(Fault::transient("an earlier record of its key was not taken"));
+        let mut all = Vec::with_capacity(records.len());
+        for (record, may) in records.iter().zip(may_go) {
+            let Some(ack) = (if *may { acks.next() } else { Some(held_back()) }) else { break };
+            if ack != Ack::Delivered {
+                self.note(record);
+            }
+            all.push(ack);
+        }
+        Outcome::Answered(all)
+    }
+
+    fn note(&mut self, record: &Record) {
+        self.places.insert(hash_of(&self.key.of(record).0));
+    }
+}
+
 /// The body of a PutRecords.
-fn body(stream_arn: &str, records: &[Arc<Record>]) -> Vec<u8> {
+fn body(stream_arn: &str, key: &PartitionKey, records: &[Arc<Record>]) -> Vec<u8> {
     let each = |record: &Arc<Record>| record.body.len() / 3 * 4 + record.event_id.len() + 48;
     let mut out =
         Vec::with_capacity(records.iter().map(each).sum::<usize>() + stream_arn.len() + 48);
@@ -254,7 +356,7 @@ fn body(stream_arn: &str, records: &[Arc<Record>]) -> Vec<u8> {
         out.extend_from_slice(if at == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
         base64(&mut out, [&*record.body]);
         out.extend_from_slice(b"\",\"PartitionKey\":");
-        string(&mut out, &record.event_id);
+        string(&mut out, &key.of(record).0);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}");
@@ -276,6 +378,15 @@ fn names_the_stream(text: &str) -> bool {
     text.contains("streamarn") || text.contains("streamname")
 }
 
+/// The shard that a message names: ``Rate exceeded for shard shardId-000000000001 in stream ...``.
+fn shard_in(text: &str) -> Option<Box<str>> {
+    let id = &text[text.find("shardId-")?..];
+    let is_of_id = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '.' | '-');
+    let end = id.find(|it| !is_of_id(it)).unwrap_or(id.len());
+    let id = id[..end].trim_end_matches('.');
+    (id.len() <= MAX_SHARD_ID).then(|| id.into())
+}
+
 /// One verdict a record, in the order of the request, which is that of the answer.
 fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
     let verdict = |result: &PutRecordsResultEntry| match result.error_code() {
@@ -286,7 +397,12 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
                 text: result.error_message().unwrap_or_default().to_owned(),
                 ..Refusal::default()
             };
-            call.ack(class(&refusal), &refusal)
+            match call.ack(class(&refusal), &refusal) {
+                Ack::Retry(fault) if fault.kind == FaultKind::Throttled => {
+                    Ack::Retry(Fault { part: shard_in(&refusal.text), ..fault })
+                }
+                ack => ack,
+            }
         }
     };
     results.iter().map(verdict).collect()
@@ -358,7 +474,10 @@ mod tests {
         };
         let results = [
             PutRecordsResultEntry::builder().sequence_number("49").shard_id("s-0").build(),
-            failed("ProvisionedThroughputExceededException", "Rate exceeded for shard s-1."),
+            failed(
+                "ProvisionedThroughputExceededException",
+                "Rate exceeded for shard shardId-000000000001.",
+            ),
             failed("InternalFailure", "Internal Service Failure"),
             failed("KMSThrottlingException", ""),
             failed("SomethingNew", "?"),
@@ -367,7 +486,8 @@ mod tests {
         let call = Call { action: PUT, resource: ARN, strange: false };
         let retry = |kind, end: &str| {
             let message = format!("`kinesis:PutRecords` was answered with {end}");
-            Ack::Retry(Fault::new(kind, message))
+            let part = end.contains("shard").then(|| "shardId-000000000001".into());
+            Ack::Retry(Fault { part, ..Fault::new(kind, message) })
         };
         assert_eq!(
             verdicts(&call, &results),
@@ -375,7 +495,7 @@ mod tests {
                 Ack::Delivered,
                 retry(
                     FaultKind::Throttled,
-                    "`ProvisionedThroughputExceededException`: Rate exceeded for shard s-1"
+                    "`ProvisionedThroughputExceededException`: Rate exceeded for shard shardId-000000000001"
                 ),
                 retry(FaultKind::Transient, "`InternalFailure`: Internal Service Failure"),
                 retry(FaultKind::Throttled, "`KMSThrottlingException`"),
@@ -408,7 +528,7 @@ mod tests {
                 hops: 0,
             });
             let records: Vec<_> = records.into_iter().map(record).take_while(fits).collect();
-            let request: serde_json::Value = serde_json::from_slice(&body(ARN, &records)).unwrap();
+            let request: serde_json::Value = serde_json::from_slice(&body(ARN, &PartitionKey::default(), &records)).unwrap();
             prop_assert_eq!(&request["StreamARN"], ARN);
             let entries = request["Records"].as_array().unwrap();
             prop_assert_eq!(entries.len(), records.len());

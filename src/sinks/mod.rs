@@ -31,6 +31,7 @@ mod log_output;
 mod meter;
 mod outbound;
 mod packing;
+mod partition_key;
 mod parts;
 mod proxy;
 mod refusal;
@@ -39,13 +40,14 @@ mod transport;
 mod trouble;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Uri;
 
 use self::kind::{Kind, Opened};
 use self::transport::{Sending, barred_fault};
-use crate::event::Record;
+use crate::event::{EventType, Record};
 use crate::form::{self, Door, Form, Nature, Noted, section};
 
 pub use crate::form::Secret;
@@ -61,6 +63,7 @@ pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
+pub use kind::Measured;
 pub use kinesis::KinesisTarget;
 pub use log_output::LogOutput;
 pub use meter::{Bill, Meter};
@@ -145,10 +148,23 @@ impl Target {
         self.settings().limits()
     }
 
-    /// What one record adds to a batch's bytes; the same as [`Limits::record_bytes`].
+    /// What one record adds to a batch's bytes.
     #[must_use]
     pub fn record_bytes(&self, record: &Record) -> usize {
-        self.limits().record_bytes(record)
+        self.measured(record).bytes
+    }
+
+    /// What is known of a record before it is sent.
+    #[must_use]
+    pub fn measured(&self, record: &Record) -> Measured {
+        self.settings().measured(record)
+    }
+
+    /// Why records of a source never have the key that the target places them by, if that is so: the source's
+    /// event type, and the fields that it chooses.
+    #[must_use]
+    pub fn lacks(&self, event_type: &Arc<EventType>, fields: Option<&[String]>) -> Option<String> {
+        self.settings().lacks(event_type, fields)
     }
 
     /// How a target of AWS proves who it is; none for the others.

@@ -42,6 +42,7 @@ mod ingest;
 mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod kinesis;
 mod ledger;
 mod life;
 mod log_files;

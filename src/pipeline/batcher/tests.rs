@@ -17,7 +17,7 @@ fn attempt(position: u64, bytes: usize, seconds: i64, since: Instant) -> Attempt
         hops: 0,
     };
     let pending = Pending { position, record: Arc::new(record) };
-    Attempt { pending, bytes, tries: 0, since, lone: false, refused: false }
+    Attempt::fresh(pending, Measured { bytes, ..Measured::default() }, since)
 }
 
 const SETTINGS: BatchSettings =

@@ -46,8 +46,11 @@ impl Delivery {
         let written = written.min(self.letters.len());
         self.unwritten = None;
         for Refused { attempt, reason } in self.letters.drain(..written) {
+            self.in_order.leave(&attempt);
             warn!(destination = %id, event_id = %attempt.pending.record.event_id, %reason, "dead letter");
         }
+        let free = self.in_order.release(self.current.destination.batch.max_records);
+        self.put_in_front(free);
         if std::mem::take(&mut self.letters_are_full) {
             self.tell();
         }

@@ -32,9 +32,11 @@ pub(super) enum Mood {
     Allergic,
     /// Records of certain events are refused for good.
     Picky,
+    /// A part of it takes nothing, and says so by name.
+    PartlySlow,
 }
 
-pub(super) const MOODS: [Mood; 8] = [
+pub(super) const MOODS: [Mood; 9] = [
     Mood::Well,
     Mood::Throttling,
     Mood::LosingAnswers,
@@ -43,7 +45,11 @@ pub(super) const MOODS: [Mood; 8] = [
     Mood::Misconfigured,
     Mood::Allergic,
     Mood::Picky,
+    Mood::PartlySlow,
 ];
+
+/// Places from here on are those of the part that may be slow.
+const SLOW_FROM: u128 = u128::MAX / 4 * 3;
 
 /// One event in so many is one that an allergic service cannot take.
 const ALLERGEN: u64 = 41;
@@ -98,9 +104,38 @@ pub(super) struct Seen {
     pub sent_last: Vec<u64>,
     /// Requests, for the trace.
     pub requests: u64,
+    /// Of records whose order counts: where each has its place, and when it was first sent.
+    places: BTreeMap<u64, (u128, usize)>,
+    /// Those of them that were sent and not answered for good.
+    pub unsettled: BTreeSet<u64>,
+    /// Events that were sent while an earlier one of their place was unsettled elsewhere.
+    pub overtaking: Vec<(u64, u64)>,
 }
 
 impl Seen {
+    /// A request comes with these events, each with its place if its order counts.
+    fn note_places(&mut self, events: &[(u64, Option<u128>)]) {
+        for (event, place) in events {
+            let Some(place) = place else { return };
+            let next = self.places.len();
+            self.places.entry(*event).or_insert((*place, next));
+        }
+        let is_here = |event: &u64| events.iter().any(|(here, _)| here == event);
+        for (event, _) in events {
+            let (place, since) = self.places[event];
+            let before = self.unsettled.iter().find(|other| {
+                self.places[other].0 == place && self.places[other].1 < since && !is_here(other)
+            });
+            self.overtaking.extend(before.map(|before| (*before, *event)));
+        }
+        self.unsettled.extend(events.iter().map(|(event, _)| event));
+    }
+
+    /// Whether an earlier record keeps this one back.
+    pub fn is_kept_back(&self, place: Option<u128>) -> bool {
+        self.unsettled.iter().any(|event| Some(self.places[event].0) == place)
+    }
+
     fn take(&mut self, event: u64) {
         let taken = self.taken.entry(event).or_default();
         *taken += 1;
@@ -158,11 +193,17 @@ impl Service {
     }
 
     /// Takes a batch, or does not, and answers for each record.
-    pub(super) async fn deliver(self: Arc<Self>, records: Vec<Arc<Record>>) -> Vec<Ack> {
+    pub(super) async fn deliver(
+        self: Arc<Self>,
+        records: Vec<Arc<Record>>,
+        places: Vec<Option<u128>>,
+    ) -> Vec<Ack> {
         let events: Vec<u64> = records.iter().map(|it| it.event_id.parse().unwrap()).collect();
+        let placed: Vec<_> = events.iter().copied().zip(places).collect();
         let (mood, before, after) = {
             let mut state = lock(&self.state);
             state.note_order(&events);
+            state.seen.note_places(&placed);
             let millis = |random: &mut StdRng| Duration::from_millis(random.random_range(0..40));
             (state.mood, millis(&mut state.random), millis(&mut state.random))
         };
@@ -176,12 +217,16 @@ impl Service {
                 sleep(PATIENCE).await;
                 vec![Ack::Retry(unanswered("no answer in time")); events.len()]
             }
+            Mood::PartlySlow => lock(&self.state).take_but_for_slow_part(&placed),
             mood => lock(&self.state).answer(mood, self.answers_each, &events),
         };
         sleep(after).await;
         let mut state = lock(&self.state);
         for (event, ack) in events.iter().zip(&acks) {
             state.seen.unanswered.remove(event);
+            if !matches!(ack, Ack::Retry(_)) {
+                state.seen.unsettled.remove(event);
+            }
             if *ack == Ack::Delivered {
                 state.seen.unsaved.insert(*event);
             }
@@ -224,7 +269,7 @@ impl State {
         let all = |ack: Ack| vec![ack; events.len()];
         let fault = |kind, message: &str| Ack::Retry(Fault::new(kind, message));
         match mood {
-            Mood::Well | Mood::Slow => {
+            Mood::Well | Mood::Slow | Mood::PartlySlow => {
                 self.take(events);
                 all(Ack::Delivered)
             }
@@ -260,6 +305,21 @@ impl State {
                 })
                 .collect(),
         }
+    }
+
+    fn take_but_for_slow_part(&mut self, events: &[(u64, Option<u128>)]) -> Vec<Ack> {
+        let slow = Fault {
+            part: Some("the slow one".into()),
+            ..Fault::new(FaultKind::Throttled, "slow down there")
+        };
+        let mut answer = |(event, place): &(u64, Option<u128>)| {
+            if place.is_some_and(|place| place >= SLOW_FROM) {
+                return Ack::Retry(slow.clone());
+            }
+            self.seen.take(*event);
+            Ack::Delivered
+        };
+        events.iter().map(&mut answer).collect()
     }
 
     fn throttle(&mut self, answers_each: bool, events: &[u64]) -> Vec<Ack> {

@@ -43,6 +43,8 @@ impl Truth {
             seen.sent_last.clear();
             let needless = &seen.needless;
             assert!(needless.is_empty(), "{name} got copies without a cause: {needless:?}");
+            let overtaking = &seen.overtaking;
+            assert!(overtaking.is_empty(), "{name}: overtaken of the same key: {overtaking:?}");
             let disordered = &seen.disordered;
             assert!(disordered.is_empty(), "{name} got records out of order: {disordered:?}");
         });

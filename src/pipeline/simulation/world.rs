@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::service::{BODY, MOODS, Mood, Service};
 use super::truth::Truth;
-use crate::event::{Catalog, Framed, Framing};
+use crate::event::{Catalog, Framed, Framing, Record, Timestamp};
 use crate::journal::{Delays, Fault, Faults, Journal, Refusal, StoredLetter, read_dead_letters};
 use crate::pipeline::deliveries::Outlet;
 use crate::pipeline::delivery::Deliver;
@@ -91,7 +91,9 @@ fn target(kind: &str, folder: &Path) -> Target {
     let chain = || Auth::DefaultChain;
     match kind {
         "kinesis" => {
-            Target::Kinesis(KinesisTarget::new(&arn("kinesis", "stream/s"), chain(), None).unwrap())
+            let stream = KinesisTarget::new(&arn("kinesis", "stream/s"), chain(), None).unwrap();
+            // One of some dozens of keys, so that many records have each.
+            Target::Kinesis(stream.placed_by("ev.http.request.url.path").unwrap())
         }
         "firehose" => Target::Firehose(
             FirehoseTarget::new(&arn("firehose", "deliverystream/s"), chain(), None).unwrap(),
@@ -107,9 +109,12 @@ fn target(kind: &str, folder: &Path) -> Target {
     }
 }
 
-fn deliver_to(service: &Arc<Service>) -> Deliver {
-    let service = Arc::clone(service);
-    Arc::new(move |batch: Batch| Box::pin(Arc::clone(&service).deliver(batch.records)))
+fn deliver_to(service: &Arc<Service>, target: &Target) -> Deliver {
+    let (service, target) = (Arc::clone(service), target.clone());
+    Arc::new(move |Batch { records }: Batch| {
+        let places = records.iter().map(|it| target.measured(it).place).collect();
+        Box::pin(Arc::clone(&service).deliver(records, places))
+    })
 }
 
 impl World {
@@ -212,7 +217,7 @@ impl World {
             let sink = Arc::clone(&self.life().sink);
             let limits = destination.target.limits();
             let limits = Arc::new(move || limits);
-            let deliver = deliver_to(&self.services[at]);
+            let deliver = deliver_to(&self.services[at], &destination.target);
             outlets.push(Outlet { destination, sink, deliver, limits });
             let filter = format!("ev.http.request.url.path.contains(\"{mark}\")");
             let filter = Some(filter.as_str());
@@ -521,12 +526,25 @@ impl World {
         self.pass(NEIGHBOURS);
         // What was set aside before waits longer; what came now must not.
         for (at, service) in self.services.iter().enumerate().filter(|(at, _)| *at != sick) {
-            let came = marks.iter().map(|(event, _)| event);
+            // Nor what has to wait for it.
+            let place = |to: &str| self.place(at, to);
+            let is_kept_back = |to: &str| service.look(|seen| seen.is_kept_back(place(to)));
+            let came = marks.iter().filter(|(_, to)| !is_kept_back(to)).map(|(event, _)| event);
             let owed = came.filter(|event| self.truths[at].owed.contains(event));
             let held_up: Vec<_> =
                 owed.filter(|event| service.look(|seen| !seen.taken.contains_key(event))).collect();
             assert!(held_up.is_empty(), "{} does not get {held_up:?}", service.name);
         }
+    }
+
+    /// Where a destination's service places events with these marks, if their order counts there.
+    fn place(&self, at: usize, to: &str) -> Option<u128> {
+        let body = format!(
+            r#"{{"event_id":"1","event_type":"t.v0","event_timestamp":"2025-09-01T00:00:00Z","object":{{"http":{{"request":{{"url":{{"path":"/{to}"}}}}}}}}}}"#
+        );
+        let (event_id, time) = ("1".into(), Timestamp { seconds: 0, nanos: 0 });
+        let record = Record { event_id, time, body: Bytes::from(body), hops: 0 };
+        target(KINDS[at].0, self.folder.path()).measured(&record).place
     }
 
     fn check(&self) {

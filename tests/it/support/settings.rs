@@ -138,6 +138,13 @@ impl Destination {
         Destination::new(id, json!({"kinesis": target}))
     }
 
+    /// The same with settings of its target, such as `partition_key`.
+    pub(crate) fn with_kinesis(mut self, settings: Value) -> Destination {
+        let target = self.0["target"]["kinesis"].as_object_mut().unwrap();
+        target.extend(settings.as_object().unwrap().clone());
+        self
+    }
+
     pub(crate) fn file(id: &str, path: impl fmt::Display) -> Destination {
         Destination::new(id, json!({"file": {"path": path.to_string()}}))
     }
