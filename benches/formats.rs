@@ -13,7 +13,29 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use sluicegate::config::{self, Config, Document};
 use sluicegate::formats::{Format, Stamp};
+
+/// A format that is mapped: that of docs/entrances/json.md.
+const MAPPED: &str = r#"
+formats:
+  - name: mapped
+    json:
+      type: http_request_complete.v0
+      event_timestamp: time
+      fields:
+        conn.client_ip: client
+        http.request.method: req.method
+        http.request.url.raw: req.uri
+        http.request.headers: req.headers
+        http.response.status_code: { path: status, required: true }
+        http.response.body_length: bytes
+        proxy.duration_ms: { path: took, unit: s }
+        proxy.upstream: /upstream.addrs/0
+"#;
+
+/// A line of it.
+const LINE: &str = r#"{"time":1795708487.97,"client":"127.0.0.1","req":{"method":"POST","uri":"https://shop.example/orders?page=2","headers":{"accept":"Text/HTML"}},"status":"502","bytes":157,"took":0.0415,"upstream.addrs":["10.0.0.1:80"]}"#;
 
 const LINES: usize = 1_000;
 const ROUNDS: usize = 201;
@@ -24,14 +46,18 @@ fn main() {
     for format in Format::all() {
         // The plain form of nginx's lines, which most people have, by itself.
         let samples: Vec<&str> = format.samples().collect();
-        measure(format, format.name(), &samples);
+        measure(&format, format.name(), &samples);
         if format.name() == "nginx" {
-            measure(format, "combined", &samples[..1]);
+            measure(&format, "combined", &samples[..1]);
         }
     }
+    let format = config::Format::Yaml;
+    let document = Document::parse("s.yaml", MAPPED.to_owned(), format, &|_| None).unwrap();
+    let formats = Config::read(&document).unwrap().formats;
+    measure(&formats.find("mapped").unwrap(), "mapped", &[LINE]);
 }
 
-fn measure(format: Format, name: &str, samples: &[&str]) {
+fn measure(format: &Format, name: &str, samples: &[&str]) {
     let mut text = String::new();
     for at in 0..LINES {
         text.push_str(

@@ -377,7 +377,7 @@ impl Entrances {
         let shared = || Arc::clone(pipeline);
         let kafka = config.kafka.clone().map(|it| Kafka::start(it, shared()));
         let kafka = kafka.transpose().map_err(StartError::Kafka)?;
-        let stdin = config.stdin.map(|it| Stdin::start(it, shared()));
+        let stdin = config.stdin.clone().map(|it| Stdin::start(it, shared()));
         let follow = || Files::start(config.files.clone(), &config.data_dir, shared());
         let files = (!config.files.is_empty()).then(follow);
         let files = files.transpose().map_err(StartError::Files)?;

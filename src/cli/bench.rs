@@ -21,7 +21,6 @@ use super::{Failure, Outcome, OutputFormat, load, plot};
 use crate::config::Config;
 use crate::event::{Event, EventType, Slots, Timestamp};
 use crate::filter::library_filter;
-use crate::formats::Format;
 use crate::generate::Generator;
 use crate::pipeline::{Stages, Trial};
 use crate::private;
@@ -67,7 +66,7 @@ pub(super) struct Bench {
     plot: Option<PathBuf>,
     /// Make the events of an access log's lines; see `convert`
     #[arg(long, value_name = "FORMAT", requires = "expression")]
-    format: Option<Format>,
+    format: Option<String>,
     /// Events as NDJSON, or lines of --format; generated ones if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
@@ -198,7 +197,9 @@ impl Bench {
     ) -> Result<Vec<String>, Failure> {
         if let Some(file) = file {
             let mut texts = Vec::new();
-            events::for_each_line(events::open(Some(file))?, self.format, |line, text| {
+            let formats = load(self.config.as_deref())?.formats;
+            let format = events::format(self.format.as_deref(), &formats)?;
+            events::for_each_line(events::open(Some(file))?, format.as_ref(), |line, text| {
                 let text = text.map_err(|error| Failure::work(format!("line {line}: {error}")))?;
                 texts.push(text.to_owned());
                 Ok(())

@@ -35,9 +35,10 @@ pub(super) struct Cost {
     /// Events as NDJSON, or lines of --format; standard input if left out
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
-    /// Make the events of an access log's lines: nginx, apache, haproxy, caddy, traefik, envoy, aws_alb
+    /// Make the events of an access log's lines: nginx, apache, haproxy, caddy, traefik, envoy, aws_alb, or a format
+    /// that the settings map
     #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<String>,
     /// Events a second that come in; left out, as many as in the time that the sample spans
     #[arg(long, value_name = "EVENTS")]
     rate: Option<f64>,
@@ -75,8 +76,10 @@ impl Cost {
         }
         let prices = Prices::read(self.prices.as_deref())?;
         let file = self.config.as_deref().unwrap_or_else(|| std::path::Path::new(""));
-        let resources = with_saved(Config::load(file)?)?.resources;
-        let mut sample = self.sample()?;
+        let config = with_saved(Config::load(file)?)?;
+        let format = events::format(self.format.as_deref(), &config.formats)?;
+        let resources = config.resources;
+        let mut sample = self.sample(format.as_ref())?;
         let mut sampled = Sampled::new();
         sample.go_through(&resources, &mut sampled);
         if sample.events.len() == sample.bad {
@@ -123,11 +126,11 @@ impl Cost {
         self.print(&answer)
     }
 
-    fn sample(&self) -> Result<Sample, Failure> {
+    fn sample(&self, format: Option<&Format>) -> Result<Sample, Failure> {
         let mut sample = Sample::default();
         let mut bytes = 0;
         let input = events::open(self.sample.as_deref())?;
-        events::for_each_line(input, self.format, |_, text| {
+        events::for_each_line(input, format, |_, text| {
             if sample.events.len() == MAX_EVENTS || bytes > MAX_BYTES {
                 sample.cut = true;
                 return Ok(());

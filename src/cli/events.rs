@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::Failure;
 use crate::event::{Framed, Framing};
-use crate::formats::{Format, MISFIT, Stamp};
+use crate::formats::{Format, Formats, MISFIT, Stamp};
 use crate::ingest::{HttpSettings, Lines, read_lines};
 
 /// Bytes that a guess reads: a hundred long lines.
@@ -24,11 +24,17 @@ pub(super) fn open(file: Option<&Path>) -> Result<Box<dyn Read>, Failure> {
     Ok(Box::new(file))
 }
 
+/// The format that an argument names, of the proxies' and those that settings map.
+pub(super) fn format(name: Option<&str>, formats: &Formats) -> Result<Option<Format>, Failure> {
+    let found = name.map(|name| formats.find(name)).transpose();
+    found.map_err(|message| Failure::Usage(format!("--format: {message}")))
+}
+
 /// Hands on each line that is not blank with its number, from 1: its text, or with a format the event that is
 /// made of it; or why it cannot be one. A line is at most as long as the daemon takes events by default.
 pub(super) fn for_each_line(
     input: impl Read,
-    format: Option<Format>,
+    format: Option<&Format>,
     mut each: impl FnMut(usize, Result<&str, &str>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let max_event = HttpSettings::default().max_event;

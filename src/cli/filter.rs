@@ -62,9 +62,10 @@ pub(super) struct Eval {
     /// How results are printed; json gives each event's result, and the counts last
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
-    /// Make the events of an access log's lines: nginx, apache, haproxy, caddy, traefik, envoy, aws_alb
+    /// Make the events of an access log's lines: nginx, apache, haproxy, caddy, traefik, envoy, aws_alb, or a format
+    /// that the settings map
     #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
+    format: Option<String>,
     /// Events as NDJSON, or lines of --format; standard input if left out
     #[arg(value_name = "FILE")]
     events: Option<PathBuf>,
@@ -117,7 +118,8 @@ impl Eval {
         let trial = if self.explain { Trial::explaining(source) } else { Trial::new(source) };
         let trial = trial.map_err(Failure::work)?;
         let input = events::open(self.events.as_deref())?;
-        let lines = self.print_matches(&trial, input)?;
+        let format = events::format(self.format.as_deref(), &config.formats)?;
+        let lines = self.print_matches(&trial, format.as_ref(), input)?;
         self.print_counts(&trial.counts(), &lines)?;
         if lines.bad > 0 {
             return Err(Failure::work("some lines are not events"));
@@ -153,10 +155,15 @@ impl Eval {
         Ok(())
     }
 
-    fn print_matches(&self, trial: &Trial, input: impl Read) -> Result<Lines, Failure> {
+    fn print_matches(
+        &self,
+        trial: &Trial,
+        format: Option<&Format>,
+        input: impl Read,
+    ) -> Result<Lines, Failure> {
         let mut out = BufWriter::new(io::stdout().lock());
         let mut lines = Lines::default();
-        events::for_each_line(input, self.format, |number, text| {
+        events::for_each_line(input, format, |number, text| {
             let event = text.map_err(str::to_owned);
             match event.and_then(|text| trial.read(text).map_err(|error| error.to_string())) {
                 Ok((event, _)) if !trial.takes(&event) => lines.other_types += 1,

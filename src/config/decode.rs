@@ -309,23 +309,27 @@ impl<'d> Setting<'d> {
     /// A section whose names the user chooses: each name with its text.
     #[must_use]
     pub fn string_map(self) -> Option<Vec<(Text<'d>, Text<'d>)>> {
+        let named = self.named("a section of names and texts")?;
+        Some(named.into_iter().filter_map(|(name, it)| Some((name, it.string()?))).collect())
+    }
+
+    /// A section whose names the user chooses: each name with its setting. `expected` says in messages what it is.
+    pub fn named(self, expected: &str) -> Option<Vec<(Text<'d>, Setting<'d>)>> {
         let node = self.given()?;
-        let Value::Map(entries) = &node.value else {
-            return self.refuse(node, "a section of names and texts");
-        };
-        let texts = entries.iter().filter_map(|(key, node)| {
+        let Value::Map(entries) = &node.value else { return self.refuse(node, expected) };
+        let named = entries.iter().map(|(key, node)| {
             let path = join(&self.path, crop(&key.name).as_ref());
             let setting = Setting { node: Some(node), place: key.span, path, ..self };
             let source = self.context.source;
             let name = Text { value: &key.name, span: key.span, source, filled: false };
-            Some((name, setting.string()?))
+            (name, setting)
         });
-        Some(texts.collect())
+        Some(named.collect())
     }
 
     /// One of some words, for each of which a value stands.
     #[must_use]
-    pub fn word<T: Clone>(self, words: &[(&'static str, T)]) -> Option<T> {
+    pub fn word<T: Clone>(self, words: &[(&str, T)]) -> Option<T> {
         let node = self.given()?;
         let text = match &node.value {
             Value::String(text) => text,

@@ -38,6 +38,7 @@ mod control;
 mod decode;
 mod document;
 mod door;
+mod formats;
 mod interpolate;
 mod json;
 mod kafka;

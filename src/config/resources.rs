@@ -19,12 +19,9 @@ use crate::sinks::{ApiTargets, Outbound};
 const FIELD_TYPES: &str =
     "a field type: bool, int, double, string, timestamp, duration, dyn, list(…) or map(string, …)";
 
-/// Reads everything that decides where events go. Mistakes are pushed; what is mistaken is left out.
-pub(super) fn read_resources(
-    root: &mut Section<'_>,
-    mut catalog: Catalog,
-    api_targets: ApiTargets,
-) -> Resources {
+/// Reads the event types: the built-in ones, and those of the settings.
+pub(super) fn read_catalog(root: &mut Section<'_>) -> Catalog {
+    let mut catalog = Catalog::builtin();
     let types = root.optional("event_types").list(|section| {
         let event_type = read_event_type(section)?;
         if let Err(error) = catalog.add(event_type) {
@@ -33,6 +30,15 @@ pub(super) fn read_resources(
         Some(())
     });
     let _read = types;
+    catalog
+}
+
+/// Reads everything that decides where events go. Mistakes are pushed; what is mistaken is left out.
+pub(super) fn read_resources(
+    root: &mut Section<'_>,
+    catalog: Catalog,
+    api_targets: ApiTargets,
+) -> Resources {
     let mut resources = Resources::new(catalog);
     // Ids of mistaken destinations too: a subscription that names one is not mistaken as well.
     let (mut ids, mut places) = (Vec::new(), Vec::new());

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::decode::{Section, Setting};
+use super::decode::Section;
 use super::document::{Document, load};
+use super::formats::{Named, read_formats};
 use super::interpolate::Referenced;
 use super::kafka::{read_kafka, read_relay};
 use super::listeners::{read_connections, read_networks, read_proxies, read_tls};
 use super::machine::{check_data_dir, check_listen};
 use super::mistakes::{Mistake, Mistakes};
-use super::resources::read_resources;
+use super::resources::{read_catalog, read_resources};
 use super::targets::read_api_targets;
 use super::text::Text;
 use crate::api::{ApiSettings, RateLimit};
 use crate::control::ControlSettings;
-use crate::event::Catalog;
 use crate::form::describe;
-use crate::formats::Format;
+use crate::formats::Formats;
 use crate::http::{BearerTokens, ConnectionLimits};
 use crate::https::has_possible_port;
 use crate::ingest::{
@@ -98,6 +98,8 @@ pub struct Config {
     pub syslog: Option<SyslogSettings>,
     /// Envoy's streams as an entrance, if there is any.
     pub envoy: Option<EnvoySettings>,
+    /// The formats of log lines that these settings map.
+    pub formats: Formats,
     /// Operations routes and control API.
     pub api: ApiSettings,
     /// Where what is made through the API is kept.
@@ -153,17 +155,24 @@ impl Config {
             let data_dir = root.optional("data_dir").string();
             let data_dir = data_dir.map_or(DEFAULT_DATA_DIR, |text| text.value);
             check_data_dir(root, Path::new(data_dir));
+            let catalog = read_catalog(root);
+            let formats = read_formats(root, &catalog);
             let ingest = root.optional("ingest").section_or_empty(|ingest| {
                 let others = ["http", "kafka", "files", "syslog", "envoy"];
                 let only_stdin = ingest.has("stdin") && !others.iter().any(|it| ingest.has(it));
-                let http = ingest.optional("http").section_or_empty(read_ingest);
+                let http = ingest
+                    .optional("http")
+                    .section_or_empty(|section| read_ingest(section, &formats));
                 let kafka = ingest.optional("kafka").section(|section| {
                     let max_event = max_event(section);
                     read_kafka(section, max_event)
                 });
-                let stdin = ingest.optional("stdin").section(read_stdin);
-                let files = ingest.optional("files").list(read_file).unwrap_or_default();
-                let syslog = ingest.optional("syslog").section(read_syslog);
+                let stdin =
+                    ingest.optional("stdin").section(|section| read_stdin(section, &formats));
+                let files = ingest.optional("files").list(|section| read_file(section, &formats));
+                let files = files.unwrap_or_default();
+                let syslog =
+                    ingest.optional("syslog").section(|section| read_syslog(section, &formats));
                 let envoy = ingest.optional("envoy").section(read_envoy);
                 Some(((!only_stdin).then_some(http?), kafka, stdin, files, syslog, envoy))
             });
@@ -180,7 +189,7 @@ impl Config {
             let local = api.as_ref().is_none_or(|api| api.listen.ip().is_loopback());
             let ((api_targets, api_memory), control) =
                 read_api_targets(root, local).unwrap_or_default();
-            let mut resources = read_resources(root, Catalog::builtin(), api_targets);
+            let mut resources = read_resources(root, catalog, api_targets);
             resources.api_memory = api_memory;
             let ((ingest, kafka, stdin, files, syslog, envoy), api) = (ingest?, api?);
             if let Some(http) = ingest.as_ref().filter(|http| overlap(http.listen, api.listen)) {
@@ -195,6 +204,7 @@ impl Config {
                 files,
                 syslog,
                 envoy,
+                formats: formats.formats(),
                 api,
                 control,
                 journal: journal?,
@@ -214,7 +224,7 @@ impl Config {
 /// Where `max_memory` is not given, so many of the largest bodies fit at a time.
 const LARGEST_BODIES: usize = 4;
 
-fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
+fn read_ingest(section: &mut Section<'_>, formats: &Named) -> Option<HttpSettings> {
     let defaults = HttpSettings::default();
     let listen = address(section, defaults.listen);
     let bearer_tokens = bearer_tokens(section);
@@ -257,6 +267,7 @@ fn read_ingest(section: &mut Section<'_>) -> Option<HttpSettings> {
         tls,
         trusted_proxies,
         relay: section.optional("relay").section(read_relay),
+        formats: formats.formats(),
     })
 }
 
@@ -267,20 +278,14 @@ fn max_event(section: &mut Section<'_>) -> usize {
     })
 }
 
-/// Reads the name of a format of log lines.
-fn format(setting: Setting<'_>) -> Option<Format> {
-    let formats: Vec<_> = Format::all().map(|it| (it.name(), it)).collect();
-    setting.word(&formats)
-}
-
 /// Largest message of syslog unless told otherwise: what most programs cut theirs to is less.
 const SYSLOG_MESSAGE: u64 = 64 << 10;
 
-fn read_syslog(section: &mut Section<'_>) -> Option<SyslogSettings> {
+fn read_syslog(section: &mut Section<'_>, formats: &Named) -> Option<SyslogSettings> {
     let listen = section
         .required("listen")
         .parsed("an address such as `127.0.0.1:5140`", |it| it.parse().ok());
-    let format = format(section.required("format"));
+    let format = formats.read(section.required("format"));
     let allow = read_networks(section, "allow");
     let tls = read_tls(section);
     let max_event = section.optional("max_event").size(1..=1 << 20).unwrap_or(SYSLOG_MESSAGE);
@@ -333,9 +338,9 @@ fn read_envoy(section: &mut Section<'_>) -> Option<EnvoySettings> {
     Some(EnvoySettings { listen, bearer_tokens, tls, connections, account_id })
 }
 
-fn read_file(section: &mut Section<'_>) -> Option<FileSettings> {
+fn read_file(section: &mut Section<'_>, formats: &Named) -> Option<FileSettings> {
     let path = section.required("path").string();
-    let format = format(section.required("format"));
+    let format = formats.read(section.required("format"));
     let account_id = section.optional("account_id").string();
     let max_event = max_event(section);
     Some(FileSettings {
@@ -346,10 +351,10 @@ fn read_file(section: &mut Section<'_>) -> Option<FileSettings> {
     })
 }
 
-fn read_stdin(section: &mut Section<'_>) -> Option<StdinSettings> {
+fn read_stdin(section: &mut Section<'_>, formats: &Named) -> Option<StdinSettings> {
     Some(StdinSettings {
         max_event: max_event(section),
-        format: format(section.optional("format")),
+        format: formats.read(section.optional("format")),
     })
 }
 

@@ -8,15 +8,19 @@
 //! | `"%r"`, `%>s` | `http.request.*`, `proxy.protocol`; `http.response.status_code` |
 //! | `%b`, or `%O` in Debian's formats | `http.response.body_length`; with `%O` the head counts too, and nothing on the line says which it is |
 //! | `"%{Referer}i"`, `"%{User-Agent}i"` | the header `Referer`, `http.request.user_agent` |
+//! | `request_time_us=%D`, `bytes_sent=%O`, `request_length=%I`, `remote_port=%{remote}p` behind the agent | `proxy.duration_ms`, `.bytes_out`, `.bytes_in`, `.client_port` |
 //!
 //! Apache writes `\"`, `\\`, `\n` and, for bytes that it does not show, `\xe4`.
+
+use std::borrow::Cow;
 
 use super::common_log;
 use super::entry::Entry;
 use super::line::Line;
+use super::named::read_named;
 use super::{Misfit, Sample};
 
-pub(super) const SAMPLES: [Sample; 4] = [
+pub(super) const SAMPLES: [Sample; 6] = [
     (
         r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2000-10-10T20:55:36Z","object":{"basic_auth":{"username":"frank"},"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/apache_pb.gif","query":"","raw":"/apache_pb.gif"}},"response":{"body_length":2326,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.0"}}}"#,
@@ -33,10 +37,22 @@ pub(super) const SAMPLES: [Sample; 4] = [
         r#"crawler.example.net - - [26/Nov/2026:15:56:30 +0000] "-" 408 -"#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"http":{"response":{"status_code":408}},"proxy":{"client_name":"crawler.example.net","name":"apache"}}}"#,
     ),
+    (
+        r#"127.0.0.1 - - [26/Nov/2026:15:56:30 +0000] "GET / HTTP/1.1" 200 259 "-" "curl/8.9.1" request_time_us=1234 bytes_sent=512 remote_port=57892"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/","query":"","raw":"/"},"user_agent":"curl/8.9.1"},"response":{"body_length":259,"status_code":200}},"proxy":{"bytes_out":512,"client_port":57892,"duration_ms":1.234,"extra":"request_time_us=1234 bytes_sent=512 remote_port=57892","name":"apache","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"198.51.100.7, 10.0.0.2 - - [2026-11-26T16:56:30+01:00] "GET / HTTP/1.1" 200 259 "-" "x \"""#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"headers":{"X-Forwarded-For":["198.51.100.7, 10.0.0.2"]},"method":"get","url":{"path":"/","query":"","raw":"/"},"user_agent":"x \"},"response":{"body_length":259,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.1"}}}"#,
+    ),
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
-    common_log::read(line, entry)
+    common_log::read(line, entry)?;
+    if let Some(Cow::Borrowed(extra)) = entry.extra {
+        read_named(extra, entry);
+    }
+    Ok(())
 }
 
 /// Whether a line that nginx could have written too is Apache's: it has an escaped quote, which nginx writes

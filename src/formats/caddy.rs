@@ -9,7 +9,7 @@
 //! | `request.tls` | `tls.version`, `tls.cipher_suite`, `conn.server_name`; without it the scheme is `http` |
 //! | `request.headers`, `resp_headers` | `http.request.headers`, `http.response.headers`, `http.request.user_agent` |
 //! | `bytes_read`, `size`, `status` | `http.request.body_length`, `http.response.body_length`, `.status_code` |
-//! | `duration` in seconds, or with its unit; `user_id` | `proxy.duration_ms`, `basic_auth.username` |
+//! | `duration` in seconds with decimals, or with its unit (`duration_format string`); `user_id` | `proxy.duration_ms`, `basic_auth.username` |
 //!
 //! Other lines of Caddy's log are no events, and are refused.
 
@@ -57,7 +57,8 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
     let mut has_status = false;
     json::read(line, |name, cursor| {
         match name {
-            "ts" | "time" => {
+            // What `time_key` is set to most.
+            "ts" | "time" | "timestamp" | "@timestamp" => {
                 entry.time = json::text(cursor)?.as_deref().and_then(instant).or(entry.time);
             }
             "request" => {
@@ -72,8 +73,8 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
                 entry.status = json::count(cursor)?.filter(|it| *it > 0);
             }
             "duration" => {
-                entry.duration = json::text(cursor)?
-                    .and_then(|it| Span::of(&it, 9).or_else(|| Span::of_go(&it)));
+                let text = json::text(cursor)?;
+                entry.duration = text.as_deref().and_then(duration);
             }
             "resp_headers" => entry.response_headers = json::headers(cursor)?,
             _ => cursor.skip(1)?,
@@ -133,6 +134,12 @@ fn read_request<'l>(
         _ => cursor.skip(2)?,
     }
     Ok(())
+}
+
+/// Seconds, or a number with its unit. Which unit a whole number is in, `duration_format` knows alone.
+fn duration(text: &str) -> Option<Span> {
+    let is_told = text.contains('.') || text == "0";
+    Span::of(text, 9).filter(|_| is_told).or_else(|| Span::of_go(text))
 }
 
 /// Seconds since 1970, or one of the forms that `time_format` may ask for.

@@ -38,7 +38,7 @@ fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfi
     let Some(at) = start_of_time(rest) else {
         return line.misfit("a time such as `[10/Oct/2000:13:55:36 -0700]`");
     };
-    let head = &rest[..at];
+    let head = forwarded(&rest[..at], entry);
     let Some((first, after)) = head.split_once(' ') else {
         return line.misfit("a client, `-` and a user before the time");
     };
@@ -55,16 +55,36 @@ fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfi
         }
         _ => (first, user),
     };
-    entry.set_client(client);
+    if entry.client_ip.is_none() {
+        entry.set_client(client);
+    }
     entry.username = given(user).map(|it| line.undone(it, Escapes::Backslash));
     line.go_to(at + 1);
     let before = line.clone();
-    let time = Instant::of_common_log(line.bracketed("a time in brackets")?);
+    let text = line.bracketed("a time in brackets")?;
+    let time = Instant::of_common_log(text).or_else(|| Instant::of_rfc_3339(text));
     let Some(time) = time else {
         return before.misfit("a time such as `[10/Oct/2000:13:55:36 -0700]`");
     };
     entry.time = Some(time);
     Ok(())
+}
+
+/// Who is told to have asked, where a list of whom a request was forwarded for stands in the client's place: the
+/// first of it.
+fn forwarded<'l>(head: &'l str, entry: &mut Entry<'l>) -> &'l str {
+    let mut end = 0;
+    while let Some(length) = head[end..].find(' ').filter(|it| head[end..end + it].ends_with(',')) {
+        end += length + 1;
+    }
+    let Some(last) = head[end..].find(' ').filter(|_| end > 0) else { return head };
+    let list = &head[..end + last];
+    if !list.split(", ").all(is_address) {
+        return head;
+    }
+    entry.add_header("X-Forwarded-For", list);
+    entry.set_client(list.split(',').next().unwrap_or_default());
+    &head[end..]
 }
 
 fn is_address(word: &str) -> bool {
@@ -90,12 +110,13 @@ fn read_more<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfi
     Ok(())
 }
 
-/// Where ` [dd/` begins.
+/// Where ` [dd/` begins, or ` [yyyy-`.
 pub(super) fn start_of_time(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     memchr::memchr_iter(b'[', bytes).find_map(|at| {
-        let is_date = matches!(bytes.get(at + 1..at + 4), Some([d, e, b'/'])
-            if d.is_ascii_digit() && e.is_ascii_digit());
+        let digits = bytes[at + 1..].iter().take_while(|it| it.is_ascii_digit()).count();
+        let is_date =
+            matches!((digits, bytes.get(at + 1 + digits)), (2, Some(b'/')) | (4, Some(b'-')));
         (is_date && at > 0 && bytes[at - 1] == b' ').then(|| at - 1)
     })
 }

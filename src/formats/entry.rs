@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use super::Stamp;
 use super::instant::{Instant, Span};
 use super::line::{given, host_and_port};
-use crate::event::{ksuid, push_string};
+use crate::event::{Timestamp, ksuid, push_string};
 
 /// A text of the line, or one whose escapes were undone.
 pub(super) type Text<'l> = Cow<'l, str>;
@@ -126,8 +126,10 @@ impl<'l> Entry<'l> {
     /// Appends the event, of the proxy of a name.
     pub(super) fn write(&self, proxy: &str, stamp: Stamp<'_>, out: &mut String) {
         out.push('{');
-        if let (Some(id), Some(time)) = (stamp.id, self.time) {
-            text(out, "event_id", &ksuid("ev", time.timestamp(), id));
+        if let Some(id) = stamp.id {
+            // Without a time it is the same again all the same, and sorts before all others.
+            let time = self.time.map_or(Timestamp::MIN, Instant::timestamp);
+            text(out, "event_id", &ksuid("ev", time, id));
         }
         let event_type = match self.is_connection {
             true => "tcp_connection_closed.v0",
@@ -195,7 +197,7 @@ impl<'l> Entry<'l> {
 
     /// Scheme, host with port, and what stands behind them: of the target where that is a whole URL, else of
     /// the line.
-    fn url_parts(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
+    pub(super) fn url_parts(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
         let target = self.target.as_deref();
         let whole = target.and_then(|it| it.split_once("://")).filter(|(scheme, _)| {
             !scheme.is_empty() && scheme.bytes().all(|it| it.is_ascii_alphanumeric())
@@ -271,7 +273,7 @@ pub(super) fn part<'l>(text: &Text<'l>, start: usize, end: usize) -> Text<'l> {
 }
 
 /// `1.3`, from `TLSv1.3` and the like.
-fn tls_version(text: &str) -> &str {
+pub(super) fn tls_version(text: &str) -> &str {
     let bare = text.strip_prefix("TLSv").or_else(|| text.strip_prefix("TLS"));
     match bare {
         Some("1") => "1.0",
@@ -282,7 +284,7 @@ fn tls_version(text: &str) -> &str {
     }
 }
 
-fn key(out: &mut String, name: &str) {
+pub(super) fn key(out: &mut String, name: &str) {
     if !out.ends_with('{') {
         out.push(',');
     }
@@ -292,7 +294,7 @@ fn key(out: &mut String, name: &str) {
 }
 
 /// An object as a member, unless nothing is written into it.
-fn group(out: &mut String, name: &str, write: impl FnOnce(&mut String)) {
+pub(super) fn group(out: &mut String, name: &str, write: impl FnOnce(&mut String)) {
     let before = out.len();
     key(out, name);
     out.push('{');
@@ -304,7 +306,7 @@ fn group(out: &mut String, name: &str, write: impl FnOnce(&mut String)) {
     }
 }
 
-fn text(out: &mut String, name: &str, value: &str) {
+pub(super) fn text(out: &mut String, name: &str, value: &str) {
     key(out, name);
     push_string(out, value);
 }
@@ -344,7 +346,7 @@ fn milliseconds(out: &mut String, name: &str, value: Option<Span>) {
     }
 }
 
-fn instant(out: &mut String, name: &str, value: Option<Instant>) {
+pub(super) fn instant(out: &mut String, name: &str, value: Option<Instant>) {
     if let Some(value) = value {
         key(out, name);
         out.push('"');
@@ -353,29 +355,31 @@ fn instant(out: &mut String, name: &str, value: Option<Instant>) {
     }
 }
 
-/// Headers with names capitalised and values in lower case.
 fn headers(out: &mut String, headers: &Headers<'_>) {
-    group(out, "headers", |out| {
-        for (name, values) in headers {
-            if !out.ends_with('{') {
+    group(out, "headers", |out| each_header(out, headers));
+}
+
+/// The members of an object of headers, names capitalised and values in lower case.
+pub(super) fn each_header(out: &mut String, headers: &Headers<'_>) {
+    for (name, values) in headers {
+        if !out.ends_with('{') {
+            out.push(',');
+        }
+        push_string(out, &capitalised(name));
+        out.push_str(":[");
+        for (at, value) in values.iter().enumerate() {
+            if at > 0 {
                 out.push(',');
             }
-            push_string(out, &capitalised(name));
-            out.push_str(":[");
-            for (at, value) in values.iter().enumerate() {
-                if at > 0 {
-                    out.push(',');
-                }
-                let start = out.len();
-                match value.is_ascii() {
-                    true => push_string(out, value),
-                    false => push_string(out, &value.to_lowercase()),
-                }
-                out[start..].make_ascii_lowercase();
+            let start = out.len();
+            match value.is_ascii() {
+                true => push_string(out, value),
+                false => push_string(out, &value.to_lowercase()),
             }
-            out.push(']');
+            out[start..].make_ascii_lowercase();
         }
-    });
+        out.push(']');
+    }
 }
 
 /// `Content-Type`, however it was written: also with `_` for `-`, as variables have it.

@@ -1,4 +1,4 @@
-//! HAProxy: `option httplog` and `httpslog`, `option tcplog`, and its lines of failed connections.
+//! HAProxy: `option httplog`, also `clf`, and `httpslog`, `option tcplog`, and its lines of failed connections.
 //!
 //! ```text
 //! client:port [time] frontend backend/server Tr/Tw/Tc/Tr/Ta status bytes cc sc tttt a/f/b/s/r q/q {cap} {cap} "request"
@@ -22,12 +22,12 @@
 //! and cuts a long line, which is taken as it is.
 
 use super::common_log::{start_of_time, status};
-use super::entry::Entry;
+use super::entry::{Entry, Text, part};
 use super::instant::{Instant, Span};
 use super::line::{Escapes, Line, given, host_and_port};
 use super::{Misfit, Sample};
 
-pub(super) const SAMPLES: [Sample; 7] = [
+pub(super) const SAMPLES: [Sample; 8] = [
     (
         r#"<134>1 2026-11-26T16:54:48.087123+01:00 lb haproxy 19253 - - 192.0.2.7:5 [26/Nov/2026:16:54:48.086] tcp tapp/s1 1/0/8 278 -- 1/1/0/0/0 0/0"#,
         r#"{"event_type":"tcp_connection_closed.v0","event_timestamp":"2026-11-26T15:54:48.094Z","object":{"conn":{"bytes_out":278,"client_ip":"192.0.2.7","end_ts":"2026-11-26T15:54:48.094Z","start_ts":"2026-11-26T15:54:48.086Z"},"proxy":{"client_port":5,"cluster":"tapp","connect_ms":0,"duration_ms":8,"listener":"tcp","name":"haproxy","response_flags":"--","retries":0,"upstream":"s1"}}}"#,
@@ -56,9 +56,16 @@ pub(super) const SAMPLES: [Sample; 7] = [
         r#"Feb  6 12:14:14 localhost haproxy[14389]: 10.0.1.2:33317 [06/Feb/2009:12:14:14.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {1wt.eu} {} "GET /index.html HTTP/1.1""#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2009-02-06T12:14:14.764Z","object":{"conn":{"client_ip":"10.0.1.2"},"http":{"request":{"method":"get","url":{"path":"/index.html","query":"","raw":"/index.html"}},"response":{"status_code":200}},"proxy":{"bytes_out":2750,"client_port":33317,"cluster":"static","connect_ms":30,"duration_ms":109,"extra":"{1wt.eu} {}","first_byte_ms":69,"listener":"http-in","name":"haproxy","protocol":"HTTP/1.1","response_flags":"----","retries":0,"upstream":"srv1"}}}"#,
     ),
+    (
+        r##"127.0.0.1 - - [26/Nov/2026:22:44:48 +0000] "GET /p2?x=#221#22 HTTP/1.1" 200 73 "" "" 46762 715 "web~" "app" "s1" 0 0 1 2 3 LR-- 1 1 0 0 2 0 0 "shop.example" "" "##,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T22:44:48.718Z","object":{"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/p2","query":"x=\"1\"","raw":"/p2?x=\"1\""}},"response":{"status_code":200}},"proxy":{"bytes_out":73,"client_port":46762,"cluster":"app","connect_ms":1,"duration_ms":3,"extra":"\"shop.example\" \"\"","first_byte_ms":2,"listener":"web","name":"haproxy","protocol":"HTTP/1.1","response_flags":"LR--","retries":2,"upstream":"s1"}}}"#,
+    ),
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    if let Some(at) = start_of_time(line.rest()).filter(|at| line.rest()[..*at].ends_with(" - -")) {
+        return read_clf(line, entry, at);
+    }
     let start = read_head(line, entry)?;
     let listener = line.word("a frontend")?;
     if let Some(listener) = listener.strip_suffix(':') {
@@ -97,10 +104,62 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
     read_request(line, entry)
 }
 
+/// A line of `option httplog clf`: the common log format, and behind it what the other form has too.
+fn read_clf<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>, at: usize) -> Result<(), Misfit> {
+    let head = line.rest()[..at].trim_end_matches(" - -");
+    entry.set_client(head.rsplit(' ').next().unwrap_or_default());
+    line.go_to(at + 1);
+    let before = line.clone();
+    let start = Instant::of_common_log(line.bracketed("a time in brackets")?);
+    let request = line.quoted(Escapes::Hash, "the request in quotes")?;
+    if request != "<BADREQ>" {
+        entry.set_request(request);
+    }
+    entry.status = line.parsed("a status", |it| status(it).or((it == "-1").then_some(None)))?;
+    entry.bytes_out = Some(line.parsed("a number of bytes", |it| it.parse().ok())?);
+    line.expect("\"\" \"\" ", "two empty texts in quotes")?;
+    entry.client_port = Some(line.parsed("a port", |it| it.parse().ok())?);
+    let millis = line.parsed("milliseconds", |it| Span::of(it, 6))?;
+    let Some(start) = start.and_then(|it| it.after(millis, 3)) else {
+        return before.misfit("a time such as `[06/Feb/2009:12:14:14 +0000]`");
+    };
+    let mut name = || -> Result<Option<Text<'l>>, Misfit> {
+        let name = line.quoted(Escapes::Hash, "a name in quotes")?;
+        Ok((!name.starts_with('<')).then_some(name))
+    };
+    let listener = name()?;
+    entry.listener = listener.map(|it| part(&it, 0, it.trim_end_matches('~').len()));
+    entry.cluster = name()?;
+    entry.upstream = name()?;
+    let timers = line.rest();
+    for _ in 0..5 {
+        line.word("five timers")?;
+    }
+    let timers = &timers[..timers.len() - line.rest().len()];
+    read_timers(line, entry, &timers.trim_end().replace(' ', "/"), start)?;
+    entry.response_flags = given(line.word("a termination state")?).map(Into::into);
+    for _ in 0..4 {
+        line.word("five counts of connections")?;
+    }
+    let retries = |it: &str| it.trim_start_matches('+').parse().ok();
+    entry.retries = Some(line.parsed("five counts of connections", retries)?);
+    line.word("two counts of queues")?;
+    line.word("two counts of queues")?;
+    let captured = line.rest().trim_end();
+    if captured.chars().any(|it| !matches!(it, '"' | ' ')) {
+        entry.extra = Some(line.undone(captured, Escapes::Hash));
+    }
+    entry.is_escaped |= line.has_escaped_bytes;
+    Ok(())
+}
+
 /// The client and when it came: what stands around the first time of the line.
 fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<Instant, Misfit> {
     let rest = line.rest();
     let Some(at) = start_of_time(rest) else {
+        if rest.contains("Connect from ") {
+            return line.misfit("a line of `option httplog` or `option tcplog`, which is not set,");
+        }
         return line.misfit("a time such as `[06/Feb/2009:12:14:14.655]`");
     };
     let client = rest[..at].rsplit(' ').next().unwrap_or_default();

@@ -110,6 +110,23 @@ impl Instant {
         Some(Instant { at, digits })
     }
 
+    /// Reads a time in any of the forms that programs write in JSON: RFC 3339, also with a space for the `T`, a
+    /// comma before the fraction, or without a zone, which is UTC then; a number since 1970 as
+    /// [`Instant::of_unix`]; the common log format's; Go's.
+    pub(super) fn of_any(text: &str) -> Option<Instant> {
+        let known = Instant::of_unix(text)
+            .or_else(|| Instant::of_rfc_3339(text))
+            .or_else(|| Instant::of_common_log(text))
+            .or_else(|| Instant::of_slashes(text));
+        if known.is_some() || !text.is_ascii() {
+            return known;
+        }
+        let (date, time) = text.split_at_checked(10)?;
+        let time = time.strip_prefix(['T', ' '])?.replacen(',', ".", 1).replacen(' ', "", 1);
+        let with_zone = format!("{date}T{}", time.replace("UTC", "Z"));
+        Instant::of_rfc_3339(&with_zone).or_else(|| Instant::of_rfc_3339(&format!("{with_zone}Z")))
+    }
+
     /// An instant that was a number, with as many digits of three at a time as it needs.
     #[cfg(feature = "envoy")]
     pub(super) fn of(at: Timestamp) -> Option<Instant> {

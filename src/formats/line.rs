@@ -49,7 +49,7 @@ impl<'l> Line<'l> {
     }
 
     pub(super) fn misfit<T>(&self, expected: &'static str) -> Result<T, Misfit> {
-        Err(Misfit { at: self.at, expected })
+        Err(Misfit { at: self.at, expected: expected.into() })
     }
 
     /// Steps over a text that must stand here.
@@ -87,7 +87,7 @@ impl<'l> Line<'l> {
     ) -> Result<T, Misfit> {
         let before = self.at;
         let word = self.word(expected)?;
-        read(word).ok_or(Misfit { at: before, expected })
+        read(word).ok_or_else(|| Misfit { at: before, expected: expected.into() })
     }
 
     /// What stands between brackets, and the space behind them.

@@ -20,11 +20,18 @@ mod haproxy;
 mod instant;
 mod json;
 mod line;
+mod mapped;
+mod mapping;
+mod named;
 mod nginx;
+mod path;
+mod plan;
 mod traefik;
+mod value;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::event::ScanError;
 use crate::report::nearest;
@@ -33,6 +40,10 @@ use line::Line;
 
 #[cfg(feature = "envoy")]
 pub use access_log_service::{Converted, Entries, MAX_ENTRY, Malformed};
+pub use mapped::Mapping;
+pub use mapping::{Envelope, MappedField, MappingError};
+pub use path::JsonPath;
+pub use value::{Case, Unit};
 
 /// Lines that [`Format::guess`] looks at; more of a log say no more.
 const GUESSED_LINES: usize = 100;
@@ -46,7 +57,7 @@ const FORMATS: [Row; 7] = [
         &apache::SAMPLES,
         "common and combined, also behind the virtual host",
     ),
-    row("haproxy", haproxy::read, &haproxy::SAMPLES, "`option httplog`, `httpslog` and `tcplog`"),
+    row("haproxy", haproxy::read, &haproxy::SAMPLES, "`option httplog`, `httpslog`, `tcplog`"),
     row(
         "caddy",
         caddy::read,
@@ -86,16 +97,28 @@ const fn row(
 }
 
 /// A format of log lines.
-#[derive(Clone, Copy)]
-pub struct Format(&'static Row);
+#[derive(Clone)]
+pub struct Format(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// A proxy's.
+    Known(&'static Row),
+    /// JSON, mapped in the settings.
+    Mapped(Arc<Mapping>),
+}
+
+/// The formats that settings map, beside those of the proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Formats(Arc<[Format]>);
 
 /// Why a line is none of a format: what was expected, and at which byte of the line, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// The place in the line, in bytes.
     pub at: usize,
     /// What was expected there: words that follow "expected".
-    pub expected: &'static str,
+    pub expected: Cow<'static, str>,
 }
 
 /// What a line's event is given that does not stand in the line.
@@ -109,38 +132,54 @@ pub struct Stamp<'s> {
 }
 
 impl Format {
-    /// All formats.
+    /// The formats of the proxies.
     pub fn all() -> impl Iterator<Item = Format> {
-        FORMATS.iter().map(Format)
+        FORMATS.iter().map(|row| Format(Kind::Known(row)))
     }
 
-    /// The format of a name.
+    /// The proxy's format of a name.
     #[must_use]
     pub fn find(name: &str) -> Option<Format> {
         Format::all().find(|it| it.name() == name)
     }
 
+    /// A format of JSON lines that settings map.
+    #[must_use]
+    pub fn mapped(mapping: Mapping) -> Format {
+        Format(Kind::Mapped(Arc::new(mapping)))
+    }
+
     /// The name that settings, the command line and `?format=` call it by.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        self.0.name
+    pub fn name(&self) -> &str {
+        match &self.0 {
+            Kind::Known(row) => row.name,
+            Kind::Mapped(mapping) => mapping.name(),
+        }
     }
 
     /// What it covers, in a few words.
     #[must_use]
-    pub fn about(self) -> &'static str {
-        self.0.about
+    pub fn about(&self) -> &'static str {
+        match &self.0 {
+            Kind::Known(row) => row.about,
+            Kind::Mapped(_) => "JSON, mapped in the settings",
+        }
     }
 
     /// Whether it passes over what syslog puts before a line by itself, and makes use of it.
     #[must_use]
-    pub fn takes_syslog_headers(self) -> bool {
+    pub fn takes_syslog_headers(&self) -> bool {
         self.name() == "haproxy"
     }
 
     /// Lines as the proxy writes them, for measurements and tests.
-    pub fn samples(self) -> impl Iterator<Item = &'static str> {
-        self.0.samples.iter().map(|(line, _)| *line)
+    pub fn samples(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let samples = match &self.0 {
+            Kind::Known(row) => row.samples,
+            Kind::Mapped(_) => &[],
+        };
+        samples.iter().map(|(line, _)| *line)
     }
 
     /// Appends the event of a line, which has no line end, to `out`: one JSON object without line
@@ -148,7 +187,7 @@ impl Format {
     ///
     /// # Errors
     /// When the line is none of this format.
-    pub fn convert(self, line: &[u8], stamp: Stamp<'_>, out: &mut String) -> Result<(), Misfit> {
+    pub fn convert(&self, line: &[u8], stamp: Stamp<'_>, out: &mut String) -> Result<(), Misfit> {
         let (text, is_escaped) = match str::from_utf8(line) {
             Ok(text) => (Cow::Borrowed(text), false),
             // In JSON the escape's own mark is escaped.
@@ -162,10 +201,14 @@ impl Format {
                 Some((undone, has_bytes)) => (Cow::Owned(undone), is_escaped || has_bytes),
                 None => (text, is_escaped),
             };
+        let row = match &self.0 {
+            Kind::Known(row) => row,
+            Kind::Mapped(mapping) => return mapping.convert(&text, is_escaped, stamp, out),
+        };
         let mut entry = Entry { is_escaped, ..Entry::default() };
         let mut rest = Line::new(&text);
-        (self.0.read)(&mut rest, &mut entry)?;
-        entry.write(self.name(), stamp, out);
+        (row.read)(&mut rest, &mut entry)?;
+        entry.write(row.name, stamp, out);
         Ok(())
     }
 
@@ -209,19 +252,36 @@ impl fmt::Debug for Format {
 
 impl PartialEq for Format {
     fn eq(&self, other: &Format) -> bool {
-        self.name() == other.name()
+        match (&self.0, &other.0) {
+            (Kind::Mapped(one), Kind::Mapped(other)) => one == other,
+            (Kind::Known(one), Kind::Known(other)) => one.name == other.name,
+            _ => false,
+        }
     }
 }
 
 impl Eq for Format {}
 
-impl std::str::FromStr for Format {
-    type Err = String;
+impl Formats {
+    /// The formats that settings map, by names that are no proxy's and differ.
+    #[must_use]
+    pub fn new(mapped: Vec<Format>) -> Formats {
+        Formats(mapped.into())
+    }
 
-    /// The format of a name, or the names that there are.
-    fn from_str(name: &str) -> Result<Format, String> {
-        Format::find(name).ok_or_else(|| {
-            let names: Vec<_> = Format::all().map(Format::name).collect();
+    /// All formats: those of the proxies, and those that settings map.
+    pub fn iter(&self) -> impl Iterator<Item = Format> {
+        Format::all().chain(self.0.iter().cloned())
+    }
+
+    /// The format of a name.
+    ///
+    /// # Errors
+    /// When there is none: says so, with the one most like it or all names.
+    pub fn find(&self, name: &str) -> Result<Format, String> {
+        self.iter().find(|it| it.name() == name).ok_or_else(|| {
+            let formats: Vec<_> = self.iter().collect();
+            let names: Vec<_> = formats.iter().map(Format::name).collect();
             match nearest(name, names.iter().copied()) {
                 Some(near) => format!("`{name}` is no format; did you mean `{near}`?"),
                 None => format!("`{name}` is no format: there are {}", names.join(", ")),
@@ -238,7 +298,10 @@ impl fmt::Display for Misfit {
 
 impl From<ScanError> for Misfit {
     fn from(error: ScanError) -> Misfit {
-        Misfit { at: error.at, expected: error.what.strip_prefix("expected ").unwrap_or("JSON") }
+        Misfit {
+            at: error.at,
+            expected: error.what.strip_prefix("expected ").unwrap_or("JSON").into(),
+        }
     }
 }
 

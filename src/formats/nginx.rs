@@ -6,7 +6,7 @@
 //! | `$time_local`, `$time_iso8601`, `$msec` | `event_timestamp`: when the request was over |
 //! | `$request`, `$request_method`, `$request_uri`, `$server_protocol` | `http.request.method`, `.url.*`, `proxy.protocol` |
 //! | `$scheme`, `$host` | `http.request.url.scheme`, `.host`, `conn.server_name` |
-//! | `$server_addr`, `$server_port`, `$ssl_server_name` | `conn.server_ip`, `.server_port`, `.server_name` |
+//! | `$server_addr`, `$server_port`, `$ssl_server_name`, else `$server_name` | `conn.server_ip`, `.server_port`, `.server_name` |
 //! | `$status`, `$body_bytes_sent` | `http.response.status_code`, `.body_length` |
 //! | `$content_length` | `http.request.body_length` |
 //! | `$request_length`, `$bytes_sent` | `proxy.bytes_in`, `.bytes_out` |
@@ -26,6 +26,7 @@ use super::entry::{Entry, Text};
 use super::instant::{Instant, Span};
 use super::json;
 use super::line::{Line, given};
+use super::named::{last, read_named, set_upstream};
 use super::{Misfit, Sample};
 use crate::event::JsonCursor;
 
@@ -102,19 +103,7 @@ fn read_extra<'l>(extra: &'l str, entry: &mut Entry<'l>) {
         entry.request_id = id.first().and_then(|it| given(it)).map(|it| it.to_owned().into());
         return;
     }
-    let mut rest = extra;
-    while let Some((before, after)) = rest.split_once('=') {
-        let name = before.rsplit(' ').next().unwrap_or_default();
-        let (value, behind) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => after.split_once(' ').unwrap_or((after, "")),
-        };
-        rest = behind;
-        let name = SHORT_NAMES.iter().find(|it| it.0 == name).map_or(name, |it| it.1);
-        if given(value).is_some() && EXTRA_NAMES.contains(&name) {
-            read_other(name, Some(value.into()), entry);
-        }
-    }
+    read_named(extra, entry);
 }
 
 /// Takes a variable's value; tells whether it is one that is known.
@@ -135,6 +124,9 @@ fn read_member<'l>(
     let field = match name {
         "remote_user" => &mut entry.username,
         "server_addr" => &mut entry.server_ip,
+        "server_name" if entry.server_name.is_none() => &mut entry.server_name,
+        // The path without its query; the whole target where the line has that.
+        "uri" | "document_uri" if entry.target.is_none() => &mut entry.target,
         "ssl_server_name" => &mut entry.server_name,
         "request_method" => &mut entry.method,
         "request_uri" => &mut entry.target,
@@ -184,11 +176,7 @@ fn read_other<'l>(name: &str, value: Option<Text<'l>>, entry: &mut Entry<'l>) ->
             entry.is_connection = true;
             entry.duration = seconds();
         }
-        "upstream_addr" => {
-            let before = value.matches(", ").count() + value.matches(" : ").count();
-            entry.retries = Some(before as u64);
-            entry.upstream = Some(last(&value).to_owned().into());
-        }
+        "upstream_addr" => set_upstream(&value, entry),
         "upstream_status" => entry.upstream_status = last(&value).parse().ok(),
         "upstream_connect_time" => entry.connect = seconds(),
         "upstream_header_time" | "upstream_first_byte_time" => entry.first_byte = seconds(),
@@ -196,26 +184,6 @@ fn read_other<'l>(name: &str, value: Option<Text<'l>>, entry: &mut Entry<'l>) ->
     }
     true
 }
-
-/// What nginx's own examples call some variables behind the agent.
-const SHORT_NAMES: [(&str, &str); 4] = [
-    ("rt", "request_time"),
-    ("uct", "upstream_connect_time"),
-    ("uht", "upstream_header_time"),
-    ("us", "upstream_status"),
-];
-
-/// Variables that are taken from behind the agent by their names.
-const EXTRA_NAMES: [&str; 8] = [
-    "request_time",
-    "request_length",
-    "bytes_sent",
-    "upstream_addr",
-    "upstream_status",
-    "upstream_connect_time",
-    "upstream_header_time",
-    "remote_port",
-];
 
 /// Variables that are known also where they have no value.
 const NUMBERS: [&str; 6] = [
@@ -226,10 +194,3 @@ const NUMBERS: [&str; 6] = [
     "status",
     "request",
 ];
-
-/// Of several upstreams that were asked one after the other, the last one's value.
-fn last(list: &str) -> &str {
-    let after = |separator| list.rfind(separator).map_or(0, |at: usize| at + 2);
-    let colon = list.rfind(" : ").map_or(0, |at| at + 3);
-    &list[after(", ").max(colon)..]
-}

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::*;
 use crate::event::{Catalog, Declared, Event, EventType, FieldType, Timestamp};
 
-fn converted(format: Format, line: &[u8]) -> Result<String, Misfit> {
+fn converted(format: &Format, line: &[u8]) -> Result<String, Misfit> {
     let mut out = String::new();
     format.convert(line, Stamp::default(), &mut out).map(|()| out)
 }
@@ -16,7 +16,7 @@ fn each_sample_gives_exactly_its_event() {
     for Row { name, samples, .. } in &FORMATS {
         for (line, event) in *samples {
             let format = Format::find(name).unwrap();
-            assert_eq!(converted(format, line.as_bytes()).unwrap(), *event, "{line}");
+            assert_eq!(converted(&format, line.as_bytes()).unwrap(), *event, "{line}");
         }
     }
 }
@@ -67,7 +67,7 @@ fn check_event(text: &str) {
 fn events_of_every_format_have_declared_fields_of_their_types() {
     for format in Format::all() {
         for line in format.samples() {
-            check_event(&converted(format, line.as_bytes()).unwrap());
+            check_event(&converted(&format, line.as_bytes()).unwrap());
         }
     }
 }
@@ -124,9 +124,14 @@ fn a_line_that_fits_not_is_refused_with_the_place() {
             "1.2.3.4:5 [06/Feb/2009:12:14:14.655] web app/s1 0/0 200",
             "expected three or five timers before this at byte 52",
         ),
+        (
+            "haproxy",
+            "<134>Nov 26 15:54:48 haproxy[7]: Connect from 1.2.3.4:5 to 10.0.0.1:80 (web/HTTP)",
+            "expected a line of `option httplog` or `option tcplog`, which is not set, at byte 0",
+        ),
         ("aws_alb", "tcp 2018-07-02T22:23:00Z", "expected a type such as `https` at byte 0"),
     ] {
-        let refused = converted(Format::find(format).unwrap(), line.as_bytes()).unwrap_err();
+        let refused = converted(&Format::find(format).unwrap(), line.as_bytes()).unwrap_err();
         assert_eq!(refused.to_string(), said, "{format}: {line}");
     }
 }
@@ -138,7 +143,7 @@ fn bytes_that_are_no_utf_8_are_escaped_and_told() {
         ("caddy", b"{\"ts\":1.5,\"request\":{\"method\":\"GET\",\"uri\":\"/\xe4\xff\"},\"status\":200}"),
         ("envoy", b"[2016-04-15T20:17:00.310Z] \"GET /\xe4\xff HTTP/2\" 204 - 0 0 1 - \"-\" \"-\" \"-\" \"-\" \"-\""),
     ] {
-        let event = converted(Format::find(format).unwrap(), line).unwrap();
+        let event = converted(&Format::find(format).unwrap(), line).unwrap();
         let event: Value = serde_json::from_str(&event).unwrap();
         assert_eq!(event["object"]["http"]["request"]["url"]["path"], r"/\xE4\xFF", "{format}");
         assert_eq!(event["object"]["proxy"]["escaped"], true, "{format}");
@@ -198,12 +203,12 @@ fn mutated(lines: &[&str], seed: u64) -> Vec<u8> {
 
 #[test]
 fn no_mutated_line_breaks_a_parser_and_what_it_takes_is_an_event() {
-    let lines: Vec<&str> = Format::all().flat_map(Format::samples).collect();
+    let lines: Vec<&str> = Format::all().flat_map(|it| it.samples()).collect();
     let mut taken = 0;
     for seed in 0..20_000 {
         let line = mutated(&lines, seed);
         for format in Format::all() {
-            if let Ok(event) = converted(format, &line) {
+            if let Ok(event) = converted(&format, &line) {
                 // A line break inside a line is none of a log's, and JSON has it as an escape.
                 check_event(&event);
                 taken += 1;

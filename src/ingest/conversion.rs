@@ -34,12 +34,12 @@ pub(super) async fn convert(
     held: Arc<Held>,
 ) -> Result<Framed, NotConverted> {
     let is_long = body.len() > SHORT_LINES;
-    pipeline.workers().run(is_long, move || within(&body, format, max_event, &held)).await
+    pipeline.workers().run(is_long, move || within(&body, &format, max_event, &held)).await
 }
 
 fn within(
     body: &Bytes,
-    format: Format,
+    format: &Format,
     max_event: usize,
     held: &Held,
 ) -> Result<Framed, NotConverted> {
@@ -81,7 +81,7 @@ mod tests {
 
     fn converted(text: &str, max_event: usize, budget: usize) -> Result<Framed, NotConverted> {
         let format = Format::find("apache").unwrap();
-        within(&Bytes::from(text.to_owned()), format, max_event, &Budget::new(budget).hold())
+        within(&Bytes::from(text.to_owned()), &format, max_event, &Budget::new(budget).hold())
     }
 
     #[test]

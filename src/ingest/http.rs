@@ -22,7 +22,7 @@ use super::relay::{NotRelayed, Relay};
 use crate::budget::{Budget, Held};
 use crate::control::{BadKey, Control, Credential, Scope};
 use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
-use crate::formats::Format;
+use crate::formats::{Format, Formats};
 use crate::http::{
     ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
 };
@@ -115,7 +115,7 @@ impl Ingest {
             return Err(stopping());
         }
         self.admit(&head, Asking::First)?;
-        let content = content(&head)?;
+        let content = content(&head, &self.settings.formats)?;
         let encoding = Encoding::of(&head.headers).map_err(|name| {
             ErrorAnswer::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -317,17 +317,16 @@ fn hops(headers: &HeaderMap) -> Hops {
 }
 
 /// What a body holds.
-#[derive(Clone, Copy)]
 enum Content {
     Events(Framing),
     Lines(Format),
 }
 
 /// Reads `Content-Type` and `?format=`.
-fn content(head: &Parts) -> Result<Content, ErrorAnswer> {
+fn content(head: &Parts, formats: &Formats) -> Result<Content, ErrorAnswer> {
     let query = head.uri.query().unwrap_or_default();
     let format = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "format");
-    let format = format.map(|(_, name)| name.parse::<Format>()).transpose().map_err(|message| {
+    let format = format.map(|(_, name)| formats.find(&name)).transpose().map_err(|message| {
         ErrorAnswer::new(StatusCode::BAD_REQUEST, "ERR_SLUICEGATE_1151", message)
     })?;
     let text = head.headers.get(header::CONTENT_TYPE);
@@ -338,6 +337,7 @@ fn content(head: &Parts) -> Result<Content, ErrorAnswer> {
             name.eq_ignore_ascii_case("charset") && !is_utf8(value.trim_matches('"'))
         });
     let media_type = media_type.trim().to_ascii_lowercase();
+    let has_format = format.is_some();
     match (media_type.as_str(), format) {
         _ if other_charset => {}
         ("text/plain", Some(format)) => return Ok(Content::Lines(format)),
@@ -347,9 +347,9 @@ fn content(head: &Parts) -> Result<Content, ErrorAnswer> {
         ("application/json", None) => return Ok(Content::Events(Framing::Json)),
         _ => {}
     }
-    let send = match format {
-        Some(_) => "lines of a `format` as `text/plain`",
-        None => {
+    let send = match has_format {
+        true => "lines of a `format` as `text/plain`",
+        false => {
             "`application/x-ndjson` (one event a line) or `application/json`, or lines of an access log \
              as `text/plain` with `?format=`"
         }

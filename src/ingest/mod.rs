@@ -20,7 +20,7 @@ mod syslog;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::formats::Format;
+use crate::formats::{Format, Formats};
 use crate::http::{BearerTokens, ConnectionLimits, TlsSettings, TrustedProxies};
 
 pub use envoy::{ENVOY_MEMORY, Envoy, EnvoyBoard, EnvoyReading, EnvoySettings};
@@ -55,6 +55,8 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
     /// Where bodies are written instead of being matched and kept here.
     pub relay: Option<RelaySettings>,
+    /// The formats that `?format=` may name beside those of the proxies.
+    pub formats: Formats,
 }
 
 /// What those entrances tell of themselves that do, each if it is there.
@@ -91,7 +93,7 @@ impl Boards {
 }
 
 /// The settings of standard input as an entrance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StdinSettings {
     /// Largest single event, in bytes.
     pub max_event: usize,
@@ -113,6 +115,7 @@ impl Default for HttpSettings {
             tls: None,
             trusted_proxies: TrustedProxies::default(),
             relay: None,
+            formats: Formats::default(),
         }
     }
 }

@@ -105,12 +105,12 @@ impl Input {
     /// The events of some lines. They are few enough for one body, and what is made of them is bounded by
     /// how many are read at a time.
     async fn frame(&self, text: Bytes) -> Option<Framed> {
-        let StdinSettings { max_event, format } = self.settings;
+        let StdinSettings { max_event, format } = &self.settings;
         match format {
             None => self.keeping.pipeline.frame(text, Framing::Ndjson).await.ok(),
             Some(format) => {
                 let held = Arc::new(Budget::unbounded().hold());
-                convert(&self.keeping.pipeline, text, format, max_event, held).await.ok()
+                convert(&self.keeping.pipeline, text, format.clone(), *max_event, held).await.ok()
             }
         }
     }

@@ -46,6 +46,7 @@ mod kinesis;
 mod ledger;
 mod life;
 mod log_files;
+mod mapped;
 mod moving;
 mod ngrok;
 mod operations;

@@ -174,7 +174,7 @@ impl Lines {
             if let Err(error) = ready {
                 warn!(%error, "syslog messages cannot be waited for");
             }
-            let text = take_waiting(&socket, &mut datagram, self.settings.format, |peer| {
+            let text = take_waiting(&socket, &mut datagram, &self.settings.format, |peer| {
                 self.admits(peer)
             });
             self.keep(text, "udp").await;
@@ -189,7 +189,8 @@ impl Lines {
         if count == 0 {
             return true;
         }
-        let SyslogSettings { format, max_event, .. } = *self.settings;
+        let SyslogSettings { format, max_event, .. } = &*self.settings;
+        let (format, max_event) = (format.clone(), *max_event);
         // It is never closed.
         let _turn = self.turns.acquire().await;
         let held = Arc::new(Budget::unbounded().hold());
@@ -215,7 +216,7 @@ impl Lines {
 fn take_waiting(
     socket: &UdpSocket,
     datagram: &mut [u8],
-    format: Format,
+    format: &Format,
     admits: impl Fn(IpAddr) -> bool,
 ) -> Vec<u8> {
     let mut text = Vec::new();
@@ -237,7 +238,7 @@ fn take_waiting(
 }
 
 /// Adds a message's line to a text, on a line of its own.
-fn add(format: Format, text: &mut Vec<u8>, message: &[u8]) {
+fn add(format: &Format, text: &mut Vec<u8>, message: &[u8]) {
     let line = match format.takes_syslog_headers() {
         true => message.trim_ascii_end(),
         false => line_of(message),
@@ -266,7 +267,7 @@ mod tests {
             }
             socket.readable().await.unwrap();
             let mut datagram = [0; 100];
-            let text = take_waiting(&socket, &mut datagram, format, |_| admitted);
+            let text = take_waiting(&socket, &mut datagram, &format, |_| admitted);
             assert_eq!(text, "a\n".repeat(lines).into_bytes(), "{message}");
             let mut left = 0;
             while socket.try_recv_from(&mut datagram).is_ok() {

@@ -128,7 +128,7 @@ async fn read(
         is_open = length > 0;
         let (mut text, mut at) = (Vec::new(), 0);
         while let Some((length, message)) = first_of(&bytes[at..]) {
-            add(lines.settings.format, &mut text, &bytes[at..][message]);
+            add(&lines.settings.format, &mut text, &bytes[at..][message]);
             at += length;
             if text.len() >= BATCH {
                 lines.keep(std::mem::take(&mut text), from).await;
@@ -137,7 +137,7 @@ async fn read(
         bytes.drain(..at);
         // The last message of a stream may have no end.
         if !is_open && announced(&bytes).is_none() && !bytes.is_empty() && !*stopped.borrow() {
-            add(lines.settings.format, &mut text, &bytes);
+            add(&lines.settings.format, &mut text, &bytes);
         }
         lines.keep(text, from).await;
         place.rests();
