@@ -114,6 +114,33 @@ fn a_log_is_followed_through_rotation_and_bad_lines_become_dead_letters() {
 }
 
 #[test]
+fn a_log_that_is_renamed_before_anybody_looks_is_read_all_the_same() {
+    let logs = Logs::new();
+    let log = logs.path("access.log");
+    // What was rotated before the first start is none of ours.
+    append(&logs.path("access.log.1"), &line(0));
+    let daemon = logs.daemon();
+    append(&log, &line(1));
+    logs.wait_for(&daemon, 1);
+    let rotate = |number: usize| {
+        append(&log, &line(number));
+        fs::rename(&log, logs.path(&format!("access.log-{number}"))).unwrap();
+    };
+    // Five logs within a moment: at most one of them is seen under its own name.
+    (2..7).for_each(rotate);
+    append(&logs.path("other.log"), &line(7));
+    fs::rename(logs.path("other.log"), logs.path("other-2026-11-26T15-54-47.123.log.1")).unwrap();
+    append(&logs.path("other.log.gz"), "packed");
+    logs.wait_for(&daemon, 7);
+    drop(daemon);
+    // The same while no daemon runs.
+    (8..11).for_each(rotate);
+    let daemon = logs.daemon();
+    logs.wait_for(&daemon, 10);
+    assert!(!logs.delivered().contains_key(&0));
+}
+
+#[test]
 fn a_log_that_is_cut_is_read_from_its_beginning_again() {
     let logs = Logs::new();
     let daemon = logs.daemon();

@@ -5,6 +5,7 @@
 //! when that happened while nobody looked, if it is still in its folder. Synchronous, and it knows neither
 //! pipeline nor thread, so that a test can drive it.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 use super::board::FileReading;
 use super::followed::{Chunk, Followed, Found};
 use super::pattern::{expand, is_pattern};
-use super::position::{Identity, Position, load, store};
+use super::position::{Identity, Position, Stored, load, store};
+use super::rotated::{Looked, Place, is_rotated};
 use crate::journal::Settlement;
 
 /// Most files at a time; each is held open.
@@ -50,6 +52,7 @@ pub(super) struct Follower {
     files: Vec<Followed>,
     /// What was stored before the start of files that were not found yet.
     stored: Vec<Position>,
+    looked: Looked,
     is_first_look: bool,
     is_changed: bool,
 }
@@ -60,11 +63,13 @@ impl Follower {
     /// # Errors
     /// When they cannot be read.
     pub(super) fn open(patterns: Vec<PathBuf>, path: &Path) -> io::Result<Follower> {
+        let Stored { positions, youngest } = load(path)?;
         Ok(Follower {
             patterns,
             store: path.to_owned(),
             files: Vec::new(),
-            stored: load(path)?,
+            stored: positions,
+            looked: Looked::new(youngest),
             is_first_look: true,
             is_changed: false,
         })
@@ -94,6 +99,9 @@ impl Follower {
     /// Looks which files there are now.
     pub(super) fn look(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
+        let positions = self.files.iter().map(|it| &it.position).chain(&self.stored);
+        let known: HashSet<Place> = positions.map(|it| it.identity.place()).collect();
+        let youngest = self.looked.youngest;
         self.files.iter_mut().for_each(|it| it.is_current = false);
         for setting in 0..self.patterns.len() {
             let paths = expand(&self.patterns[setting], MAX_FILES + 1);
@@ -109,6 +117,7 @@ impl Follower {
         if std::mem::take(&mut self.is_first_look) {
             self.find_renamed(now, &mut events);
         }
+        self.find_passed(&known, now, &mut events);
         let ended = |it: &mut Followed| {
             !it.is_current && now.duration_since(it.idle_since) >= GRACE && it.is_done()
         };
@@ -116,9 +125,8 @@ impl Follower {
             self.is_changed = true;
             events.push(Event::Ended(file.position.path.clone(), file.unread()));
         }
-        if self.files.iter().any(|it| !it.is_stored)
-            && let Err(error) = self.save()
-        {
+        let is_due = self.files.iter().any(|it| !it.is_stored) || youngest != self.looked.youngest;
+        if is_due && let Err(error) = self.save() {
             events.push(Event::Unreadable(self.store.clone(), error.to_string()));
         }
         events
@@ -202,7 +210,9 @@ impl Follower {
                     .is_ok_and(|it| it.is_file() && position.identity.is_at(it.dev(), it.ino()))
             });
             let found = named.next().map(|it| it.path());
-            let is_log = found.as_ref().is_some_and(|it| is_rotated(it, &path));
+            let name = |it: &Path| it.file_name().map(|it| it.to_string_lossy().into_owned());
+            let is_log = found.as_deref().and_then(name).zip(name(&path));
+            let is_log = is_log.is_some_and(|(now, log)| now == log || is_rotated(&now, &log));
             let Some(file) = found.and_then(|it| File::open(it).ok()) else {
                 events.push(Event::Gone(path, offset));
                 continue;
@@ -224,6 +234,34 @@ impl Follower {
             self.stored.clear();
         }
         self.is_changed = true;
+    }
+
+    /// Looks for files that were logs only between this look and the last one. While a log is still the file that it
+    /// was, what is new beside it are copies of it.
+    fn find_passed(&mut self, known: &HashSet<Place>, now: Instant, events: &mut Vec<Event>) {
+        for rotated in self.looked.new_ones(&self.patterns) {
+            let is_known = |it: &Followed| {
+                let place = it.position.identity.place();
+                let is_log = it.is_current && it.position.path == rotated.log;
+                place == rotated.place || is_log && known.contains(&place)
+            };
+            if self.files.iter().any(is_known) || self.files.len() >= MAX_FILES {
+                continue;
+            }
+            let followed = File::open(&rotated.file)
+                .and_then(|file| self.begin(file, &rotated.log, rotated.setting, now));
+            match followed {
+                Ok(mut followed) => {
+                    followed.is_current = false;
+                    events.push(Event::Begun(rotated.file, followed.position.offset));
+                    self.files.push(followed);
+                    self.is_changed = true;
+                }
+                // It was renamed once more.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => events.push(Event::Unreadable(rotated.file, error.to_string())),
+            }
+        }
     }
 
     /// Reads on in a file.
@@ -277,20 +315,11 @@ impl Follower {
         let positions: Vec<Position> = self.files.iter().map(|it| it.position.clone()).collect();
         // Those that were not looked for yet are still to be found.
         let all = [positions, self.stored.clone()].concat();
-        store(&self.store, &all)?;
+        store(&self.store, &Stored { positions: all, youngest: self.looked.youngest })?;
         self.is_changed = false;
         self.files.iter_mut().for_each(|it| it.is_stored = true);
         Ok(())
     }
-}
-
-/// Whether a path is what a log is called after it was rotated, and not compressed: `access.log.1`,
-/// `access.log-20261126`.
-fn is_rotated(path: &Path, log: &Path) -> bool {
-    let name = |it: &Path| it.file_name().map(|it| it.to_string_lossy().into_owned());
-    let (Some(path), Some(log)) = (name(path), name(log)) else { return false };
-    let is_compressed = [".gz", ".bz2", ".xz", ".zst"].iter().any(|it| path.ends_with(it));
-    path.starts_with(&log) && !is_compressed
 }
 
 /// Whether a pattern is one that may have named a path: by its folder, if it has no `*` and `?` there.

@@ -16,6 +16,7 @@ mod model;
 mod pattern;
 mod position;
 mod reader;
+mod rotated;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -65,8 +65,11 @@ struct World {
     now: Instant,
     number: usize,
     rotations: usize,
-    /// Whether the file at the path was seen.
-    is_known: bool,
+    /// Whether the folder was ever looked at.
+    is_looked: bool,
+    /// Since the last look. Logs are rotated in the one way or in the other.
+    is_renamed: bool,
+    is_copied: bool,
     /// Complete lines of the file at the path, which may be cut off.
     current: Vec<String>,
     /// The beginning of a line without an end.
@@ -92,7 +95,9 @@ impl World {
             now: Instant::now(),
             number: 0,
             rotations: 0,
-            is_known: false,
+            is_looked: false,
+            is_renamed: false,
+            is_copied: false,
             current: Vec::new(),
             begun: String::new(),
             due: BTreeSet::new(),
@@ -138,12 +143,13 @@ impl World {
                 self.begun += &beginning;
             }
             Action::Rotate | Action::Rename => {
-                if self.log().exists() {
+                if self.log().exists() && !self.is_copied {
+                    self.is_renamed = true;
                     self.rotations += 1;
                     let to = self.folder.path().join(format!("access.log.{}", self.rotations));
                     fs::rename(self.log(), to).unwrap();
-                    // Nobody can know a file that came and went unseen.
-                    if !std::mem::take(&mut self.is_known) {
+                    // What was renamed before anybody ever looked is as old as any other rotated file.
+                    if !self.is_looked {
                         self.due.retain(|it| !self.current.contains(it));
                     }
                     self.cut.extend(self.current.drain(..));
@@ -153,7 +159,11 @@ impl World {
                     }
                 }
             }
-            Action::CopyTruncate => self.cut(),
+            Action::CopyTruncate if self.is_renamed => {}
+            Action::CopyTruncate => {
+                self.is_copied = true;
+                self.cut();
+            }
             Action::Read(times) => self.read(times),
             Action::Keep(count) => {
                 self.tokens.drain(..count.min(self.tokens.len()));
@@ -190,10 +200,13 @@ impl World {
     }
 
     fn read(&mut self, times: usize) {
-        self.is_known = self.log().exists();
+        self.is_looked = true;
+        (self.is_renamed, self.is_copied) = (false, false);
         for event in self.follower.look(self.now) {
             assert!(!matches!(event, Event::TooMany | Event::Unreadable(..)), "{event:?}");
         }
+        // The file system tells apart what comes into being later.
+        std::thread::sleep(Duration::from_millis(12));
         for at in 0..self.follower.len() {
             for _ in 0..times {
                 match self.follower.read(at, MAX_LINE, self.now) {

@@ -47,7 +47,7 @@ fn matching(folder: &Path, pattern: &str) -> Vec<PathBuf> {
 
 /// Whether a name fits a pattern. After a mismatch only the last `*` takes one byte more, so the time is at
 /// most the product of both lengths.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn fits(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     let mut star = None;
     while from < name.len() {

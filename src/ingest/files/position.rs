@@ -37,6 +37,14 @@ pub(super) struct Position {
     pub(super) path: PathBuf,
 }
 
+/// What is stored.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) positions: Vec<Position>,
+    /// When the youngest rotated file came into being that was ever seen, in nanoseconds since 1970.
+    pub(super) youngest: Option<u64>,
+}
+
 impl Identity {
     /// Of an open file as it is now.
     pub(super) fn of(file: &File) -> io::Result<Identity> {
@@ -64,6 +72,11 @@ impl Identity {
         Ok(true)
     }
 
+    /// Device and inode.
+    pub(super) fn place(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     /// Whether this is another state of the same file, by device and inode alone.
     pub(super) fn is_at(&self, device: u64, inode: u64) -> bool {
         (self.device, self.inode) == (device, inode)
@@ -87,16 +100,18 @@ fn beginning(file: &File, wanted: usize) -> io::Result<(usize, String)> {
 ///
 /// # Errors
 /// When the file cannot be read, or holds something else.
-pub(super) fn load(path: &Path) -> io::Result<Vec<Position>> {
+pub(super) fn load(path: &Path) -> io::Result<Stored> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::default()),
         Err(error) => return Err(error),
     };
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "it holds no positions");
     let stored: Value = serde_json::from_str(&text).map_err(|_| bad())?;
     let list = stored["files"].as_array().ok_or_else(bad)?;
-    list.iter().map(|it| read_position(it).ok_or_else(bad)).collect()
+    let positions =
+        list.iter().map(|it| read_position(it).ok_or_else(bad)).collect::<Result<_, _>>()?;
+    Ok(Stored { positions, youngest: stored["youngest"].as_u64() })
 }
 
 fn read_position(stored: &Value) -> Option<Position> {
@@ -118,8 +133,9 @@ fn read_position(stored: &Value) -> Option<Position> {
 ///
 /// # Errors
 /// When the disk does not take it; then the old is there still.
-pub(super) fn store(path: &Path, positions: &[Position]) -> io::Result<()> {
-    let files: Vec<Value> = positions
+pub(super) fn store(path: &Path, stored: &Stored) -> io::Result<()> {
+    let files: Vec<Value> = stored
+        .positions
         .iter()
         .map(|it| {
             json!({
@@ -135,7 +151,8 @@ pub(super) fn store(path: &Path, positions: &[Position]) -> io::Result<()> {
         .collect();
     let beside = path.with_extension("json.new");
     let mut file = private::file().write(true).truncate(true).open(&beside)?;
-    file.write_all(json!({ "files": files }).to_string().as_bytes())?;
+    let all = json!({ "files": files, "youngest": stored.youngest });
+    file.write_all(all.to_string().as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
     // The name is on disk too, so that it does not go back to an older one.
