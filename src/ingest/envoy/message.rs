@@ -19,7 +19,7 @@ use crate::budget::{Budget, Held, OverBudget};
 use crate::lock::lock;
 
 /// What gRPC puts before each message: a flag and the length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// What a stream takes beside its message, in bytes.
 const OF_A_STREAM: usize = 12 << 10;

@@ -1,8 +1,9 @@
 //! The streams: who may open one, what is read from it, and what becomes of that.
 //!
-//! Each message is kept by a task of its own, so that a client that goes away cuts none short, and the next one is
-//! read once it is kept.
+//! A message is kept by a task of its own, with those that came while the last ones were kept, so that a client that goes
+//! away cuts none short; the next ones are read once they are kept.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::extract::Request;
 use axum::response::Response as HttpResponse;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -20,7 +22,7 @@ use tonic::server::{ClientStreamingService, Grpc};
 use tonic::{Code, Request as Call, Response, Status, Streaming};
 use tracing::{debug, error, info};
 
-use super::message::{Metered, Received, Untouched};
+use super::message::{Metered, PREFIX, Received, Untouched};
 use super::{ENVOY_MEMORY, EnvoyBoard, EnvoySettings};
 use crate::budget::Budget;
 use crate::event::{Framing, Place};
@@ -42,8 +44,11 @@ const MAX_MESSAGE: usize = 4 << 20;
 /// Messages that are converted and kept at a time; others wait as they came.
 const MAX_AT_ONCE: usize = 32;
 
+/// Messages that came meanwhile are kept together until they have so many bytes: one append for all of them.
+const TOGETHER: usize = 192 << 10;
+
 /// Events are handed on once they have so many bytes.
-const BATCH: usize = 128 << 10;
+const BATCH: usize = 256 << 10;
 
 /// Up to so many bytes a message is converted on the thread that took it in: some hundred entries.
 const SHORT: usize = 64 << 10;
@@ -198,32 +203,39 @@ impl Stream {
                 message = messages.message() => message,
                 () = self.received.overdue() => Err(Status::deadline_exceeded("a message did not come to its end in time")),
             };
-            let message = match message {
-                Ok(Some(message)) => message,
-                Ok(None) => return Ok(Response::new(())),
-                Err(status) => {
+            let mut next = Some(message);
+            let (mut lengths, mut bytes) = (Vec::new(), 0);
+            let mut entries = VecDeque::new();
+            while let Some(Ok(Some(message))) = next.take_if(|it| matches!(it, Ok(Some(_)))) {
+                self.received.whole();
+                lengths.push(message.len());
+                bytes += PREFIX + message.len();
+                entries.push_back(Entries::of(message));
+                if bytes < TOGETHER {
+                    next = messages.message().now_or_never();
+                }
+            }
+            if !entries.is_empty() {
+                let is_long = bytes > SHORT;
+                let keeping = Messages { stream: self.clone(), entries, is_long, node, at: number };
+                (node, number) = match tokio::spawn(keeping.keep()).await {
+                    Ok(kept) => kept?,
+                    Err(failure) => {
+                        telemetry::task_failed("envoy stream");
+                        error!(%failure, "messages of Envoy's were not taken");
+                        return Err(Status::internal("the daemon failed over a message"));
+                    }
+                };
+                lengths.iter().for_each(|it| self.received.give_back(*it));
+            }
+            match next {
+                None | Some(Ok(Some(_))) => {}
+                Some(Ok(None)) => return Ok(Response::new(())),
+                Some(Err(status)) => {
                     self.tell(&status);
                     return Err(status);
                 }
-            };
-            self.received.whole();
-            let length = message.len();
-            let keeping = Message {
-                stream: self.clone(),
-                entries: Entries::of(message),
-                is_long: length > SHORT,
-                node,
-                at: number,
-            };
-            (node, number) = match tokio::spawn(keeping.keep()).await {
-                Ok(kept) => kept?,
-                Err(failure) => {
-                    telemetry::task_failed("envoy stream");
-                    error!(%failure, "a message of Envoy's was not taken");
-                    return Err(Status::internal("the daemon failed over this message"));
-                }
-            };
-            self.received.give_back(length);
+            }
         }
     }
 
@@ -243,20 +255,22 @@ impl Stream {
     }
 }
 
-/// A message that is being kept.
-struct Message {
+/// Messages that are being kept.
+struct Messages {
     stream: Stream,
-    entries: Entries,
+    entries: VecDeque<Entries>,
     is_long: bool,
     node: Option<String>,
     /// The number of its first entry on the stream.
     at: u64,
 }
 
-/// Events of a part of a message.
+/// Events of a part of some messages.
 #[derive(Default)]
 struct Part {
     text: String,
+    /// How many messages came to their end.
+    messages: u64,
     events: u64,
     passed_over: u64,
     /// How large those were that were too large, one of them.
@@ -264,7 +278,7 @@ struct Part {
     ended: Option<Result<(), Malformed>>,
 }
 
-impl Message {
+impl Messages {
     /// Keeps the events of all entries, part by part; gives the node's id and the number of the next entry.
     async fn keep(mut self) -> Result<(Option<String>, u64), Status> {
         let streams = self.stream.streams.clone();
@@ -277,18 +291,19 @@ impl Message {
         let pipeline = &streams.keeping.pipeline;
         loop {
             let is_long = self.is_long;
-            let (message, part) = pipeline
+            let (messages, part) = pipeline
                 .workers()
                 .run(is_long, || {
                     let part = self.next_part();
                     (self, part)
                 })
                 .await;
-            self = message;
-            let Part { text, events, passed_over, too_large, ended } = part;
+            self = messages;
+            let Part { text, messages, events, passed_over, too_large, ended } = part;
             if events > 0 {
                 self.keep_events(&streams, text, events).await?;
             }
+            board.messages.fetch_add(messages, Ordering::Relaxed);
             board.entries.fetch_add(events, Ordering::Relaxed);
             board.passed_over.fetch_add(passed_over, Ordering::Relaxed);
             self.at += events + passed_over + too_large.0;
@@ -300,10 +315,7 @@ impl Message {
             }
             match ended {
                 None => {}
-                Some(Ok(())) => {
-                    board.messages.fetch_add(1, Ordering::Relaxed);
-                    return Ok((self.node, self.at));
-                }
+                Some(Ok(())) => return Ok((self.node, self.at)),
                 Some(Err(malformed)) => {
                     streams.refuse("ERR_SLUICEGATE_1154", &malformed);
                     return Err(Status::invalid_argument(malformed.to_string()));
@@ -317,15 +329,19 @@ impl Message {
         let account_id = self.stream.streams.account_id.as_deref();
         let mut part = Part::default();
         while part.text.len() < BATCH {
-            match self.entries.next(&mut self.node, account_id, &mut part.text) {
+            let Some(entries) = self.entries.front_mut() else {
+                part.ended = Some(Ok(()));
+                break;
+            };
+            match entries.next(&mut self.node, account_id, &mut part.text) {
                 Ok(Some(Converted::Event)) => part.events += 1,
                 Ok(Some(Converted::PassedOver)) => part.passed_over += 1,
                 Ok(Some(Converted::TooLarge(bytes))) => {
                     part.too_large = (part.too_large.0 + 1, bytes);
                 }
                 Ok(None) => {
-                    part.ended = Some(Ok(()));
-                    break;
+                    self.entries.pop_front();
+                    part.messages += 1;
                 }
                 Err(malformed) => {
                     part.ended = Some(Err(malformed));
