@@ -16,11 +16,12 @@ use std::borrow::Cow;
 
 use super::common_log;
 use super::entry::Entry;
-use super::line::Line;
+use super::instant::Instant;
+use super::line::{Escapes, Line, given};
 use super::named::read_named;
 use super::{Misfit, Sample};
 
-pub(super) const SAMPLES: [Sample; 6] = [
+pub(super) const SAMPLES: [Sample; 7] = [
     (
         r#"127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700] "GET /apache_pb.gif HTTP/1.0" 200 2326"#,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2000-10-10T20:55:36Z","object":{"basic_auth":{"username":"frank"},"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/apache_pb.gif","query":"","raw":"/apache_pb.gif"}},"response":{"body_length":2326,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.0"}}}"#,
@@ -43,15 +44,39 @@ pub(super) const SAMPLES: [Sample; 6] = [
     ),
     (
         r#"198.51.100.7, 10.0.0.2 - - [2026-11-26T16:56:30+01:00] "GET / HTTP/1.1" 200 259 "-" "x \"""#,
-        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"headers":{"X-Forwarded-For":["198.51.100.7, 10.0.0.2"]},"method":"get","url":{"path":"/","query":"","raw":"/"},"user_agent":"x \"},"response":{"body_length":259,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.1"}}}"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T15:56:30Z","object":{"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"headers":{"X-Forwarded-For":["198.51.100.7, 10.0.0.2"]},"method":"get","url":{"path":"/","query":"","raw":"/"},"user_agent":"x \""},"response":{"body_length":259,"status_code":200}},"proxy":{"name":"apache","protocol":"HTTP/1.1"}}}"#,
+    ),
+    (
+        r#"[16/Oct/2019:11:53:47 +0200] 198.51.100.7 TLSv1.2 ECDHE-RSA-AES128-GCM-SHA256 "GET /a?b=1 HTTP/1.1" -"#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2019-10-16T09:53:47Z","object":{"conn":{"client_ip":"198.51.100.7"},"http":{"request":{"method":"get","url":{"path":"/a","query":"b=1","raw":"/a?b=1"}}},"proxy":{"name":"apache","protocol":"HTTP/1.1"},"tls":{"cipher_suite":"ECDHE-RSA-AES128-GCM-SHA256","version":"1.2"}}}"#,
     ),
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    if line.rest().starts_with('[') {
+        return read_ssl_request(line, entry);
+    }
     common_log::read(line, entry)?;
     if let Some(Cow::Borrowed(extra)) = entry.extra {
         read_named(extra, entry);
     }
+    Ok(())
+}
+
+/// A line of the log of requests over TLS that Apache's own settings have: `%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b`.
+fn read_ssl_request<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
+    let before = line.clone();
+    entry.time = Instant::of_common_log(line.bracketed("a time in brackets")?);
+    if entry.time.is_none() {
+        return before.misfit("a time such as `[10/Oct/2000:13:55:36 -0700]`");
+    }
+    entry.set_client(line.word("a client")?);
+    entry.tls_version = given(line.word("a version of TLS")?).map(Into::into);
+    entry.tls_cipher = given(line.word("a cipher")?).map(Into::into);
+    let request = line.quoted(Escapes::Backslash, "the request in quotes")?;
+    entry.set_request(request);
+    entry.response_length = line.parsed("a number of bytes, or `-`", common_log::count)?;
+    entry.is_escaped |= line.has_escaped_bytes;
     Ok(())
 }
 

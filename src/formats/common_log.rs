@@ -38,26 +38,14 @@ fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfi
     let Some(at) = start_of_time(rest) else {
         return line.misfit("a time such as `[10/Oct/2000:13:55:36 -0700]`");
     };
-    let head = forwarded(&rest[..at], entry);
-    let Some((first, after)) = head.split_once(' ') else {
+    let mut head = &rest[..at];
+    let Some(client) = read_client(&mut head, entry) else {
         return line.misfit("a client, `-` and a user before the time");
     };
-    let Some((second, user)) = after.split_once(' ') else {
+    let Some((_ident, user)) = head.split_once(' ') else {
         return line.misfit("a client, `-` and a user before the time");
     };
-    let (client, user) = match user.split_once(' ') {
-        // Four words: a virtual host stands before.
-        Some((_ident, user)) if second != "-" && (!is_address(first) || is_address(second)) => {
-            let (host, port) = host_and_port(first);
-            entry.server_name = given(host).map(Text::from);
-            entry.server_port = port;
-            (second, user)
-        }
-        _ => (first, user),
-    };
-    if entry.client_ip.is_none() {
-        entry.set_client(client);
-    }
+    entry.set_client(client);
     entry.username = given(user).map(|it| line.undone(it, Escapes::Backslash));
     line.go_to(at + 1);
     let before = line.clone();
@@ -70,21 +58,53 @@ fn read_head<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfi
     Ok(())
 }
 
-/// Who is told to have asked, where a list of whom a request was forwarded for stands in the client's place: the
-/// first of it.
-fn forwarded<'l>(head: &'l str, entry: &mut Entry<'l>) -> &'l str {
-    let mut end = 0;
-    while let Some(length) = head[end..].find(' ').filter(|it| head[end..end + it].ends_with(',')) {
-        end += length + 1;
+/// The client, stepped over with what stands before it: a virtual host, or whom the request was forwarded for. The
+/// first of those is the client where no other is told.
+fn read_client<'l>(head: &mut &'l str, entry: &mut Entry<'l>) -> Option<&'l str> {
+    let first = token(head)?;
+    let mut client = first;
+    if !is_list(first) {
+        let mut behind = *head;
+        let second = token(&mut behind)?;
+        // A virtual host: four words, the last of which may have more words in it.
+        let is_host = behind.contains(' ')
+            && second != "-"
+            && (!is_address(first) || is_address(second) || is_list(second));
+        if is_host {
+            let (host, port) = host_and_port(first);
+            entry.server_name = given(host).map(Text::from);
+            entry.server_port = port;
+            (client, *head) = (second, behind);
+        }
     }
-    let Some(last) = head[end..].find(' ').filter(|_| end > 0) else { return head };
-    let list = &head[..end + last];
-    if !list.split(", ").all(is_address) {
-        return head;
+    if is_list(client) {
+        let list = client.trim_matches('"');
+        entry.add_header("X-Forwarded-For", list);
+        client = list.split(',').next().unwrap_or_default();
+        let mut behind = *head;
+        if let Some(own) = token(&mut behind).filter(|it| is_address(it)) {
+            (client, *head) = (own, behind);
+        }
     }
-    entry.add_header("X-Forwarded-For", list);
-    entry.set_client(list.split(',').next().unwrap_or_default());
-    &head[end..]
+    Some(client)
+}
+
+/// The next word and the space behind it; what stands in quotes, and addresses with commas between, are one.
+fn token<'l>(rest: &mut &'l str) -> Option<&'l str> {
+    let whole = *rest;
+    let mut end = match whole.strip_prefix('"') {
+        Some(quoted) => quoted.find('"')? + 2,
+        None => whole.find(' ')?,
+    };
+    while whole[..end].ends_with(',') {
+        end += 1 + whole[end + 1..].find(' ')?;
+    }
+    *rest = whole[end..].strip_prefix(' ')?;
+    Some(&whole[..end])
+}
+
+fn is_list(token: &str) -> bool {
+    token.starts_with('"') || token.contains(", ")
 }
 
 fn is_address(word: &str) -> bool {

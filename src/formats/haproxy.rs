@@ -27,7 +27,7 @@ use super::instant::{Instant, Span};
 use super::line::{Escapes, Line, given, host_and_port};
 use super::{Misfit, Sample};
 
-pub(super) const SAMPLES: [Sample; 8] = [
+pub(super) const SAMPLES: [Sample; 9] = [
     (
         r#"<134>1 2026-11-26T16:54:48.087123+01:00 lb haproxy 19253 - - 192.0.2.7:5 [26/Nov/2026:16:54:48.086] tcp tapp/s1 1/0/8 278 -- 1/1/0/0/0 0/0"#,
         r#"{"event_type":"tcp_connection_closed.v0","event_timestamp":"2026-11-26T15:54:48.094Z","object":{"conn":{"bytes_out":278,"client_ip":"192.0.2.7","end_ts":"2026-11-26T15:54:48.094Z","start_ts":"2026-11-26T15:54:48.086Z"},"proxy":{"client_port":5,"cluster":"tapp","connect_ms":0,"duration_ms":8,"listener":"tcp","name":"haproxy","response_flags":"--","retries":0,"upstream":"s1"}}}"#,
@@ -60,6 +60,10 @@ pub(super) const SAMPLES: [Sample; 8] = [
         r##"127.0.0.1 - - [26/Nov/2026:22:44:48 +0000] "GET /p2?x=#221#22 HTTP/1.1" 200 73 "" "" 46762 715 "web~" "app" "s1" 0 0 1 2 3 LR-- 1 1 0 0 2 0 0 "shop.example" "" "##,
         r#"{"event_type":"http_request_complete.v0","event_timestamp":"2026-11-26T22:44:48.718Z","object":{"conn":{"client_ip":"127.0.0.1"},"http":{"request":{"method":"get","url":{"path":"/p2","query":"x=\"1\"","raw":"/p2?x=\"1\""}},"response":{"status_code":200}},"proxy":{"bytes_out":73,"client_port":46762,"cluster":"app","connect_ms":1,"duration_ms":3,"extra":"\"shop.example\" \"\"","first_byte_ms":2,"listener":"web","name":"haproxy","protocol":"HTTP/1.1","response_flags":"LR--","retries":2,"upstream":"s1"}}}"#,
     ),
+    (
+        r#"Jun 22 12:02:53 node2 haproxy[23034]: -:47625 [22/Jun/2021:12:02:53.473] www-https~ app/app-node2 app.example 0/0/1/17/18 302 291 - - ---- 1/1/0/0/0 0/0 {x} "GET / HTTP/1.1""#,
+        r#"{"event_type":"http_request_complete.v0","event_timestamp":"2021-06-22T12:02:53.491Z","object":{"http":{"request":{"method":"get","url":{"path":"/","query":"","raw":"/"}},"response":{"status_code":302}},"proxy":{"bytes_out":291,"client_port":47625,"cluster":"app","connect_ms":1,"duration_ms":18,"extra":"app.example {x}","first_byte_ms":17,"listener":"www-https","name":"haproxy","protocol":"HTTP/1.1","response_flags":"----","retries":0,"upstream":"app-node2"}}}"#,
+    ),
 ];
 
 pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Misfit> {
@@ -82,7 +86,12 @@ pub(super) fn read<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(),
     let is_named = |it: &&str| !it.starts_with('<');
     entry.cluster = given(cluster).filter(is_named).map(Into::into);
     entry.upstream = given(server).filter(is_named).map(Into::into);
-    let timers = line.word("timers such as `0/0/1/2/3`")?;
+    let mut timers = line.word("timers such as `0/0/1/2/3`")?;
+    // A word of one's own before them, most often the host.
+    if !timers.contains('/') && line.rest().split(' ').next().is_some_and(|it| it.contains('/')) {
+        entry.extra = Some(timers.into());
+        timers = line.word("timers such as `0/0/1/2/3`")?;
+    }
     read_timers(line, entry, timers, start)?;
     if !entry.is_connection {
         entry.status = line.parsed("a status", |it| status(it).or((it == "-1").then_some(None)))?;
@@ -228,7 +237,11 @@ fn read_request<'l>(line: &mut Line<'l>, entry: &mut Entry<'l>) -> Result<(), Mi
     // A captured value has its braces and bars escaped.
     let captured = rest.starts_with('{').then(|| rest.find(" \"")).flatten().unwrap_or(0);
     if captured > 0 {
-        entry.extra = Some(line.undone(&rest[..captured], Escapes::Hash));
+        let captured_text = line.undone(&rest[..captured], Escapes::Hash);
+        entry.extra = Some(match entry.extra.take() {
+            Some(word) => format!("{word} {captured_text}").into(),
+            None => captured_text,
+        });
         line.go_to(line.whole().len() - rest.len() + captured + 1);
     }
     let request = line.quoted(Escapes::Hash, "the request in quotes")?;

@@ -137,6 +137,41 @@ fn a_line_that_fits_not_is_refused_with_the_place() {
 }
 
 #[test]
+fn the_client_is_found_behind_virtual_hosts_and_lists_of_whom_a_request_was_forwarded_for() {
+    for (head, client, host, forwarded) in [
+        ("192.0.2.1 - ada", "192.0.2.1", "", ""),
+        ("10.0.0.2, 10.0.0.1, 127.0.0.1 - -", "10.0.0.2", "", "10.0.0.2, 10.0.0.1, 127.0.0.1"),
+        ("\"10.5.1.2, 192.0.2.1\" 10.2.1.185 - -", "10.2.1.185", "", "10.5.1.2, 192.0.2.1"),
+        ("2001:db8::8, 10.2.1.7 10.2.2.1 - -", "10.2.2.1", "", "2001:db8::8, 10.2.1.7"),
+        (
+            "shop.example 10.0.0.2, 10.0.0.1 - ada b",
+            "10.0.0.2",
+            "shop.example",
+            "10.0.0.2, 10.0.0.1",
+        ),
+        (
+            "192.0.2.9 10.0.0.2, 10.0.0.1 10.2.2.1 - -",
+            "10.2.2.1",
+            "192.0.2.9",
+            "10.0.0.2, 10.0.0.1",
+        ),
+        ("shop.example:80 \"10.5.1.2\" 10.2.1.185 - -", "10.2.1.185", "shop.example", "10.5.1.2"),
+        ("192.0.2.1 ident ada lovelace", "192.0.2.1", "", ""),
+    ] {
+        let line = format!("{head} [22/Jan/2016:13:18:29 +0000] \"GET / HTTP/1.1\" 200 5");
+        let event = converted(&Format::find("nginx").unwrap(), line.as_bytes()).unwrap();
+        check_event(&event);
+        let event: Value = serde_json::from_str(&event).unwrap();
+        let text =
+            |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        assert_eq!(text("/object/conn/client_ip"), client, "{head}");
+        assert_eq!(text("/object/conn/server_name"), host, "{head}");
+        let header = text("/object/http/request/headers/X-Forwarded-For/0");
+        assert_eq!(header, forwarded, "{head}");
+    }
+}
+
+#[test]
 fn bytes_that_are_no_utf_8_are_escaped_and_told() {
     for (format, line) in [
         ("nginx", b"1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET /\xe4\xff HTTP/1.1\" 200 1".as_slice()),
