@@ -28,6 +28,7 @@ mod path;
 mod plan;
 mod traefik;
 mod value;
+mod wrapped;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -188,6 +189,12 @@ impl Format {
     /// # Errors
     /// When the line is none of this format.
     pub fn convert(&self, line: &[u8], stamp: Stamp<'_>, out: &mut String) -> Result<(), Misfit> {
+        let unwrapped = wrapped::unwrapped(line);
+        let line = match &self.0 {
+            // A mapping may be that of the wrapping itself.
+            Kind::Mapped(_) if !unwrapped.starts_with(b"{") => line,
+            _ => &*unwrapped,
+        };
         let (text, is_escaped) = match str::from_utf8(line) {
             Ok(text) => (Cow::Borrowed(text), false),
             // In JSON the escape's own mark is escaped.

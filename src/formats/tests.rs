@@ -172,6 +172,20 @@ fn the_client_is_found_behind_virtual_hosts_and_lists_of_whom_a_request_was_forw
 }
 
 #[test]
+fn a_line_of_a_container_is_the_same_event() {
+    let line = r#"1.2.3.4 - - [10/Oct/2020:13:55:36 -0700] "GET /a\x22 HTTP/1.1" 200 1 "-" "x""#;
+    let nginx = Format::find("nginx").unwrap();
+    let plain = converted(&nginx, line.as_bytes()).unwrap();
+    let docker = format!(
+        "{{\"log\":{},\"stream\":\"stdout\",\"time\":\"2020-10-10T20:55:36Z\"}}",
+        Value::from(format!("{line}\n"))
+    );
+    let cri = format!("2020-10-10T20:55:36.5+00:00 stdout F {line}");
+    assert_eq!(converted(&nginx, docker.as_bytes()).unwrap(), plain);
+    assert_eq!(converted(&nginx, cri.as_bytes()).unwrap(), plain);
+}
+
+#[test]
 fn bytes_that_are_no_utf_8_are_escaped_and_told() {
     for (format, line) in [
         ("nginx", b"1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET /\xe4\xff HTTP/1.1\" 200 1".as_slice()),

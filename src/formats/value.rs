@@ -137,8 +137,8 @@ impl Making {
             }
             FieldType::List(item) => self.write_list(item, json, out)?,
             FieldType::Map(item) => self.write_map(item, json, out)?,
-            // Behind the values of a line there may be a return, and an event has none.
-            FieldType::Dyn => out.push_str(&json.replace('\r', " ")),
+            // An event has no line breaks between its values.
+            FieldType::Dyn => out.push_str(&json.replace(['\r', '\n'], " ")),
         }
         Ok(true)
     }
