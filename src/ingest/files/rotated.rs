@@ -213,7 +213,7 @@ mod tests {
             return;
         };
         // The file system's clock goes on by ticks.
-        std::thread::sleep(std::time::Duration::from_millis(25));
+        std::thread::park_timeout(std::time::Duration::from_millis(25));
         fs::write(at("c.log.1"), "x").unwrap();
         let old = fs::File::create(at("d.log.3")).unwrap();
         old.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
