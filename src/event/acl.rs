@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::envelope::Event;
+use super::escapes::string_value;
 use super::once::{self, Path};
-use super::scan::string_value;
 
 /// Where an event of a type names the host that it is about.
 fn host_of(event_type: &str) -> Path {

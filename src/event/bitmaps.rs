@@ -5,9 +5,10 @@
 //! tokens that nothing parts. The order of tokens, numbers and words is the walk's matter. It says only
 //! that a text is bad, not where; UTF-8 is checked before it.
 //!
-//! The only file of the crate with `unsafe`: a call and a load, whose proofs stand beside them.
+//! The only file of the crate with `unsafe`: two calls and a load, whose proofs stand beside them. So the search for
+//! the end of a string, which `scan` is made of, is here too.
 
-use super::scan::unicode_escape;
+use super::escapes::unicode_escape;
 
 /// Bytes of a block: as many as a word has bits.
 pub(super) const BLOCK: usize = 64;
@@ -137,7 +138,31 @@ pub(super) fn both_agree(text: &[u8]) -> bool {
         let is_good = carry.bad == 0;
         is_good.then_some((blocks, carry.within, carry.escapes, carry.has_white))
     };
-    read(fill) == read(portable::fill)
+    let plainly = |block: &[u8]| block.iter().position(|it| matches!(it, b'"' | b'\\' | ..0x20));
+    let (ours, _) = text.as_chunks();
+    let (portable, _) = text.as_chunks();
+    let search_agrees = ours.iter().all(|it| first_special(it) == plainly(it))
+        && portable.iter().all(|it| portable::first_special(it) == plainly(it));
+    search_agrees && read(fill) == read(portable::fill)
+}
+
+/// The first of 16 bytes that a JSON string cannot hold as it is: a quote, a backslash or a control
+/// character.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+pub(super) fn first_special(block: &[u8; 16]) -> Option<usize> {
+    // SAFETY: a function that enables features must run only where the processor has them, and this one is
+    // there only where all code may use SSE2. It is given nothing but a reference.
+    #[expect(unsafe_code, reason = "the proof stands above")]
+    let special = unsafe { sse2::special(block) };
+    (special != 0).then_some(special.trailing_zeros() as usize)
+}
+
+/// The first of 8 bytes that a JSON string cannot hold as it is.
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+#[inline(always)]
+pub(super) fn first_special(block: &[u8; 8]) -> Option<usize> {
+    portable::first_special(block)
 }
 
 #[inline(always)]
@@ -320,12 +345,42 @@ mod portable {
         !((word & LOWS).wrapping_add(LOWS) | word | LOWS)
     }
 
+    /// As [`super::first_special`].
+    #[cfg(any(test, not(all(target_arch = "x86_64", target_feature = "sse2"))))]
+    #[inline]
+    pub(super) fn first_special(block: &[u8; 8]) -> Option<usize> {
+        let word = u64::from_le_bytes(*block);
+        let special = is(b'"')(word) | is(b'\\')(word) | zeros(word & (ONES * 0xe0));
+        (special != 0).then(|| special.trailing_zeros() as usize / 8)
+    }
+
     /// Each bit with all below it, modulo 2.
     pub(super) fn prefix_xor(mut bits: u64) -> u64 {
         for shift in [1, 2, 4, 8, 16, 32] {
             bits ^= bits << shift;
         }
         bits
+    }
+}
+
+/// By SSE2.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod sse2 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8,
+    };
+
+    /// A bit a byte: whether it is a quote, a backslash or a control character.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub(super) fn special(block: &[u8; 16]) -> u32 {
+        let bytes = i128::from_le_bytes(*block);
+        let bytes = _mm_set_epi64x((bytes >> 64) as i64, bytes as i64);
+        let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()));
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        let special = _mm_or_si128(_mm_or_si128(is(b'"'), is(b'\\')), control);
+        _mm_movemask_epi8(special).cast_unsigned()
     }
 }
 

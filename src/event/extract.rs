@@ -129,13 +129,13 @@ impl EventReader {
         (type_of, plan_of): (impl Fn(&str) -> Option<T>, impl Fn(T) -> Option<&'p SlotPlan>),
         slots: &mut Slots<'e>,
     ) -> Result<(Event<'e>, Option<T>), EventError> {
-        let structure = self.bitmaps.of(text.as_bytes()).ok_or_else(|| why_not(text))?;
         let wanted = |name: &str| plan_of(type_of(name)?).map(SlotPlan::wanted);
-        if let Some(captured) = self.shapes.read(text, structure, wanted, slots) {
+        if let Some(captured) = self.shapes.read(text, wanted, slots) {
             let event = RawEnvelope::of(captured).check(now, random)?;
             let of = type_of(&event.event_type);
             return Ok((event, of));
         }
+        let structure = self.bitmaps.of(text.as_bytes()).ok_or_else(|| why_not(text))?;
         slots.clear();
         // The name before the object, by its place in the text, and what is known of it.
         let mut before = None;

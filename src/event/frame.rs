@@ -328,6 +328,10 @@ fn not_utf_8(place: Place, at: usize) -> Rejection {
 /// A part of a text without the blanks around it and a byte order mark before it.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
+    // As nearly all stand.
+    if let [b'{', .., b'}'] = text.as_bytes()[range.clone()] {
+        return range;
+    }
     let part = text[range.clone()].trim_end_matches(BLANKS);
     let bare = part.trim_start_matches(BLANKS).trim_start_matches(BYTE_ORDER_MARK);
     let bare = bare.trim_start_matches(BLANKS);

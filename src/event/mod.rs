@@ -10,6 +10,7 @@ mod catalog;
 #[cfg(test)]
 mod differential;
 mod envelope;
+mod escapes;
 mod extract;
 mod frame;
 mod hops;
@@ -25,13 +26,12 @@ mod walk;
 pub use acl::{Acl, Denied};
 pub use catalog::{Catalog, CatalogError, Class, Declared, EventType, Field, FieldType};
 pub use envelope::{Event, EventError, MAX_EVENT_ID};
+pub use escapes::{string_value, unescape};
 pub use extract::{EventReader, Root, SlotPlan, read_event};
 pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
 pub use hops::{HOPS_HEADER, Hops, MAX_HOPS};
 pub use id::{ksuid, ksuid_after};
 pub use record::Record;
-pub use scan::{
-    JsonCursor, MAX_DEPTH, ScanError, next_special, push_string, string_value, unescape,
-};
+pub use scan::{JsonCursor, MAX_DEPTH, ScanError, next_special, push_string};
 pub use slots::{Slot, SlotId, Slots};
 pub use time::Timestamp;

@@ -11,12 +11,10 @@
 //! kept is bounded, and so is the work that learning takes of senders whose texts are ever new.
 
 use std::collections::HashMap;
-use std::num::NonZeroU64;
 
-use super::bitmaps::{BLOCK, Structure};
-use super::scan::JsonCursor;
+use super::scan::{JsonCursor, behind_string, next_special};
 use super::slots::{Node, Slot, Slots};
-use super::walk::{Raw, before_white, is_scalar, unescaped};
+use super::walk::{Raw, behind_scalar, unescaped};
 
 /// Most bytes that states and gaps take, give or take those of one event. Ours take some 10 KiB.
 const MAX_BYTES: usize = 1 << 20;
@@ -29,7 +27,7 @@ const COST: u32 = 32;
 const EARNED: u32 = 8;
 const MAX_SAVED: u32 = 64 * COST;
 
-/// The bytes by which a gap is told from most others at once.
+/// The bytes that are compared at once.
 const HEAD: usize = size_of::<u128>();
 
 /// Where a text starts, and where it is over.
@@ -81,9 +79,10 @@ struct State {
 
 #[derive(Debug)]
 struct Gap {
-    /// Its first bytes as a number, and which of them it has.
+    /// Its first bytes as a number, and which of them it has; its last bytes, where it has as many.
     head: u128,
     mask: u128,
+    tail: u128,
     bytes: Box<[u8]>,
     to: usize,
     /// What happens in it, in order; nearly always nothing.
@@ -105,41 +104,46 @@ enum Mark {
     Type {
         start: usize,
         end: usize,
+        has_escapes: bool,
         plan: Option<u64>,
     },
 }
 
 impl Gap {
     fn new(bytes: &[u8], to: usize, marks: Vec<Mark>) -> Gap {
-        let mut head = [0; HEAD];
-        let length = bytes.len().min(HEAD);
-        head[..length].copy_from_slice(&bytes[..length]);
-        let mask = u128::MAX.checked_shl(8 * length as u32).map_or(u128::MAX, |behind| !behind);
-        let head = u128::from_le_bytes(head);
-        Gap { head, mask, bytes: bytes.into(), to, marks: marks.into() }
+        let mask =
+            u128::MAX.checked_shl(8 * bytes.len() as u32).map_or(u128::MAX, |behind| !behind);
+        let tail = bytes.last_chunk().map_or(0, |tail| u128::from_le_bytes(*tail));
+        Gap { head: head(bytes), mask, tail, bytes: bytes.into(), to, marks: marks.into() }
     }
 
-    /// Whether it stands in a text at `at`, where these bytes are.
+    /// Whether it stands at the start of a text, whose first bytes these are.
     #[inline(always)]
-    fn stands(&self, head: u128, text: &[u8], at: usize) -> bool {
-        (head ^ self.head) & self.mask == 0
-            && (self.bytes.len() <= HEAD
-                || text.get(at + HEAD..).is_some_and(|rest| rest.starts_with(&self.bytes[HEAD..])))
+    fn stands(&self, head: u128, text: &[u8]) -> bool {
+        (head ^ self.head) & self.mask == 0 && (self.bytes.len() <= HEAD || self.goes_on(text))
+    }
+
+    /// Whether what is behind its first bytes stands there too.
+    #[inline(always)]
+    fn goes_on(&self, text: &[u8]) -> bool {
+        let Some(there) = text.get(..self.bytes.len()) else { return false };
+        let tail = there.last_chunk().map_or(0, |tail| u128::from_le_bytes(*tail));
+        tail == self.tail && (self.bytes.len() <= 2 * HEAD || *there == *self.bytes)
     }
 }
 
-/// The bytes of a text from a place on as a number, with zeros behind its end: no gap has any.
+/// The first bytes of a text as a number, with zeros behind its end: no gap has any.
 #[inline(always)]
-fn head(text: &[u8], at: usize) -> u128 {
-    match text.get(at..).and_then(<[u8]>::first_chunk) {
+fn head(text: &[u8]) -> u128 {
+    match text.first_chunk() {
         Some(head) => u128::from_le_bytes(*head),
-        None => last_head(text.get(at..).unwrap_or_default()),
+        None => last_head(text),
     }
 }
 
 #[cold]
-fn last_head(rest: &[u8]) -> u128 {
-    rest.iter().take(HEAD).rev().fold(0, |head, byte| head << 8 | u128::from(*byte))
+fn last_head(text: &[u8]) -> u128 {
+    text.iter().take(HEAD).rev().fold(0, |head, byte| head << 8 | u128::from(*byte))
 }
 
 impl Default for Shapes {
@@ -171,7 +175,6 @@ impl Shapes {
     pub(super) fn read<'e, 'p>(
         &mut self,
         text: &'e str,
-        structure: Structure<'_>,
         wanted: impl Fn(&str) -> Option<Wanted<'p>>,
         slots: &mut Slots<'e>,
     ) -> Option<Captured<'e>> {
@@ -179,7 +182,6 @@ impl Shapes {
         slots.clear();
         let mut reading = Reading {
             text,
-            structure,
             captured: Captured::default(),
             slots,
             once: 0,
@@ -241,7 +243,6 @@ impl Shapes {
 /// The reading of one event along gaps that are known. Each step is `None` where there is none.
 struct Reading<'e, 's> {
     text: &'e str,
-    structure: Structure<'s>,
     captured: Captured<'e>,
     slots: &'s mut Slots<'e>,
     /// The keys that were met which must not be there twice.
@@ -257,55 +258,41 @@ impl<'e> Reading<'e, '_> {
         states: &[State],
         wanted: impl Fn(&str) -> Option<Wanted<'p>>,
     ) -> Option<()> {
-        let bytes = self.text.as_bytes();
-        let blocks = self.structure.blocks;
-        let has_white = self.structure.has_white;
-        let mut state = states.first()?;
-        // The end of the last value, and of which block what structural bytes are left behind it.
-        let (mut end, mut block, mut bits) = (0, 0, blocks.first()?.op);
+        let text = self.text;
+        let (mut state, mut rest) = (states.first()?, text.as_bytes());
         loop {
-            let head = head(bytes, end);
-            let gap = state.gaps.iter().find(|it| it.stands(head, bytes, end))?;
+            let head = head(rest);
+            let gap = state.gaps.iter().find(|it| it.stands(head, rest))?;
             if !gap.marks.is_empty() {
-                self.pass(&gap.marks, end, &wanted)?;
+                self.pass(&gap.marks, text.len() - rest.len(), &wanted)?;
             }
-            let start = end + gap.bytes.len();
+            rest = rest.get(gap.bytes.len()..)?;
             let Some(next) = states.get(gap.to) else {
-                return (start == bytes.len()).then_some(());
+                return rest.is_empty().then_some(());
             };
             state = next;
-            if start / BLOCK != block {
-                block = start / BLOCK;
-                bits = blocks.get(block)?.op;
-            }
-            bits &= !0 << (start % BLOCK);
-            let first = loop {
-                if let Some(bits) = NonZeroU64::new(bits) {
-                    break bits.trailing_zeros();
-                }
-                block += 1;
-                bits = blocks.get(block)?.op;
+            let mut has_escapes = false;
+            let behind = if *rest.first()? != b'"' {
+                behind_scalar(rest)?
+            } else if let Some([b'"', behind @ ..]) = rest.get(next_special(rest, 1)..) {
+                behind
+            } else {
+                has_escapes = true;
+                behind_string(text, rest)?
             };
-            end = block * BLOCK + first as usize;
-            let behind = if has_white { before_white(bytes, end)? + 1 } else { end };
-            // What starts as a string is nothing but a string: the bitmaps see to that.
-            let value = bytes.get(start..behind)?;
-            if *value.first()? != b'"' && !is_scalar(value) {
-                return None;
-            }
             if let Some(to) = state.capture {
-                self.capture(to, start, behind)?;
+                let start = text.len() - rest.len();
+                self.capture(to, start, text.len() - behind.len(), has_escapes)?;
             }
+            rest = behind;
         }
     }
 
-    fn capture(&mut self, to: usize, start: usize, end: usize) -> Option<()> {
+    #[inline(always)]
+    fn capture(&mut self, to: usize, start: usize, end: usize, has_escapes: bool) -> Option<()> {
         let json = self.text.get(start..end)?;
         match to.checked_sub(CAPTURED.len()) {
-            None => {
-                *self.captured.get_mut(to)? =
-                    Some(Raw::new(json, self.structure.may_have_escapes(start, end)))
-            }
+            None => *self.captured.get_mut(to)? = Some(Raw::new(json, has_escapes)),
             Some(slot) => *self.slots.get_mut(slot)? = Slot::Json(json),
         }
         Some(())
@@ -324,7 +311,7 @@ impl<'e> Reading<'e, '_> {
                 Mark::Begin(at) => self.begun.push(from + at),
                 Mark::End { at, capture } => {
                     let start = self.begun.pop()?;
-                    self.capture(capture, start, from + at)?;
+                    self.capture(capture, start, from + at, true)?;
                 }
                 Mark::Once(bit) => {
                     if self.once & 1 << bit != 0 {
@@ -332,8 +319,8 @@ impl<'e> Reading<'e, '_> {
                     }
                     self.once |= 1 << bit;
                 }
-                Mark::Type { start, end, plan } => {
-                    self.capture(TYPE, from + start, from + end)?;
+                Mark::Type { start, end, has_escapes, plan } => {
+                    self.capture(TYPE, from + start, from + end, has_escapes)?;
                     let wanted = wanted(&self.captured[TYPE]?.string()?);
                     if wanted.map(|it| it.id) != plan {
                         self.is_stale = true;
@@ -357,7 +344,7 @@ struct Lesson<'e, 's> {
     /// The plan, and what is open around the cursor: `[`, or `{` and a key.
     path: Vec<u8>,
     marks: Vec<Mark>,
-    /// The last value, and the structural byte behind it.
+    /// The last value, and its end.
     state: usize,
     end: usize,
 }
@@ -412,7 +399,8 @@ impl Lesson<'_, '_> {
         let wanted = wanted(&Raw::new(json, true).string()?);
         let plan = wanted.map(|it| it.id);
         let end = self.cursor.position() - self.end;
-        self.marks.push(Mark::Type { start: start - self.end, end, plan });
+        let has_escapes = json.contains('\\');
+        self.marks.push(Mark::Type { start: start - self.end, end, has_escapes, plan });
         Some(wanted)
     }
 
@@ -441,7 +429,6 @@ impl Lesson<'_, '_> {
             self.cursor.value(1).ok()?;
             let state = self.shapes.state(&self.path, capture);
             self.gap(start, state)?;
-            self.cursor.next_token();
             self.end = self.cursor.position();
             return Some(());
         }

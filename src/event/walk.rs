@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use super::bitmaps::{BLOCK, Bitmaps, Structure};
-use super::scan::{MAX_DEPTH, unescape};
+use super::escapes::unescape;
+use super::scan::MAX_DEPTH;
 use super::slots::{Node, Slot};
 
 /// A walk under way. Each step is `None` where the text is no JSON.
@@ -316,7 +317,7 @@ fn behind_white(bytes: &[u8], start: usize) -> usize {
 
 /// The last place before `end` that is not white.
 #[inline(never)]
-pub(super) fn before_white(bytes: &[u8], end: usize) -> Option<usize> {
+fn before_white(bytes: &[u8], end: usize) -> Option<usize> {
     bytes.get(..end)?.iter().rposition(|byte| !is_white(*byte))
 }
 
@@ -339,7 +340,7 @@ pub(super) fn unescaped(key: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether a token is a number, `true`, `false` or `null`.
 #[inline(always)]
-pub(super) fn is_scalar(token: &[u8]) -> bool {
+fn is_scalar(token: &[u8]) -> bool {
     match token {
         [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] => true,
         [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => true,
@@ -351,6 +352,28 @@ pub(super) fn is_scalar(token: &[u8]) -> bool {
 fn is_any_scalar(token: &[u8]) -> bool {
     matches!(token, b"true" | b"false" | b"null")
         || behind_number(token).is_some_and(<[u8]>::is_empty)
+}
+
+/// What follows a number, `true`, `false` or `null`.
+#[inline(always)]
+pub(super) fn behind_scalar(text: &[u8]) -> Option<&[u8]> {
+    if let [b'1'..=b'9', rest @ ..] = text {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let behind = &rest[digits..];
+        if !matches!(behind, [b'.' | b'e' | b'E', ..]) {
+            return Some(behind);
+        }
+    }
+    behind_any_scalar(text)
+}
+
+#[inline(never)]
+fn behind_any_scalar(text: &[u8]) -> Option<&[u8]> {
+    let word = |word: &[u8]| text.strip_prefix(word);
+    word(b"true")
+        .or_else(|| word(b"false"))
+        .or_else(|| word(b"null"))
+        .or_else(|| behind_number(text))
 }
 
 /// What follows a number.

@@ -15,8 +15,9 @@ pub(super) struct Projection {
 #[derive(Debug)]
 struct Member {
     name: String,
-    /// `"name":`, ready to be copied. Field names are identifiers and need no escapes.
-    key: String,
+    /// `{"name":` and `,"name":`, ready to be copied. Field names are identifiers and need no escapes.
+    first: String,
+    next: String,
     value: MemberValue,
 }
 
@@ -50,14 +51,14 @@ impl Projection {
         out.extend_from_slice(event.event_type.as_bytes());
         out.extend_from_slice(b"\",\"event_timestamp\":");
         out.extend_from_slice(event.event_timestamp.as_bytes());
-        for (key, json) in [("account_id", event.account_id), ("principal", event.principal)] {
+        let mut member = |key: &[u8], json: Option<&str>| {
             if let Some(json) = json {
-                out.extend_from_slice(b",\"");
-                out.extend_from_slice(key.as_bytes());
-                out.extend_from_slice(b"\":");
+                out.extend_from_slice(key);
                 out.extend_from_slice(json.as_bytes());
             }
-        }
+        };
+        member(b",\"account_id\":", event.account_id);
+        member(b",\"principal\":", event.principal);
         out.extend_from_slice(b",\"object\":");
         match &self.members {
             None => out.extend_from_slice(event.object.as_bytes()),
@@ -74,7 +75,8 @@ fn place(members: &mut Vec<Member>, path: &[&str], slot: SlotId) {
     let at = members.iter().position(|member| member.name == *name).unwrap_or_else(|| {
         members.push(Member {
             name: (*name).to_owned(),
-            key: format!("\"{name}\":"),
+            first: format!("{{\"{name}\":"),
+            next: format!(",\"{name}\":"),
             value: MemberValue::Group(Vec::new()),
         });
         members.len() - 1
@@ -89,29 +91,28 @@ fn place(members: &mut Vec<Member>, path: &[&str], slot: SlotId) {
 
 /// Writes `{…}` and tells whether anything is in it.
 fn write_members(members: &[Member], slots: &[Slot<'_>], out: &mut Vec<u8>) -> bool {
-    out.push(b'{');
     let start = out.len();
     for member in members {
         let before = out.len();
-        if before > start {
-            out.push(b',');
-        }
-        out.extend_from_slice(member.key.as_bytes());
-        let written = match &member.value {
-            MemberValue::Group(inner) => write_members(inner, slots, out),
-            MemberValue::Field(slot) => match slots.get(slot.index()) {
-                Some(Slot::Json(json)) => {
-                    out.extend_from_slice(json.as_bytes());
-                    true
+        let key = if before == start { &member.first } else { &member.next };
+        match &member.value {
+            MemberValue::Field(slot) => {
+                let Some(Slot::Json(json)) = slots.get(slot.index()) else { continue };
+                out.extend_from_slice(key.as_bytes());
+                out.extend_from_slice(json.as_bytes());
+            }
+            MemberValue::Group(inner) => {
+                out.extend_from_slice(key.as_bytes());
+                if !write_members(inner, slots, out) {
+                    out.truncate(before);
                 }
-                _ => false,
-            },
-        };
-        if !written {
-            out.truncate(before);
+            }
         }
     }
     let any = out.len() > start;
+    if !any {
+        out.push(b'{');
+    }
     out.push(b'}');
     any
 }

@@ -7,6 +7,7 @@ mod event {
     #[cfg(test)]
     mod differential;
     mod envelope;
+    mod escapes;
     mod extract;
     mod id;
     mod scan;
