@@ -1,6 +1,7 @@
 //! The control API as a whole: who may ask, how often, and how every answer looks.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use super::{openapi, request};
 use crate::control::{Asked, Caller, Scope};
 use crate::http::{ClientAddress, ErrorAnswer};
 
-pub(super) async fn answer(api: &Api, request: Request) -> Response {
+pub(super) async fn answer(api: &Arc<Api>, request: Request) -> Response {
     let operation_id = routes::operation_id();
     let (parts, body) = request.into_parts();
     let place = Place::of(parts.uri.path());
@@ -55,7 +56,7 @@ pub(super) fn note(api: &Api, parts: &Parts, refused: &ErrorAnswer) {
 }
 
 async fn serve(
-    api: &Api,
+    api: &Arc<Api>,
     place: Place,
     (parts, body): (&Parts, Body),
     operation_id: String,

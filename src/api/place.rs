@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Map, Value, json};
 
-use super::request;
+use super::{letters, request};
 use crate::control::{KINDS, Kind};
 
 /// A kind as one route shows it.
@@ -87,7 +87,13 @@ pub(super) enum Place {
     Examination(String),
     DestinationStatus(String),
     TryFilter,
+    DeadLetters,
+    DeadLetter(String),
+    Redrive,
+    Purge,
     Bury,
+    Replay,
+    Forget,
     Daemons,
     Drain,
     Reload,
@@ -105,7 +111,12 @@ impl Place {
             ["self"] => Place::Oneself,
             ["openapi.json"] => Place::OpenApi,
             ["filters", "try"] => Place::TryFilter,
+            ["dead_letters"] => Place::DeadLetters,
+            ["dead_letters", "redrive"] => Place::Redrive,
+            ["dead_letters", "purge"] => Place::Purge,
             ["dead_letters", "bury"] => Place::Bury,
+            ["replay"] => Place::Replay,
+            ["journal", "forget"] => Place::Forget,
             ["daemons"] => Place::Daemons,
             ["drain"] => Place::Drain,
             ["reload"] => Place::Reload,
@@ -114,6 +125,7 @@ impl Place {
                 None => Place::Collection(route(path)?),
             },
             [_, ""] => return None,
+            ["dead_letters", id] => Place::DeadLetter(id.to_owned()),
             [path, id] => Place::Item(route(path)?, id.to_owned()),
             ["event_subscriptions", id, "sources"] => Place::Sources(id.to_owned()),
             ["event_subscriptions", id, "sources", event_type] => {
@@ -139,6 +151,8 @@ impl Place {
             | Place::Oneself
             | Place::OpenApi
             | Place::EmptyList(_)
+            | Place::DeadLetters
+            | Place::DeadLetter(_)
             | Place::Daemons
             | Place::DestinationStatus(_) => &["GET", "HEAD"],
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
@@ -147,7 +161,11 @@ impl Place {
             Place::TestEvent(_)
             | Place::Examination(_)
             | Place::TryFilter
+            | Place::Redrive
+            | Place::Purge
             | Place::Bury
+            | Place::Replay
+            | Place::Forget
             | Place::Drain
             | Place::Reload => &["POST"],
         }
@@ -158,6 +176,11 @@ impl Place {
         *self != Place::OpenApi
     }
 
+    /// Whether what is begun here is finished though whoever asked goes away: it would be half done.
+    pub(super) fn is_finished(&self) -> bool {
+        matches!(self, Place::Redrive | Place::Purge | Place::Replay | Place::Forget)
+    }
+
     /// The query parameters that a method knows here.
     pub(super) fn parameters(&self, method: &Method) -> &'static [&'static str] {
         match (self, method.as_str()) {
@@ -165,6 +188,7 @@ impl Place {
                 &["before_id", "filter", "limit"]
             }
             (Place::Daemons, _) => &["before_id", "limit"],
+            (Place::DeadLetters, _) => &letters::PARAMETERS,
             _ => &[],
         }
     }
@@ -200,6 +224,7 @@ mod tests {
             ),
             ("/agent_ingresses/agin_1/certificate", None),
             ("/dead_letters/bury", Some(Place::Bury)),
+            ("/dead_letters/dl_1", Some(Place::DeadLetter("dl_1".to_owned()))),
             ("/reload", Some(Place::Reload)),
             ("/daemons", Some(Place::Daemons)),
             ("/ip_policies/a+b", Some(Place::Item(policies, "a+b".to_owned()))),

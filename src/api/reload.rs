@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 use tracing::info;
 
@@ -15,14 +14,13 @@ pub const CONFIRM_REMOVAL: &str = "sluicegate-confirm-removal";
 /// Reloads and tells what is in force then.
 pub(super) async fn run(
     control: &Arc<Control>,
-    parts: &Parts,
     input: &Map<String, Value>,
+    confirmed: bool,
 ) -> Result<Value, ErrorAnswer> {
     if let Some(name) = input.keys().next() {
         let message = format!("unknown parameter `{name}`; none are supported here");
         return Err(ErrorAnswer::bad_request("ERR_NGROK_214", message));
     }
-    let confirmed = parts.headers.get(CONFIRM_REMOVAL).is_some_and(|value| value == "true");
     info!(confirmed, "a reload is asked for through the API");
     let reloaded = control.ask_for_reload(confirmed).await?;
     Ok(json!({

@@ -9,8 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
 use super::place::{Place, ResourceRoute, resource_routes};
+use super::reload::CONFIRM_REMOVAL;
 use super::request::{self, encode};
-use super::{Api, bury, daemons, drain, examine, reload, status, try_filter};
+use super::{
+    Api, bury, daemons, drain, examine, forget, letters, reload, replay, status, try_filter,
+};
 use crate::budget::Held;
 use crate::control::{Asked, Control, Kind, Page, PageAsked, Scope};
 use crate::event::Timestamp;
@@ -18,36 +21,83 @@ use crate::http::ErrorAnswer;
 use crate::resources::ResourceId;
 use crate::sinks::{Ack, without_its_words};
 
+/// What a request wants, read as far as it can be without doing it.
+pub(super) struct Wanted {
+    pub(super) method: String,
+    pub(super) place: Place,
+    pub(super) parameters: BTreeMap<String, String>,
+    pub(super) input: Map<String, Value>,
+    /// Whether a reload may take most of what runs away.
+    pub(super) confirmed: bool,
+    pub(super) asked: Asked,
+}
+
 /// Does what a request asks for.
 pub(super) async fn serve(
-    api: &Api,
+    api: &Arc<Api>,
     place: Place,
     (parts, body, held): (&Parts, Body, &Held),
     asked: Asked,
 ) -> Result<Answer, ErrorAnswer> {
-    let control = &api.control;
     let parameters = request::query(parts, place.parameters(&parts.method))?;
-    let method = parts.method.as_str();
-    let mut input = match method {
+    let method = parts.method.as_str().to_owned();
+    let mut input = match method.as_str() {
         "GET" | "HEAD" | "DELETE" => request::no_body(parts, body, held).await.map(|()| Map::new()),
         _ => request::object(parts, body, held).await,
     }?;
+    if method == "PATCH" {
+        request::leave_out_unset_lists(&parts.headers, &mut input);
+    }
     // The body may have taken a minute; a change is asked once more when it has its turn.
-    control.still_admits(&asked)?;
-    match method {
-        "GET" | "HEAD" if place == Place::Daemons => {
-            Ok(Answer::ok(daemons::list(api, &request::page(parameters)?, &asked.base).await?))
-        }
-        "GET" | "HEAD" => read(control, place, parameters, &asked).await,
+    api.control.still_admits(&asked)?;
+    let confirmed = parts.headers.get(CONFIRM_REMOVAL).is_some_and(|value| value == "true");
+    let wanted = Wanted { method, place, parameters, input, confirmed, asked };
+    perform(api, wanted).await
+}
+
+/// Does what is finished though whoever asked goes away.
+async fn finish(
+    control: &Arc<Control>,
+    (place, input, asked): (Place, Map<String, Value>, Asked),
+) -> Result<Answer, ErrorAnswer> {
+    let control = Arc::clone(control);
+    let working = match place {
+        Place::Redrive => tokio::spawn(letters::redrive(control, input, asked)),
+        Place::Purge => tokio::spawn(letters::purge(control, input, asked)),
+        Place::Replay => tokio::spawn(replay::run(control, input, asked)),
+        _ => tokio::spawn(forget::run(control, input, asked)),
+    };
+    match working.await {
+        Ok(done) => done.map(Answer::ok),
+        Err(failure) if failure.is_panic() => std::panic::resume_unwind(failure.into_panic()),
+        // The runtime is shutting down, and nobody waits for anything any more.
+        Err(_cancelled) => std::future::pending().await,
+    }
+}
+
+/// Does what was read.
+pub(super) async fn perform(api: &Api, wanted: Wanted) -> Result<Answer, ErrorAnswer> {
+    let control = &api.control;
+    let Wanted { method, place, parameters, input, confirmed, asked } = wanted;
+    match method.as_str() {
+        "GET" | "HEAD" => match place {
+            Place::Daemons => {
+                let page = request::page(parameters)?;
+                Ok(Answer::ok(daemons::list(api, &page, &asked.base).await?))
+            }
+            Place::DeadLetters => {
+                Ok(Answer::ok(letters::list(control, parameters, &asked.base).await?))
+            }
+            Place::DeadLetter(id) => Ok(Answer::ok(letters::get(control, &id, &asked.base).await?)),
+            place => read(control, place, parameters, &asked).await,
+        },
         "DELETE" => delete(control, place, asked).await,
         "POST" if place == Place::Reload => {
-            reload::run(control, parts, &input).await.map(Answer::ok)
+            reload::run(control, &input, confirmed).await.map(Answer::ok)
         }
+        "POST" if place.is_finished() => finish(control, (place, input, asked)).await,
         "POST" => post(control, place, input, asked).await,
-        _ => {
-            request::leave_out_unset_lists(&parts.headers, &mut input);
-            patch(control, place, input, asked).await
-        }
+        _ => patch(control, place, input, asked).await,
     }
 }
 
@@ -90,6 +140,12 @@ async fn read(
         }
         // Served to everyone, or without this method: neither comes here.
         Place::OpenApi
+        | Place::DeadLetters
+        | Place::DeadLetter(_)
+        | Place::Redrive
+        | Place::Purge
+        | Place::Replay
+        | Place::Forget
         | Place::Daemons
         | Place::Part(..)
         | Place::TestEvent(_)

@@ -24,7 +24,7 @@ const KEY_VARIABLE: &str = "SLUICEGATE_API_KEY";
 const MAX_KEY_FILE: u64 = 4_096;
 
 // The key itself is never an argument: every process of the machine could read it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Access {
     /// The address of the API listener; else that of SLUICEGATE_API_URL, else http://127.0.0.1:4181
     #[arg(long, global = true, value_name = "URL")]

@@ -1,15 +1,17 @@
 //! `sluicegate dead-letters`: look at what could not be delivered, send it again, or throw it away.
-//! Works beside a running daemon and without one.
+//! Works beside a running daemon and without one, on its folder; by a daemon's API in `asked_letters`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::access::Access;
+use super::api::Remote;
+use super::asked_letters::{self, PATIENCE};
 use super::bury::Bury;
 use super::mended;
 use super::progress::Progress;
@@ -19,8 +21,9 @@ use super::{
     Failure, Outcome, OutputFormat, load_beside_journal, parse_duration, test_event, with_saved,
 };
 use crate::config::Config;
-use crate::event::{Record, Timestamp};
+use crate::event::Timestamp;
 use crate::journal::{ENTRANCES, Fate, StoredLetter, forget_dead_letters, read_dead_letters};
+use crate::pipeline::{LetterChoice, without_record};
 use crate::private;
 use crate::report::{counted, escaped};
 
@@ -48,9 +51,11 @@ pub(super) enum DeadLetters {
 
 #[derive(Debug, Default, Args)]
 struct Chosen {
-    /// The settings file, which says where the data is
-    #[arg(short, long, value_name = "FILE")]
+    /// The settings file, which says where the data is; with --api, a running daemon is asked
+    #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Only letters for this destination
     #[arg(long, value_name = "ID")]
     destination: Option<String>,
@@ -78,9 +83,11 @@ pub(super) struct List {
 pub(super) struct Show {
     /// The letter's id, as `list` prints it
     id: String,
-    /// The settings file, which says where the data is
-    #[arg(short, long, value_name = "FILE")]
+    /// The settings file, which says where the data is; with --api, a running daemon is asked
+    #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// How the letter is printed; json gives the record byte for byte
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -136,19 +143,21 @@ impl DeadLetters {
     }
 }
 
-impl Chosen {
-    fn is_any(&self) -> bool {
-        let by_text = self.destination.is_some() || self.reason.is_some();
-        by_text || self.older_than.is_some() || self.newer_than.is_some()
-    }
+/// The daemon that is named, if one is.
+fn remote(access: &Access) -> Result<Option<Remote>, Failure> {
+    let named = access.given().map(|_| Remote::new(access)).transpose()?;
+    Ok(named.map(|it| it.with_patience(PATIENCE)))
+}
 
-    fn takes(&self, letter: &StoredLetter, now: Timestamp) -> bool {
-        let age =
-            Duration::from_secs(u64::try_from(now.seconds - letter.time.seconds).unwrap_or(0));
-        self.destination.as_ref().is_none_or(|id| *id == letter.destination)
-            && self.reason.as_ref().is_none_or(|text| letter.reason.contains(text))
-            && self.older_than.is_none_or(|limit| age > limit)
-            && self.newer_than.is_none_or(|limit| age < limit)
+impl Chosen {
+    fn choice(&self) -> LetterChoice {
+        LetterChoice {
+            owner: self.destination.clone(),
+            reason: self.reason.clone(),
+            older_than: self.older_than,
+            newer_than: self.newer_than,
+            ..LetterChoice::default()
+        }
     }
 
     /// Calls `each` with the chosen letters.
@@ -161,13 +170,13 @@ impl Chosen {
         config: &Config,
         mut each: impl FnMut(StoredLetter) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        let now = Timestamp::now();
+        let (choice, now) = (self.choice(), Timestamp::now());
         let mut known = BTreeSet::new();
         let damaged = read_dead_letters(&config.journal.directory, |letter| {
             if !known.contains(&letter.destination) {
                 known.insert(letter.destination.clone());
             }
-            if self.takes(&letter, now) { each(letter) } else { Ok(()) }
+            if choice.takes(&letter, now) { each(letter) } else { Ok(()) }
         })?;
         if damaged > 0 {
             let places = counted(damaged, "place");
@@ -191,6 +200,9 @@ pub(super) fn list_all(config: &Config) -> Outcome {
 
 impl List {
     fn run(self) -> Outcome {
+        if let Some(remote) = remote(&self.chosen.access)? {
+            return asked_letters::list(&remote, &self.chosen.choice(), self.output);
+        }
         self.list(&load_beside_journal(self.chosen.config.as_deref())?)
     }
 
@@ -235,6 +247,9 @@ fn to_json(letter: &StoredLetter) -> Value {
 
 impl Show {
     fn run(self) -> Outcome {
+        if let Some(remote) = remote(&self.access)? {
+            return asked_letters::show(&remote, &self.id, self.output);
+        }
         let config = load_beside_journal(self.config.as_deref())?;
         let mut found = None;
         read_dead_letters(&config.journal.directory, |letter| {
@@ -267,6 +282,10 @@ impl Show {
 
 impl Export {
     fn run(self) -> Outcome {
+        if self.chosen.access.given().is_some() {
+            let message = "`export` reads a folder: give -c FILE; `list` and `show` take --api";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         let config = load_beside_journal(self.chosen.config.as_deref())?;
         let mut out: Box<dyn Write> = match &self.output {
             None => Box::new(io::stdout().lock()),
@@ -294,6 +313,9 @@ impl Redrive {
                 let message = "`--from` says which letters: give no ids and no --all beside it";
                 Err(Failure::Usage(message.to_owned()))
             }
+            Some(_) if self.change.chosen.access.given().is_some() => {
+                Err(Failure::Usage("`--from` needs the folder: give -c FILE".to_owned()))
+            }
             Some(file) => {
                 let config = load_beside_journal(self.change.chosen.config.as_deref())?;
                 let config = with_saved(config)?;
@@ -306,11 +328,24 @@ impl Redrive {
 
 impl Change {
     fn check(&self) -> Result<Config, Failure> {
-        if !self.all && !self.chosen.is_any() && self.ids.is_empty() {
+        self.check_choice()?;
+        load_beside_journal(self.chosen.config.as_deref())
+    }
+
+    fn check_choice(&self) -> Outcome {
+        if !self.all && !self.chosen.choice().is_any() && self.ids.is_empty() {
             let message = "choose letters (see --help), or say --all";
             return Err(Failure::Work(message.to_owned()));
         }
-        load_beside_journal(self.chosen.config.as_deref())
+        Ok(())
+    }
+
+    /// What is chosen, and the daemon that is named, if one is.
+    fn remote(&self) -> Result<Option<(Remote, LetterChoice)>, Failure> {
+        let Some(remote) = remote(&self.chosen.access)? else { return Ok(None) };
+        self.check_choice()?;
+        let ids = self.ids.iter().cloned().collect();
+        Ok(Some((remote, LetterChoice { ids, ..self.chosen.choice() })))
     }
 
     /// Calls `each` with the chosen letters.
@@ -334,6 +369,9 @@ impl Change {
     }
 
     fn purge(self) -> Outcome {
+        if let Some((remote, choice)) = self.remote()? {
+            return asked_letters::purge(&remote, &choice, self.dry_run);
+        }
         let config = self.check()?;
         let folder = &config.journal.directory;
         let (mut waiting, mut count) = (Vec::new(), 0);
@@ -358,6 +396,14 @@ impl Change {
     }
 
     fn redrive(self, progress: Progress) -> Outcome {
+        if let Some((remote, choice)) = self.remote()? {
+            let (results, missing) = asked_letters::redrive(&remote, &choice, self.dry_run)?;
+            if results.is_empty() && missing.is_err() {
+                return missing;
+            }
+            tell(&results, self.dry_run)?;
+            return missing;
+        }
         let config = with_saved(self.check()?)?;
         let mut waiting: BTreeMap<String, Vec<StoredLetter>> = BTreeMap::new();
         let mut results = Results::default();
@@ -382,11 +428,4 @@ impl Change {
         tell(&results, self.dry_run)?;
         read
     }
-}
-
-/// Marks need no record, and many are gathered.
-fn without_record(letter: StoredLetter) -> StoredLetter {
-    let (event_id, time) = (letter.record.event_id.clone(), letter.record.time);
-    let record = Record { event_id, time, body: bytes::Bytes::new(), hops: 0 };
-    StoredLetter { record: Arc::new(record), ..letter }
 }

@@ -4,8 +4,12 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use axum::http::Method;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
+use super::access::Access;
+use super::api::Remote;
 use super::progress::Progress;
 use super::{
     Failure, Outcome, OutputFormat, block_on, dead_letters, ledger, load, load_beside_journal,
@@ -14,7 +18,7 @@ use super::{
 use crate::api::ledger_to_json;
 use crate::daemon::{Signals, adopt};
 use crate::journal::{Account, Durability, forget_pending, read_accounts};
-use crate::report::{counted, nearest};
+use crate::report::{counted, escaped, nearest};
 use crate::resources::ResourceId;
 use crate::sinks::LogOutput;
 
@@ -25,7 +29,8 @@ pub(super) enum JournalCommand {
     /// there. Exit code 1 if records are left
     Adopt(Adopt),
     /// Give up all records that wait for a destination that is neither in the settings any more nor was
-    /// made through the API. The daemon must be stopped. They count as dropped in the ledger
+    /// made through the API. The daemon must be stopped, or do it itself (--api). They count as dropped in the
+    /// ledger
     Forget(Forget),
 }
 
@@ -35,8 +40,10 @@ pub(super) struct Forget {
     #[arg(long, value_name = "ID")]
     destination: String,
     /// The settings file, which says where the data is
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +110,15 @@ impl Adopt {
 
 impl Forget {
     fn run(self) -> Outcome {
+        if self.access.given().is_some() {
+            let remote = Remote::new(&self.access)?;
+            let body = json!({"destination_id": self.destination});
+            let answer = block_on(remote.must(Method::POST, "/journal/forget", Some(body)))??;
+            return tell_forgotten(
+                &self.destination,
+                answer["forgotten"].as_u64().unwrap_or_default(),
+            );
+        }
         let config = load_beside_journal(self.config.as_deref())?;
         let id = ResourceId::new(&self.destination).map_err(Failure::work)?;
         if config.resources.destination(&id).is_some() {
@@ -130,7 +146,11 @@ impl Forget {
             return Err(Failure::Work(message));
         }
         let records = forget_pending(&config.journal, &id).map_err(cannot)?;
-        let records = counted(records, "record");
-        Ok(writeln!(io::stdout().lock(), "given up: {records} for `{id}`")?)
+        tell_forgotten(id.as_str(), records)
     }
+}
+
+fn tell_forgotten(id: &str, records: u64) -> Outcome {
+    let records = counted(records, "record");
+    Ok(writeln!(io::stdout().lock(), "given up: {records} for `{}`", escaped(id))?)
 }

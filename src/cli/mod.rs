@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod api_key;
+mod asked_letters;
 mod aws;
 mod bench;
 mod bury;
@@ -92,7 +93,7 @@ enum Command {
     /// Make a key for the control API
     #[command(subcommand)]
     ApiKey(api_key::ApiKey),
-    /// Look at what could not be delivered, send it again, or throw it away
+    /// Look at what could not be delivered, send it again, or throw it away: in a folder, or at a running daemon
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     /// Deliver or let go of what waits in a journal whose daemon does not run

@@ -8,9 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use clap::Args;
+use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
+use super::access::Access;
+use super::api::Remote;
+use super::asked_letters::PATIENCE;
 use super::expression::describe;
 use super::progress::{Bar, Progress};
 use super::{
@@ -26,6 +31,9 @@ use crate::sinks::{Ack, LogOutput, Sink};
 
 /// Records sent in one go, so that memory stays small however many there are.
 const AT_ONCE: usize = 1_000;
+
+/// Pauses in a row, of 2 s and twice as long each, after which a service that takes nothing has failed.
+const MOST_FAILURES: u32 = 4;
 
 /// Ids that `--dry-run` shows.
 const SHOWN: u64 = 5;
@@ -57,9 +65,17 @@ pub(super) struct Replay {
     /// Only tell what would be sent
     #[arg(long)]
     dry_run: bool,
-    /// The settings file (.yaml, .toml or .json)
-    #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    /// The settings file (.yaml, .toml or .json); with --api, a running daemon does it
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        required_unless_present = "api",
+        conflicts_with = "api"
+    )]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
 }
 
 /// A moment as an argument.
@@ -91,8 +107,12 @@ struct Tally {
 
 impl Replay {
     pub(super) fn run(self, progress: Progress) -> Outcome {
-        let config = with_saved(load_beside_journal(Some(&self.config))?)?;
-        let file = Some(self.config.as_path());
+        if self.access.given().is_some() {
+            let tally = block_on(self.ask(&Remote::new(&self.access)?.with_patience(PATIENCE)))??;
+            return self.tell(&tally);
+        }
+        let file = self.config.as_deref();
+        let config = with_saved(load_beside_journal(file)?)?;
         let destination = test_event::find(&config, &self.destination, file, [])?;
         let choice = self.choice(&config, destination)?;
         let until = self.until.unwrap_or_else(Timestamp::now);
@@ -156,7 +176,7 @@ impl Replay {
         while let Some(retained) = log.next_record()? {
             tally.found += 1;
             bar.add(1);
-            if !choice.is_none_or(|trial| matches(trial, &retained)) {
+            if !choice.is_none_or(|trial| trial.chooses(&retained.record)) {
                 continue;
             }
             tally.chosen += 1;
@@ -179,6 +199,65 @@ impl Replay {
             tally.send(&waiting, destination, sink).await;
         }
         Ok(tally)
+    }
+
+    /// Has a running daemon do it, piece by piece.
+    async fn ask(&self, remote: &Remote) -> Result<Tally, Failure> {
+        let until = self.until.unwrap_or_else(Timestamp::now);
+        let types = (!self.types.is_empty()).then_some(&self.types);
+        let mut body = json!({
+            "destination_id": self.destination,
+            "since": self.since.to_string(),
+            "until": until.to_string(),
+            "filter": self.filter,
+            "types": types,
+            "rate": self.rate,
+            "dry_run": self.dry_run,
+        });
+        let (mut tally, mut shown, mut failures) = (Tally::default(), 0, 0);
+        loop {
+            let answer = remote.must(Method::POST, "/replay", Some(body.clone())).await?;
+            let number = |key: &str| answer[key].as_u64().unwrap_or_default();
+            let delivered = number("delivered");
+            tally.found += number("found");
+            tally.chosen += number("chosen");
+            tally.delivered += delivered;
+            if delivered > 0 {
+                let what = format!("delivered to {}", self.destination);
+                *tally.results.entry(what).or_default() += delivered;
+            }
+            for it in answer["rejected"].as_array().into_iter().flatten() {
+                let reason = it["reason"].as_str().unwrap_or_default();
+                let what = format!("rejected by {}: {reason}", self.destination);
+                *tally.results.entry(what).or_default() +=
+                    it["records"].as_u64().unwrap_or_default();
+            }
+            for it in answer["first"].as_array().into_iter().flatten().take(SHOWN as usize - shown)
+            {
+                let [at, id] =
+                    ["accepted_at", "event_id"].map(|key| it[key].as_str().unwrap_or_default());
+                writeln!(io::stdout().lock(), "{}  {}", escaped(at), escaped(id))?;
+                shown += 1;
+            }
+            if let Some(error) = answer["filter_error"].as_str() {
+                let error = escaped(error);
+                writeln!(io::stderr(), "some records do not match, as the filter failed: {error}")?;
+            }
+            if answer["after"].is_null() {
+                return Ok(tally);
+            }
+            body["after"] = answer["after"].clone();
+            let Some(stopped) = answer["stopped"].as_str() else { continue };
+            failures = if delivered > 0 { 1 } else { failures + 1 };
+            if failures > MOST_FAILURES {
+                let stopped = escaped(stopped);
+                return Err(Failure::Work(format!(
+                    "stopped after {} delivered, since the service takes no more: {stopped}",
+                    counted(tally.delivered, "record")
+                )));
+            }
+            tokio::time::sleep(Duration::from_secs(1 << failures)).await;
+        }
     }
 
     fn nothing(&self, config: &Config, until: Timestamp) -> String {
@@ -236,13 +315,6 @@ fn show(retained: &Retained, number: u64) -> io::Result<()> {
         _ if number == SHOWN + 1 => writeln!(out, "…"),
         _ => Ok(()),
     }
-}
-
-/// Whether type and filter choose a record. The record is an event as ingest would read it.
-fn matches(trial: &Trial, retained: &Retained) -> bool {
-    let text = str::from_utf8(&retained.record.body).ok();
-    let event = text.and_then(|text| trial.read(text).ok());
-    event.is_some_and(|event| trial.matches(&event).is_some())
 }
 
 impl Tally {

@@ -36,7 +36,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -450,6 +450,17 @@ impl Control {
     #[must_use]
     pub fn catalog(&self) -> Catalog {
         self.world().catalog().clone()
+    }
+
+    /// The event types that subscriptions in force send to a destination.
+    ///
+    /// # Errors
+    /// When the set cannot be in force.
+    pub fn types_for(&self, destination: &ResourceId) -> Result<BTreeSet<String>, Refusal> {
+        let resources = self.world().resources()?;
+        let all = resources.subscriptions().iter();
+        let its = all.filter(|it| it.destinations.contains(destination));
+        Ok(its.flat_map(|it| &it.sources).map(|it| it.event_type.name.clone()).collect())
     }
 
     /// The pipeline that the resources are in force in.

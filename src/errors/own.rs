@@ -462,4 +462,34 @@ pub(super) const CODES: &[ErrorCode] = &[
         "a later sluicegate has changed the tables of the fleet's database so that this one cannot use them",
         "Install that version here too. A daemon that runs goes on with the set in force.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1436",
+        "dead letters are to be sent again or thrown away, and nothing says which",
+        "Give `ids`, `destination_id`, `reason`, `older_than` or `newer_than`, or `all: true` for every one.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1437",
+        "dead letters are being read or sent for somebody else, or their disk fails",
+        "Ask again in a quarter of a minute; the message says which it is.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1438",
+        "records are being replayed for somebody else, or the journal cannot be read",
+        "Ask again in a quarter of a minute; the message says which it is.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1439",
+        "what waits for a destination cannot be let go of while the destination is in force or still delivers",
+        "Take it out of the settings, or delete it through the API, first.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1440",
+        "the journal holds nothing for a destination of this name that has gone",
+        "`/ledger` lists those that it knows, with what is pending for each. In memory nothing outlives its destination.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1441",
+        "what waits for a destination was let go of, and the journal's disk could not save that",
+        "Look at the disk: after a restart the records may be there again. `journal.error` in `/status` says more.",
+    ),
 ];

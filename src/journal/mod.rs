@@ -16,6 +16,7 @@
 //!   lost (see `dead_letters`).
 
 mod account;
+mod asked;
 mod cursor;
 mod dead_letters;
 mod disk;
@@ -43,7 +44,7 @@ pub use cursor::Cursor;
 use dead_letters::DeadLetters;
 pub use dead_letters::{
     AT_ENVOY, AT_FILES, AT_KAFKA, AT_STDIN, AT_SYSLOG, AllCounts, DeadLetter, ENTRANCES, Fate,
-    LetterCounts, NotBuried, StoredLetter, forget_dead_letters, read_dead_letters,
+    LetterCounts, LetterReader, NotBuried, StoredLetter, forget_dead_letters, read_dead_letters,
 };
 #[cfg(not(test))]
 use disk::Faults;

@@ -23,11 +23,13 @@ mod in_force;
 mod in_order;
 mod intake;
 mod lanes;
+mod letters;
 mod pace;
 mod projection;
 mod publish;
 mod recent;
 mod redrive;
+mod replay;
 mod sample;
 mod set_aside;
 #[cfg(test)]
@@ -44,6 +46,7 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::event::Record;
@@ -66,9 +69,13 @@ pub use in_flight::MAX_IN_FLIGHT;
 use in_force::InForce;
 pub use intake::{NotTaken, OnHold, Taken};
 pub use lanes::SlowPart;
+pub use letters::{
+    Fates, LetterChoice, LettersAsked, LettersDone, LettersError, ListedLetter, without_record,
+};
 pub use publish::PublishError;
 use recent::Recent;
 pub use redrive::{redrive, redrive_patiently};
+pub use replay::{ReplayAsked, ReplayError, Replayed};
 pub use sample::{Sampled, Sampler, metered};
 pub use set_aside::SetAsideRecord;
 use stats::Stats;
@@ -99,6 +106,9 @@ pub struct Pipeline {
     /// Those in force, for the status page.
     subscriptions: Mutex<Vec<ResourceId>>,
     on_hold: RwLock<Option<OnHold>>,
+    /// For work on dead letters, and for replays: one at a time of each.
+    letters: Arc<Semaphore>,
+    replays: Semaphore,
 }
 
 /// Another set of resources, made ready.
@@ -135,6 +145,17 @@ pub struct Load {
     pub pending_bytes: u64,
     /// How long the oldest of it has waited.
     pub oldest_pending: Duration,
+}
+
+/// Why what waits for a destination was not given up.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    #[error("`{0}` is in force, or still delivers what it has: remove it first")]
+    InForce(ResourceId),
+    #[error("the journal holds nothing for a destination `{0}` that has gone")]
+    Unknown(String),
+    #[error("that cannot be saved: {0}")]
+    Disk(#[from] io::Error),
 }
 
 /// What one reading says of a destination.
@@ -193,6 +214,8 @@ impl Pipeline {
             changing: tokio::sync::Mutex::default(),
             subscriptions: Mutex::default(),
             on_hold: RwLock::default(),
+            letters: Arc::new(Semaphore::new(1)),
+            replays: Semaphore::new(1),
         };
         pipeline.apply(resources).await?;
         let gone = |(id, _): &(ResourceId, u64)| resources.destination(id).is_none();
@@ -293,6 +316,23 @@ impl Pipeline {
     /// When there are none, or the dead letters cannot be written.
     pub async fn bury(&self, destination: &ResourceId, event_id: &str) -> Result<usize, BuryError> {
         self.deliveries.bury(destination, event_id).await
+    }
+
+    /// Gives up all records that wait for a destination that has gone: they count as dropped. Tells how many
+    /// there were.
+    ///
+    /// # Errors
+    /// When the destination is in force or still delivers, when nothing waits for it, or when the disk
+    /// takes nothing.
+    pub async fn forget(&self, destination: &ResourceId) -> Result<u64, ForgetError> {
+        // So that it does not come into force meanwhile.
+        let _one_at_a_time = self.changing.lock().await;
+        if self.deliveries.status().iter().any(|it| it.id == *destination) {
+            return Err(ForgetError::InForce(destination.clone()));
+        }
+        let (journal, id) = (self.journal.clone(), destination.clone());
+        let forgotten = self.workers.run_at_once(move || journal.forget(&id)).await?;
+        forgotten.ok_or_else(|| ForgetError::Unknown(destination.to_string()))
     }
 
     /// Has every entrance refuse what comes, or take it again; the daemon's own events are taken all the same.

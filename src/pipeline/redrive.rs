@@ -15,14 +15,20 @@ use crate::sinks::{Ack, Batch, FaultKind, Sink};
 /// Sends records in batches inside the service's limits, one request at a time and each record once.
 /// One verdict a record, in their order.
 pub async fn redrive(destination: &Destination, sink: &Sink, records: &[Arc<Record>]) -> Vec<Ack> {
-    send(destination, &destination.batch, records, &async |batch| sink.deliver(&batch).await).await
+    send(
+        destination,
+        &destination.batch,
+        records,
+        &|batch| async move { sink.deliver(&batch).await },
+    )
+    .await
 }
 
-async fn send(
+async fn send<D: Future<Output = Vec<Ack>>>(
     destination: &Destination,
     batch: &BatchSettings,
     records: &[Arc<Record>],
-    deliver: &impl AsyncFn(Batch) -> Vec<Ack>,
+    deliver: &impl Fn(Batch) -> D,
 ) -> Vec<Ack> {
     let max_span = destination.target.limits().max_span;
     let mut batcher = Batcher::default();
@@ -57,13 +63,13 @@ pub async fn redrive_patiently(
     sink: &Sink,
     records: &[Arc<Record>],
 ) -> Vec<Ack> {
-    send_patiently(destination, records, &async |batch| sink.deliver(&batch).await).await
+    send_patiently(destination, records, &|batch| async move { sink.deliver(&batch).await }).await
 }
 
-async fn send_patiently(
+async fn send_patiently<D: Future<Output = Vec<Ack>>>(
     destination: &Destination,
     records: &[Arc<Record>],
-    deliver: &impl AsyncFn(Batch) -> Vec<Ack>,
+    deliver: &impl Fn(Batch) -> D,
 ) -> Vec<Ack> {
     let mut batch = destination.batch;
     let mut acks = send(destination, &batch, records, deliver).await;
@@ -136,7 +142,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn verdicts_stand_in_the_records_order_though_their_times_alternate() {
-        let says_which = async |batch: Batch| {
+        let says_which = |batch: Batch| async move {
             let ids = batch.records.iter().map(|it| it.event_id.to_string());
             ids.map(Ack::Rejected).collect()
         };
@@ -148,7 +154,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_is_too_slow_for_large_requests_gets_smaller_ones() {
-        let slow = async |batch: Batch| {
+        let slow = |batch: Batch| async move {
             let lost = Fault { unanswered: true, ..Fault::new(FaultKind::Transient, "no answer") };
             let ack = if batch.records.len() > 40 { Ack::Retry(lost) } else { Ack::Delivered };
             tokio::time::sleep(Duration::from_secs(1)).await;

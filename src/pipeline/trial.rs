@@ -9,7 +9,7 @@ use super::dispatch::Dispatcher;
 use super::projection::Projection;
 use super::stats::{Stats, SubscriptionCounts, SubscriptionStats};
 use crate::budget::Budget;
-use crate::event::{Event, EventError, Slot, SlotPlan, Slots, Timestamp, read_event};
+use crate::event::{Event, EventError, Record, Slot, SlotPlan, Slots, Timestamp, read_event};
 use crate::filter::{Decision, EvalError, Explainer, Program};
 use crate::resources::{ResourceError, ResourceId, Resources, Source, Subscription};
 
@@ -83,6 +83,14 @@ impl Trial {
     pub fn read<'e>(&self, text: &'e str) -> Result<(Event<'e>, Slots<'e>), EventError> {
         let plan_of = |name: &str| self.dispatcher.plan_of(self.dispatcher.type_of(name)?);
         read_event(text, Timestamp::now(), rand::random, plan_of)
+    }
+
+    /// Whether a record, which is an event as ingest would read it, matches.
+    #[must_use]
+    pub fn chooses(&self, record: &Record) -> bool {
+        let text = str::from_utf8(&record.body).ok();
+        let event = text.and_then(|text| self.read(text).ok());
+        event.is_some_and(|event| self.matches(&event).is_some())
     }
 
     /// Whether an event is of a type that is tried.

@@ -23,6 +23,7 @@ mod control;
 mod cost;
 mod credentials;
 mod dead_letters;
+mod dead_letters_asked;
 mod delivery;
 mod doctor;
 mod documents;

@@ -207,12 +207,13 @@ fn files_and_folders_are_made_in_the_room_for_it_alone() {
 }
 
 /// Where something is begun that nobody need supervise.
-const UNSUPERVISED: [(&str, &str); 11] = [
+const UNSUPERVISED: [(&str, &str); 12] = [
     ("src/supervision.rs", "it is what supervises"),
     ("src/daemon.rs", "the API's thread holds a supervised task; the other waits for that thread"),
     ("src/http/mod.rs", "one connection, which ends alone"),
     ("src/http/unread.rs", "the rest of one body"),
     ("src/control/change.rs", "one change, which is waited for"),
+    ("src/api/routes.rs", "one piece of work, which is waited for"),
     ("src/pipeline/deliveries.rs", "its own supervisor, which never gives up"),
     ("src/ingest/kafka/member.rs", "the same"),
     ("src/ingest/envoy/service.rs", "one message, which is waited for"),

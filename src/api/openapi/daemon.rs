@@ -13,6 +13,31 @@ pub(super) fn paths() -> Map<String, Value> {
             "parameters": [id()],
             "post": operation("check_destination", "Look at what stands between a destination and its service; sends no event", ("200", any())),
         },
+        "/dead_letters": {"get": dead_letters()},
+        "/dead_letters/{id}": {
+            "parameters": [id()],
+            "get": operation("get_dead_letter", "One dead letter with its whole record", ("200", any())),
+        },
+        "/dead_letters/redrive": {
+            "post": with_body(
+                operation("redrive", "Send dead letters to their destinations again, for some seconds; `after` says where the next request goes on", ("200", any())),
+                &letters(), true),
+        },
+        "/dead_letters/purge": {
+            "post": with_body(
+                operation("purge", "Throw dead letters away, for some seconds; `after` says where the next request goes on", ("200", any())),
+                &letters(), true),
+        },
+        "/journal/forget": {
+            "post": with_body(
+                operation("forget", "Let go of what waits for a destination that has gone", ("200", any())),
+                &json!({"type": "object", "required": ["destination_id"], "properties": {"destination_id": text()}}), true),
+        },
+        "/replay": {
+            "post": with_body(
+                operation("replay", "Send what the journal still holds for a destination again, for some seconds; `after` says where the next request goes on", ("200", any())),
+                &replay(), true),
+        },
         "/dead_letters/bury": {
             "post": with_body(
                 operation("bury", "Give up the records of an event that a destination has set aside: they become dead letters", ("200", Some(reference("buried")))),
@@ -30,6 +55,55 @@ pub(super) fn paths() -> Map<String, Value> {
         Value::Object(paths) => paths,
         _ => Map::new(),
     }
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+/// Which letters are meant.
+fn letters() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "ids": {"type": "array", "items": text()},
+            "destination_id": text(),
+            "reason": text(),
+            "older_than": text(),
+            "newer_than": text(),
+            "all": {"type": "boolean"},
+            "after": {"type": ["object", "null"], "additionalProperties": {"type": "integer"}},
+        },
+    })
+}
+
+/// Which records are meant.
+fn replay() -> Value {
+    json!({
+        "type": "object",
+        "required": ["destination_id", "since"],
+        "properties": {
+            "destination_id": text(),
+            "since": text(),
+            "until": text(),
+            "filter": text(),
+            "types": {"type": "array", "items": text()},
+            "rate": {"type": "integer", "minimum": 1},
+            "dry_run": {"type": "boolean"},
+            "after": {"type": ["integer", "null"]},
+        },
+    })
+}
+
+/// The list of dead letters, the newest first.
+fn dead_letters() -> Value {
+    let mut letters = listing("dead_letters", "dead_letters", &json!({"type": "object"}));
+    if let Some(Value::Array(parameters)) = letters.get_mut("parameters") {
+        parameters.retain(|it| it["name"] != "filter");
+        let more = ["destination_id", "reason", "older_than", "newer_than"];
+        parameters.extend(more.map(|name| json!({"name": name, "in": "query", "schema": text()})));
+    }
+    Value::Object(letters)
 }
 
 /// The list of daemons, by name.

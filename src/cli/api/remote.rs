@@ -81,6 +81,11 @@ impl Remote {
         Remote { client: self.client.with_header(name, value), ..self }
     }
 
+    /// The same with another limit of how long one answer may take.
+    pub(in crate::cli) fn with_patience(self, patience: Duration) -> Remote {
+        Remote { client: self.client.with_patience(patience), ..self }
+    }
+
     /// Asks; gives the answer, be it an error.
     async fn ask(
         &self,

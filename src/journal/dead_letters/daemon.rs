@@ -394,6 +394,11 @@ impl DeadLetters {
         (book.counts(owner), account)
     }
 
+    /// The journal's folder.
+    pub(in crate::journal) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Damaged places found since the process began.
     pub(in crate::journal) fn damaged(&self) -> u64 {
         lock(&self.book).damaged

@@ -49,7 +49,7 @@ use crate::event::{Record, Timestamp};
 use crate::resources::ResourceId;
 use book::Book;
 pub(super) use daemon::DeadLetters;
-pub use reading::read_dead_letters;
+pub use reading::{LetterReader, read_dead_letters};
 
 /// What stands in a letter in place of a destination when its event came in over Kafka and was
 /// rejected. No destination can have this name.

@@ -33,6 +33,28 @@ pub fn read_dead_letters(
     Ok(damaged)
 }
 
+/// The letters of a journal's folder, one after the other, beside the daemon's own writing. Letters of an
+/// earlier version are among them only once the daemon has moved them.
+pub struct LetterReader(Letters);
+
+impl LetterReader {
+    /// Reads the letters of a folder, or those of one owner.
+    ///
+    /// # Errors
+    /// When a file cannot be read; a folder without letters is no error.
+    pub fn open(directory: &Path, owner: Option<&str>) -> io::Result<LetterReader> {
+        Letters::of(&folder_in(directory), owner).map(LetterReader)
+    }
+
+    /// The next letter that is not gone, the oldest first. What is damaged is left out.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next_letter(&mut self) -> io::Result<Option<StoredLetter>> {
+        self.0.next()
+    }
+}
+
 /// The ids of a folder's letters that are not gone.
 pub(super) fn ids(folder: &Path) -> io::Result<HashSet<String>> {
     let mut ids = HashSet::new();
@@ -61,6 +83,10 @@ struct OwnerLetters {
 
 impl Letters {
     pub(super) fn open(folder: &Path) -> io::Result<Letters> {
+        Letters::of(folder, None)
+    }
+
+    fn of(folder: &Path, wanted: Option<&str>) -> io::Result<Letters> {
         // The marks first: a letter that goes later is still in its file or in none.
         let mut gone: HashMap<String, HashSet<u64>> = HashMap::new();
         let (_, mut damaged) = marks::read(folder, 0, &mut |mark| {
@@ -75,7 +101,9 @@ impl Letters {
         let mut files: BTreeMap<String, VecDeque<(u64, u64)>> = BTreeMap::new();
         for (number, (owner, _)) in openings {
             let end = ends.get(&number).copied().unwrap_or(u64::MAX);
-            files.entry(owner).or_default().push_back((number, end));
+            if wanted.is_none_or(|wanted| wanted == owner) {
+                files.entry(owner).or_default().push_back((number, end));
+            }
         }
         let mut owners = Vec::new();
         for files in files.into_values() {

@@ -418,7 +418,13 @@ impl Disk {
     /// When it cannot be saved.
     pub(super) fn forget(&self, destination: &ResourceId) -> io::Result<u64> {
         let mut state = self.shared.state();
-        let records = state.known(destination).map_or(0, |number| state.forget(number));
+        let records = state.known(destination).map_or(0, |number| {
+            // A reader that has gone may have left some unsettled: they wait again first.
+            let reader = state.attach(destination, Terms::default());
+            let records = state.forget(number);
+            state.detach(destination, reader);
+            records
+        });
         // A checkpoint takes the lock itself.
         drop(state);
         self.shared.checkpoint();

@@ -17,6 +17,8 @@ use crate::resources::ResourceId;
 /// A record that the log still holds.
 #[derive(Clone, Debug)]
 pub struct Retained {
+    /// Its place in the log.
+    pub position: u64,
     /// When it was accepted, to the millisecond.
     pub accepted: Timestamp,
     /// As it was delivered, or is to be.
@@ -56,6 +58,20 @@ impl LogReader {
         })
     }
 
+    /// Gives nothing from before a place of the log, and reads no file that ends before it.
+    pub fn skip_to(&mut self, position: u64) {
+        while self.bases.get(1).is_some_and(|next| *next <= position) {
+            self.bases.pop_front();
+        }
+        self.from = position;
+    }
+
+    /// Where it goes on: everything before was given or passed over.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.from
+    }
+
     /// The next record. Damaged places are passed over.
     ///
     /// # Errors
@@ -77,7 +93,7 @@ impl LogReader {
                     let accepted = i64::try_from(frame.appended()).unwrap_or(i64::MAX);
                     if self.span.contains(&accepted) && frame.is_for(&self.destination) {
                         let accepted = from_millis(accepted);
-                        return Ok(Some(Retained { accepted, record: frame.record() }));
+                        return Ok(Some(Retained { position, accepted, record: frame.record() }));
                     }
                 }
             }
