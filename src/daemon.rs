@@ -476,10 +476,12 @@ fn begin_upkeep(metrics: &PrometheusHandle, control: &Arc<Control>) {
     }));
 }
 
-/// Has the daemon tell its fleet how it stands.
+/// Has the daemon tell its fleet how it stands, and do what others of it ask.
 fn begin_reporting(api: &Arc<Api>) {
     let reporting = Arc::clone(api);
     tokio::spawn(supervision::keep("report", move || api::keep_reporting(Arc::clone(&reporting))));
+    let obeying = Arc::clone(api);
+    tokio::spawn(supervision::keep("orders", move || api::keep_obeying(Arc::clone(&obeying))));
 }
 
 async fn upkeep(metrics: PrometheusHandle) -> Result<(), String> {

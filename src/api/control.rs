@@ -15,7 +15,7 @@ use super::answer::{self, Answer};
 use super::place::Place;
 use super::rate::Asker;
 use super::routes;
-use super::{openapi, request};
+use super::{openapi, orders, request};
 use crate::control::{Asked, Caller, Scope};
 use crate::http::{ClientAddress, ErrorAnswer};
 
@@ -68,11 +68,18 @@ async fn serve(
     }
     let caller = identify(api, parts).await?;
     take_place(api, Asker::Owner(&caller.owner_id))?;
-    request::check_version(&parts.headers)?;
+    if place.needs_version() {
+        request::check_version(&parts.headers)?;
+    }
     let address = address(parts);
     let is_restricted = api.settings.enforce_ip_restrictions;
     let asked = Asked { caller, base, address, is_restricted, operation_id };
-    routes::serve(api, place, (parts, body, &api.budget.hold()), asked).await
+    let held = api.budget.hold();
+    let wanted = routes::wanted(api, place, (parts, body, &held), asked).await?;
+    match wanted.daemon.clone() {
+        None => routes::perform(api, wanted).await,
+        Some(name) => orders::ask(api, &name, wanted, &held).await,
+    }
 }
 
 fn address(parts: &Parts) -> Option<IpAddr> {

@@ -20,7 +20,7 @@ use crate::lock::lock;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A daemon that has said nothing for so long is dead, or cut off from the store.
-const SILENT: Duration = Duration::from_secs(5);
+pub(super) const SILENT: Duration = Duration::from_secs(5);
 
 /// Rates are those of the last so many seconds.
 const RATES_OVER: usize = 10;

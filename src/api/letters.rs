@@ -38,8 +38,8 @@ const SHOWN_WHOLE: usize = 8 << 20;
 const MAX_IDS: usize = 1_000;
 
 /// The query parameters of the list.
-pub(super) const PARAMETERS: [&str; 6] =
-    ["before_id", "destination_id", "limit", "newer_than", "older_than", "reason"];
+pub(super) const PARAMETERS: [&str; 7] =
+    ["before_id", "daemon", "destination_id", "limit", "newer_than", "older_than", "reason"];
 
 /// The members of a body that chooses letters.
 const MEMBERS: [&str; 7] =
@@ -49,9 +49,10 @@ const MEMBERS: [&str; 7] =
 pub(super) async fn list(
     control: &Control,
     mut parameters: BTreeMap<String, String>,
+    daemon: Option<&str>,
     base: &str,
 ) -> Result<Value, ErrorAnswer> {
-    let mut rest = String::new();
+    let mut rest = daemon.map_or_else(String::new, |name| format!("&daemon={}", encode(name)));
     let mut given = |name: &str| {
         let value = parameters.remove(name).filter(|it| !it.is_empty())?;
         rest.push_str(&format!("&{name}={}", encode(&value)));

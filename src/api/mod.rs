@@ -14,6 +14,7 @@ mod ledger;
 mod letters;
 mod metrics;
 mod openapi;
+mod orders;
 mod place;
 mod rate;
 mod reload;
@@ -38,6 +39,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tracing::error;
@@ -52,6 +54,7 @@ use crate::pipeline::Pipeline;
 pub use daemons::keep_reporting;
 pub use examine::examination;
 pub use ledger::ledger_to_json;
+pub use orders::keep_obeying;
 pub use rate::RateLimit;
 pub use reload::CONFIRM_REMOVAL;
 pub use request::{MAX_BODY, encode};
@@ -123,6 +126,8 @@ pub struct Api {
     started_at: Timestamp,
     snapshots: Snapshots,
     meter: daemons::Meter,
+    /// What other daemons have asked.
+    done: orders::Done,
 }
 
 /// The last readings of the operations routes.
@@ -223,6 +228,7 @@ impl Api {
             started_at: Timestamp::now(),
             snapshots: Snapshots::default(),
             meter: daemons::Meter::default(),
+            done: orders::Done::default(),
             settings,
             control,
             accepting,
@@ -278,20 +284,46 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     }
 }
 
-async fn show_status(State(api): State<Arc<Api>>) -> Response {
-    let of_reading = Arc::clone(&api);
-    let body = api.snapshots.status.read(move || {
-        let (status, entrances) = (of_reading.pipeline.status(), of_reading.boards.read());
-        let (control, started_at) = (&of_reading.control, of_reading.started_at);
-        status::to_json(&status, control, started_at, &entrances).to_string().into_bytes()
-    });
-    json(body.await)
+async fn show_status(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match names_daemon(&request) {
+        true => control::answer(&api, request).await,
+        false => json(read_status(&api).await),
+    }
 }
 
-async fn show_ledger(State(api): State<Arc<Api>>) -> Response {
+async fn show_ledger(State(api): State<Arc<Api>>, request: Request) -> Response {
+    match names_daemon(&request) {
+        true => control::answer(&api, request).await,
+        false => json(read_ledger(&api).await),
+    }
+}
+
+/// Whether a reading is asked of a daemon by name, which needs a key everywhere: the daemon that is named may
+/// not be on loopback.
+fn names_daemon(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair.starts_with("daemon="))
+}
+
+async fn read_status(api: &Api) -> Bytes {
+    let (pipeline, control) = (Arc::clone(&api.pipeline), Arc::clone(&api.control));
+    let (boards, started_at) = (api.boards.clone(), api.started_at);
+    let make = move || {
+        let (status, entrances) = (pipeline.status(), boards.read());
+        status::to_json(&status, &control, started_at, &entrances).to_string().into_bytes()
+    };
+    api.snapshots.status.read(make).await
+}
+
+async fn read_ledger(api: &Api) -> Bytes {
     let pipeline = Arc::clone(&api.pipeline);
     let make = move || ledger_to_json(&pipeline.ledger()).to_string().into_bytes();
-    json(api.snapshots.ledger.read(make).await)
+    api.snapshots.ledger.read(make).await
+}
+
+/// A reading as a part of another answer.
+fn reading(body: Bytes) -> Value {
+    serde_json::from_slice(&body).unwrap_or_default()
 }
 
 fn json(body: Bytes) -> Response {

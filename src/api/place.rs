@@ -97,6 +97,9 @@ pub(super) enum Place {
     Daemons,
     Drain,
     Reload,
+    /// The readings, where they are asked of a daemon by its name.
+    Status,
+    Ledger,
 }
 
 impl Place {
@@ -120,6 +123,8 @@ impl Place {
             ["daemons"] => Place::Daemons,
             ["drain"] => Place::Drain,
             ["reload"] => Place::Reload,
+            ["status"] => Place::Status,
+            ["ledger"] => Place::Ledger,
             [path] => match EMPTY_LISTS.into_iter().find(|it| *it == path) {
                 Some(name) => Place::EmptyList(name),
                 None => Place::Collection(route(path)?),
@@ -154,6 +159,8 @@ impl Place {
             | Place::DeadLetters
             | Place::DeadLetter(_)
             | Place::Daemons
+            | Place::Status
+            | Place::Ledger
             | Place::DestinationStatus(_) => &["GET", "HEAD"],
             Place::Collection(_) | Place::Sources(_) => &["GET", "HEAD", "POST"],
             Place::Item(..) | Place::Source(..) => &["GET", "HEAD", "PATCH", "DELETE"],
@@ -173,7 +180,27 @@ impl Place {
 
     /// Whether only the owners of keys are answered here.
     pub(super) fn needs_key(&self) -> bool {
-        *self != Place::OpenApi
+        ![Place::OpenApi, Place::Status, Place::Ledger].contains(self)
+    }
+
+    /// Whether requests name the version of the API, as ngrok's do.
+    pub(super) fn needs_version(&self) -> bool {
+        ![Place::Status, Place::Ledger].contains(self)
+    }
+
+    /// Whether what is here is one daemon's own, so that another of the fleet may be asked for it.
+    pub(super) fn is_of_a_daemon(&self) -> bool {
+        self.is_finished()
+            || matches!(
+                self,
+                Place::DeadLetters
+                    | Place::DeadLetter(_)
+                    | Place::Bury
+                    | Place::Drain
+                    | Place::Reload
+                    | Place::Status
+                    | Place::Ledger
+            )
     }
 
     /// Whether what is begun here is finished though whoever asked goes away: it would be half done.
@@ -189,6 +216,7 @@ impl Place {
             }
             (Place::Daemons, _) => &["before_id", "limit"],
             (Place::DeadLetters, _) => &letters::PARAMETERS,
+            _ if self.is_of_a_daemon() => &["daemon"],
             _ => &[],
         }
     }
@@ -208,6 +236,7 @@ mod tests {
             ("/ip_policies/", None),
             ("/ip_policies/ipp_1/x", None),
             ("/nothing", None),
+            ("/status", Some(Place::Status)),
             ("/endpoints", Some(Place::EmptyList("endpoints"))),
             ("/event_subscriptions/a%2Fb/sources", Some(Place::Sources("a/b".to_owned()))),
             (

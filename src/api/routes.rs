@@ -25,21 +25,25 @@ use crate::sinks::{Ack, without_its_words};
 pub(super) struct Wanted {
     pub(super) method: String,
     pub(super) place: Place,
+    /// The path that names it.
+    pub(super) path: String,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) input: Map<String, Value>,
     /// Whether a reload may take most of what runs away.
     pub(super) confirmed: bool,
+    /// The name of this daemon, where it was named.
+    pub(super) daemon: Option<String>,
     pub(super) asked: Asked,
 }
 
-/// Does what a request asks for.
-pub(super) async fn serve(
-    api: &Arc<Api>,
+/// Reads what a request asks for, if whoever asks is still let in.
+pub(super) async fn wanted(
+    api: &Api,
     place: Place,
     (parts, body, held): (&Parts, Body, &Held),
     asked: Asked,
-) -> Result<Answer, ErrorAnswer> {
-    let parameters = request::query(parts, place.parameters(&parts.method))?;
+) -> Result<Wanted, ErrorAnswer> {
+    let mut parameters = request::query(parts, place.parameters(&parts.method))?;
     let method = parts.method.as_str().to_owned();
     let mut input = match method.as_str() {
         "GET" | "HEAD" | "DELETE" => request::no_body(parts, body, held).await.map(|()| Map::new()),
@@ -51,8 +55,9 @@ pub(super) async fn serve(
     // The body may have taken a minute; a change is asked once more when it has its turn.
     api.control.still_admits(&asked)?;
     let confirmed = parts.headers.get(CONFIRM_REMOVAL).is_some_and(|value| value == "true");
-    let wanted = Wanted { method, place, parameters, input, confirmed, asked };
-    perform(api, wanted).await
+    let path = parts.uri.path().to_owned();
+    let daemon = parameters.remove("daemon").filter(|name| !name.is_empty());
+    Ok(Wanted { method, place, path, parameters, input, confirmed, daemon, asked })
 }
 
 /// Does what is finished though whoever asked goes away.
@@ -78,17 +83,19 @@ async fn finish(
 /// Does what was read.
 pub(super) async fn perform(api: &Api, wanted: Wanted) -> Result<Answer, ErrorAnswer> {
     let control = &api.control;
-    let Wanted { method, place, parameters, input, confirmed, asked } = wanted;
+    let Wanted { method, place, parameters, input, confirmed, daemon, asked, .. } = wanted;
     match method.as_str() {
         "GET" | "HEAD" => match place {
             Place::Daemons => {
                 let page = request::page(parameters)?;
                 Ok(Answer::ok(daemons::list(api, &page, &asked.base).await?))
             }
-            Place::DeadLetters => {
-                Ok(Answer::ok(letters::list(control, parameters, &asked.base).await?))
-            }
+            Place::DeadLetters => Ok(Answer::ok(
+                letters::list(control, parameters, daemon.as_deref(), &asked.base).await?,
+            )),
             Place::DeadLetter(id) => Ok(Answer::ok(letters::get(control, &id, &asked.base).await?)),
+            Place::Status => Ok(Answer::ok(super::reading(super::read_status(api).await))),
+            Place::Ledger => Ok(Answer::ok(super::reading(super::read_ledger(api).await))),
             place => read(control, place, parameters, &asked).await,
         },
         "DELETE" => delete(control, place, asked).await,
@@ -140,6 +147,8 @@ async fn read(
         }
         // Served to everyone, or without this method: neither comes here.
         Place::OpenApi
+        | Place::Status
+        | Place::Ledger
         | Place::DeadLetters
         | Place::DeadLetter(_)
         | Place::Redrive

@@ -90,6 +90,30 @@ impl Access {
     }
 }
 
+/// How a command reaches a running daemon that may be another than the one that answers.
+#[derive(Debug, Default, Args)]
+pub(super) struct ToDaemon {
+    #[command(flatten)]
+    pub(super) access: Access,
+    /// The daemon of the fleet that is meant, by its name, which the one at --api asks through their database
+    #[arg(long, global = true, value_name = "NAME", requires = "api")]
+    daemon: Option<String>,
+}
+
+impl ToDaemon {
+    /// The daemon that is meant, if it is another than the one that answers.
+    pub(super) fn daemon(&self) -> Result<Option<&str>, Failure> {
+        match self.daemon.as_deref() {
+            Some("all") => {
+                let message =
+                    "`--daemon` takes one name; `?daemon=all` in the API asks all of them";
+                Err(Failure::Usage(message.to_owned()))
+            }
+            daemon => Ok(daemon),
+        }
+    }
+}
+
 fn read(file: &Path) -> std::io::Result<String> {
     use std::io::Read as _;
     let mut text = String::new();

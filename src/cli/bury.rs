@@ -6,7 +6,7 @@ use axum::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::{Outcome, OutputFormat, block_on};
 
@@ -19,7 +19,7 @@ pub(super) struct Bury {
     #[arg(long, value_name = "ID")]
     event_id: String,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -27,7 +27,7 @@ pub(super) struct Bury {
 
 impl Bury {
     pub(super) fn run(self) -> Outcome {
-        let remote = Remote::new(&self.access)?;
+        let remote = Remote::to(&self.to)?;
         let body = json!({"destination_id": self.destination, "event_id": self.event_id});
         let asking = remote.must(Method::POST, "/dead_letters/bury", Some(body));
         let answer = block_on(asking)??;

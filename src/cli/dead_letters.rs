@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::asked_letters::{self, PATIENCE};
 use super::bury::Bury;
@@ -55,7 +55,7 @@ struct Chosen {
     #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
     /// Only letters for this destination
     #[arg(long, value_name = "ID")]
     destination: Option<String>,
@@ -87,7 +87,7 @@ pub(super) struct Show {
     #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
     /// How the letter is printed; json gives the record byte for byte
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -144,8 +144,8 @@ impl DeadLetters {
 }
 
 /// The daemon that is named, if one is.
-fn remote(access: &Access) -> Result<Option<Remote>, Failure> {
-    let named = access.given().map(|_| Remote::new(access)).transpose()?;
+fn remote(to: &ToDaemon) -> Result<Option<Remote>, Failure> {
+    let named = to.access.given().map(|_| Remote::to(to)).transpose()?;
     Ok(named.map(|it| it.with_patience(PATIENCE)))
 }
 
@@ -200,7 +200,7 @@ pub(super) fn list_all(config: &Config) -> Outcome {
 
 impl List {
     fn run(self) -> Outcome {
-        if let Some(remote) = remote(&self.chosen.access)? {
+        if let Some(remote) = remote(&self.chosen.to)? {
             return asked_letters::list(&remote, &self.chosen.choice(), self.output);
         }
         self.list(&load_beside_journal(self.chosen.config.as_deref())?)
@@ -247,7 +247,7 @@ fn to_json(letter: &StoredLetter) -> Value {
 
 impl Show {
     fn run(self) -> Outcome {
-        if let Some(remote) = remote(&self.access)? {
+        if let Some(remote) = remote(&self.to)? {
             return asked_letters::show(&remote, &self.id, self.output);
         }
         let config = load_beside_journal(self.config.as_deref())?;
@@ -282,7 +282,7 @@ impl Show {
 
 impl Export {
     fn run(self) -> Outcome {
-        if self.chosen.access.given().is_some() {
+        if self.chosen.to.access.given().is_some() {
             let message = "`export` reads a folder: give -c FILE; `list` and `show` take --api";
             return Err(Failure::Usage(message.to_owned()));
         }
@@ -313,7 +313,7 @@ impl Redrive {
                 let message = "`--from` says which letters: give no ids and no --all beside it";
                 Err(Failure::Usage(message.to_owned()))
             }
-            Some(_) if self.change.chosen.access.given().is_some() => {
+            Some(_) if self.change.chosen.to.access.given().is_some() => {
                 Err(Failure::Usage("`--from` needs the folder: give -c FILE".to_owned()))
             }
             Some(file) => {
@@ -342,7 +342,7 @@ impl Change {
 
     /// What is chosen, and the daemon that is named, if one is.
     fn remote(&self) -> Result<Option<(Remote, LetterChoice)>, Failure> {
-        let Some(remote) = remote(&self.chosen.access)? else { return Ok(None) };
+        let Some(remote) = remote(&self.chosen.to)? else { return Ok(None) };
         self.check_choice()?;
         let ids = self.ids.iter().cloned().collect();
         Ok(Some((remote, LetterChoice { ids, ..self.chosen.choice() })))

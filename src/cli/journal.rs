@@ -8,7 +8,7 @@ use axum::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::progress::Progress;
 use super::{
@@ -43,7 +43,7 @@ pub(super) struct Forget {
     #[arg(short, long, value_name = "FILE", conflicts_with = "api")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
 }
 
 #[derive(Debug, Args)]
@@ -110,8 +110,8 @@ impl Adopt {
 
 impl Forget {
     fn run(self) -> Outcome {
-        if self.access.given().is_some() {
-            let remote = Remote::new(&self.access)?;
+        if self.to.access.given().is_some() {
+            let remote = Remote::to(&self.to)?;
             let body = json!({"destination_id": self.destination});
             let answer = block_on(remote.must(Method::POST, "/journal/forget", Some(body)))??;
             return tell_forgotten(

@@ -11,6 +11,8 @@ mod bury;
 mod catalog;
 mod check;
 mod client;
+#[cfg(feature = "postgres")]
+mod control;
 mod convert;
 mod cost;
 mod dead_letters;
@@ -119,6 +121,10 @@ enum Command {
     Config(schema::ConfigCommand),
     /// Have a running daemon take nothing more, deliver what is pending, and end
     Drain(drain::Drain),
+    /// Move what was made through the API from one engine to the other
+    #[cfg(feature = "postgres")]
+    #[command(subcommand)]
+    Control(control::ControlCommand),
     /// List the daemons that share a control plane: how each stands, what comes, what waits
     Fleet(fleet::Fleet),
     /// Have a running daemon read its settings file again
@@ -240,6 +246,8 @@ fn run_command(command: Command, progress: Progress) -> Outcome {
         Command::Errors(errors) => errors.run(),
         Command::Config(config) => config.run(),
         Command::Drain(drain) => drain.run(),
+        #[cfg(feature = "postgres")]
+        Command::Control(command) => command.run(),
         Command::Fleet(fleet) => fleet.run(),
         Command::Reload(reload) => reload.run(),
         Command::Health(health) => block_on(health.run())?,

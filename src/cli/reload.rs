@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use axum::http::Method;
 use clap::Args;
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::{Outcome, OutputFormat, block_on};
 use crate::api::CONFIRM_REMOVAL;
@@ -17,7 +17,7 @@ pub(super) struct Reload {
     #[arg(long)]
     confirm_removal: bool,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -25,7 +25,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self) -> Outcome {
-        let mut remote = Remote::new(&self.access)?;
+        let mut remote = Remote::to(&self.to)?;
         if self.confirm_removal {
             remote = remote.with_header(CONFIRM_REMOVAL, "true");
         }

@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::asked_letters::PATIENCE;
 use super::expression::describe;
@@ -75,7 +75,7 @@ pub(super) struct Replay {
     )]
     config: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
 }
 
 /// A moment as an argument.
@@ -107,8 +107,8 @@ struct Tally {
 
 impl Replay {
     pub(super) fn run(self, progress: Progress) -> Outcome {
-        if self.access.given().is_some() {
-            let tally = block_on(self.ask(&Remote::new(&self.access)?.with_patience(PATIENCE)))??;
+        if self.to.access.given().is_some() {
+            let tally = block_on(self.ask(&Remote::to(&self.to)?.with_patience(PATIENCE)))??;
             return self.tell(&tally);
         }
         let file = self.config.as_deref();

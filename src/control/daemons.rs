@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Control;
 use super::refusal::Refusal;
 use crate::lock::{read, write};
-use crate::store::{Seen, Store, StoreError};
+use crate::store::{Seen, Store};
 
 impl Control {
     /// The name of this daemon: that of the settings, or one that was made of its host's.
@@ -58,10 +58,8 @@ impl Control {
     /// When the store cannot be reached; then its row stays for a day.
     pub async fn leave_fleet(&self) -> Result<(), Refusal> {
         self.following.has_left.store(true, Ordering::Release);
-        match self.store().cannot_write().filter(|_| self.is_in_fleet()) {
-            Some(cause) => Err(StoreError::Unreachable(cause).into()),
-            None => self.in_store(Store::leave).await,
-        }
+        self.check_reached()?;
+        self.in_store(Store::leave).await
     }
 
     /// The newest version of the fleet's set, and its daemons by name; none where there is no fleet.
@@ -69,6 +67,7 @@ impl Control {
     /// # Errors
     /// When the store cannot be reached.
     pub async fn daemons(&self) -> Result<(i64, Vec<Seen>), Refusal> {
+        self.check_reached()?;
         self.in_store(Store::daemons).await
     }
 }

@@ -21,7 +21,10 @@ mod kind;
 mod life;
 mod listing;
 mod memory;
+#[cfg(feature = "postgres")]
+mod moving;
 mod object;
+mod orders;
 mod publishing;
 mod refusal;
 mod refused;
@@ -65,6 +68,8 @@ pub use fleet::Standing;
 pub use keys::BadKey;
 pub use kind::{Field, KINDS, Kind, Presence, Shape, Spec};
 use listing::ListFilter;
+#[cfg(feature = "postgres")]
+pub use moving::{MoveTo, move_installation};
 pub use refusal::{Class, Refusal};
 pub use reloads::{RejectedReload, ReloadAsked, Reloaded, no_settings_file};
 use world::World;

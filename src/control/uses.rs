@@ -61,7 +61,7 @@ impl Uses {
     }
 }
 
-fn shown(seconds: i64) -> String {
+pub(super) fn shown(seconds: i64) -> String {
     Timestamp { seconds, nanos: 0 }.to_string()
 }
 

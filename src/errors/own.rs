@@ -492,4 +492,24 @@ pub(super) const CODES: &[ErrorCode] = &[
         "what waits for a destination was let go of, and the journal's disk could not save that",
         "Look at the disk: after a restart the records may be there again. `journal.error` in `/status` says more.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1442",
+        "another daemon of the fleet that was asked by `?daemon=` has not answered in time",
+        "The message says whether it may have begun. `sluicegate fleet` shows whether it lives; ask it itself at its own address.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1443",
+        "`?daemon=` names a daemon that the fleet does not have",
+        "The message lists those that there are; `all` asks each.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1444",
+        "a request for another daemon of the fleet, or its answer, is too large to go through the database",
+        "Ask that daemon itself, at the address that `sluicegate fleet` shows, or for a smaller page.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1445",
+        "too many requests wait for that daemon of the fleet",
+        "Ask again later; a daemon that works on eight requests takes no more until one is done.",
+    ),
 ];

@@ -46,6 +46,22 @@ impl ErrorAnswer {
         ErrorAnswer { retry_after: Some(seconds), ..self }
     }
 
+    /// What the client reads.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        let details = self.details.iter();
+        let details = details.map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
+        let mut body = json!({
+            "status_code": self.status.as_u16(),
+            "msg": self.message,
+            "details": details.collect::<Map<String, Value>>(),
+        });
+        if let Some(code) = self.code {
+            body["error_code"] = code.into();
+        }
+        body
+    }
+
     /// The same with one more thing that is known.
     #[must_use]
     pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> ErrorAnswer {
@@ -70,16 +86,7 @@ impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
         let message = self.message.clone();
         let refused = Refused { code: self.code.unwrap_or(UNCODED), message };
-        let details = self.details.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        let mut body = json!({
-            "status_code": self.status.as_u16(),
-            "msg": self.message,
-            "details": details.collect::<Map<String, Value>>(),
-        });
-        if let Some(code) = self.code {
-            body["error_code"] = code.into();
-        }
-        let mut response = (self.status, axum::Json(body)).into_response();
+        let mut response = (self.status, axum::Json(self.body())).into_response();
         response.extensions_mut().insert(refused);
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

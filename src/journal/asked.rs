@@ -1,12 +1,32 @@
 //! What people have done with the journal of a running daemon: its dead letters read and marked, its log read
 //! back, records of a destination that has gone let go of. All of it blocks on the disk.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 
-use super::{Fate, Journal, LetterReader, LogReader, Store, StoredLetter, forget_dead_letters};
+use super::{
+    Fate, Journal, LetterReader, LogReader, Store, StoredLetter, forget_dead_letters, lock,
+};
 use crate::event::Timestamp;
+use crate::private;
 use crate::resources::ResourceId;
+
+/// A journal's folder that no daemon can take.
+#[derive(Debug)]
+pub struct HeldFolder {
+    _lock: File,
+}
+
+/// Keeps a journal's folder, which is made if need be, from every daemon.
+///
+/// # Errors
+/// When it cannot be used; with kind `ResourceBusy` when a daemon uses it.
+pub fn hold_folder(directory: &Path) -> io::Result<HeldFolder> {
+    private::make_folder(directory)?;
+    Ok(HeldFolder { _lock: lock(directory)? })
+}
 
 impl Journal {
     /// Reads the letters that there are, or those of one owner.

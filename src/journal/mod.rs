@@ -40,6 +40,7 @@ use crate::private;
 use crate::resources::{Overflow, ResourceId};
 
 pub use account::{Account, Offer};
+pub use asked::{HeldFolder, hold_folder};
 pub use cursor::Cursor;
 use dead_letters::DeadLetters;
 pub use dead_letters::{

@@ -299,8 +299,7 @@ impl Pipeline {
                 if ENTRANCES.contains(&owner) { "rejected_on_arrival" } else { "no_destination" };
             return Ok(letters.into_iter().map(|it| Sent::kept(it, what, String::new())).collect());
         };
-        let at_once =
-            usize::try_from(destination.batch.max_records).unwrap_or(1).clamp(1, AT_ONCE.0);
+        let at_once = destination.batch.max_records.clamp(1, AT_ONCE.0);
         let (mut sent, mut left) = (Vec::new(), letters);
         while !left.is_empty() && Instant::now() < deadline {
             if let Some(fault) = failing.get(owner) {

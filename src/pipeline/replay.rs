@@ -150,7 +150,7 @@ impl Replayed {
         mut left: Vec<Retained>,
         (destination, sink, deadline): (&Destination, &Sink, Instant),
     ) -> Option<u64> {
-        let at_once = usize::try_from(destination.batch.max_records).unwrap_or(1).clamp(1, AT_ONCE);
+        let at_once = destination.batch.max_records.clamp(1, AT_ONCE);
         while !left.is_empty() {
             if Instant::now() >= deadline {
                 self.chosen -= left.len() as u64;

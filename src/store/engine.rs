@@ -13,8 +13,8 @@ use super::fleet::Fleet;
 use super::postgres;
 use super::sqlite::Sqlite;
 use super::{
-    Change, Identity, Inspected, MasterKey, News, Reach, Row, Seen, StoreError, StoreSettings,
-    Waiting,
+    Change, Identity, Inspected, MasterKey, News, Ordered, Reach, Row, Seen, StoreError,
+    StoreSettings, Waiting,
 };
 
 /// What users made through the API.
@@ -293,6 +293,82 @@ impl Store {
             Engine::Sqlite(_) => Ok((0, Vec::new())),
             #[cfg(feature = "postgres")]
             Engine::Fleet(fleet) => fleet.asked(postgres::Postgres::daemons),
+        }
+    }
+
+    /// Asks another daemon something, good for so many seconds; gives the question's number, or none where
+    /// too many wait for that daemon.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn order(&self, daemon: &str, text: &str, seconds: i64) -> Result<Option<i64>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(None),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.order(daemon, text, seconds)),
+        }
+    }
+
+    /// Takes what this daemon is asked, at most `max`, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn take_orders(&self, max: i64) -> Result<Vec<Ordered>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.take_orders(max)),
+        }
+    }
+
+    /// Answers another daemon.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn answer_order(&self, answer: &Ordered) -> Result<(), StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.answer_order(answer)),
+        }
+    }
+
+    /// The answers to questions that there are by now.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn answers(&self, numbers: &[i64]) -> Result<Vec<Ordered>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.answers(numbers)),
+        }
+    }
+
+    /// Takes back questions that nobody has taken; gives those that somebody has.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
+    pub fn take_back(&self, numbers: &[i64]) -> Result<Vec<i64>, StoreError> {
+        match &self.0 {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.take_back(numbers)),
+        }
+    }
+
+    /// Told of each notice that this daemon is asked something. Notices may get lost.
+    #[must_use]
+    pub fn order_notices(&self) -> Arc<Notify> {
+        match &self.0 {
+            Engine::Sqlite(_) => Arc::default(),
+            #[cfg(feature = "postgres")]
+            Engine::Fleet(fleet) => fleet.order_notices(),
         }
     }
 

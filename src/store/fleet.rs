@@ -111,6 +111,10 @@ impl Fleet {
         Reach { stale, error: heard.error.clone() }
     }
 
+    pub(super) fn order_notices(&self) -> Arc<Notify> {
+        self.postgres.order_notices()
+    }
+
     /// Notes how a call of the database ended.
     fn heard<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         let mut heard = lock(&self.heard);

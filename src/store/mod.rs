@@ -14,6 +14,8 @@ mod fleet;
 mod held;
 mod inspection;
 #[cfg(feature = "postgres")]
+mod moving;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod register;
 mod seal;
@@ -27,6 +29,8 @@ use crate::event::{Timestamp, ksuid};
 
 pub use engine::{Store, Turn};
 pub use inspection::{CHANGED_OUTSIDE, Inspected};
+#[cfg(feature = "postgres")]
+pub use moving::{move_to_postgres, move_to_sqlite};
 use seal::KEY_FILE;
 pub use seal::{BadMasterKey, MASTER_KEY_VARIABLE, MasterKey};
 pub use settings::{PostgresUrl, StoreSettings};
@@ -92,6 +96,18 @@ pub enum StoreError {
         "the tables of the fleet's store have version {0}, made by a later sluicegate: this one is too old for them"
     )]
     NewerSchema(i32),
+    /// The target of a move is another installation's.
+    #[error("nothing was moved: {0}")]
+    NotEmpty(String),
+    /// Daemons hold the database whose content is to be moved.
+    #[error("nothing was moved: {0}: stop every daemon first")]
+    InUse(String),
+    /// There is nothing to move.
+    #[error("there is nothing to move: no daemon has made {0}")]
+    Nothing(PathBuf),
+    /// Not all that is to be moved can be read.
+    #[error("nothing was moved: {0}")]
+    Damaged(String),
     /// There is nothing to go on from.
     #[error(
         "the store of the fleet cannot be reached, and there is no copy in {0} to go on from: {1}"
@@ -233,6 +249,34 @@ pub struct Seen {
     pub silent: std::time::Duration,
     /// What it said then; none where it cannot be opened.
     pub report: Option<String>,
+}
+
+/// What one daemon of a fleet asks of another, or its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The number of the question.
+    pub number: i64,
+    pub text: String,
+}
+
+/// What was moved from one engine to the other.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub resources: u64,
+    /// Events that still have to be published.
+    pub events: u64,
+}
+
+#[cfg(feature = "postgres")]
+impl std::fmt::Display for Moved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (resources, events) = (
+            crate::report::counted(self.resources, "resource"),
+            crate::report::counted(self.events, "event"),
+        );
+        write!(f, "{resources} and {events} to publish")
+    }
 }
 
 /// How well a fleet's store is reached.

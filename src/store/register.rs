@@ -17,7 +17,7 @@ use super::seal::MasterKey;
 use crate::private;
 
 /// The file's name inside the data folder.
-const FILE: &str = "control.register";
+pub(super) const FILE: &str = "control.register";
 
 /// What entries are sealed for.
 const PLACE: (&str, &str) = ("register", "entry");

@@ -2,6 +2,10 @@
 //! the database, daemons that do not fit, audit events told once.
 
 mod daemons;
+mod moving;
+mod orders;
+mod storm;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::path::Path;

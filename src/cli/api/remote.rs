@@ -10,7 +10,7 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::encode;
-use crate::cli::access::Access;
+use crate::cli::access::{Access, ToDaemon};
 use crate::cli::client::Client;
 use crate::cli::{Failure, Outcome, OutputFormat, block_on};
 use crate::report::escaped;
@@ -65,6 +65,8 @@ impl fmt::Display for Refused {
 pub(in crate::cli) struct Remote {
     base: String,
     client: Client,
+    /// The daemon of the fleet that is meant, if it is another.
+    daemon: Option<String>,
 }
 
 impl Remote {
@@ -73,7 +75,13 @@ impl Remote {
         let base = access.address();
         let client = access.client(&base)?.with_patience(PATIENCE);
         let client = client.with_key(Some(access.required_key()?));
-        Ok(Remote { base, client })
+        Ok(Remote { base, client, daemon: None })
+    }
+
+    /// The daemon that is meant, asked through the one that the arguments name.
+    pub(in crate::cli) fn to(to: &ToDaemon) -> Result<Remote, Failure> {
+        let daemon = to.daemon()?.map(str::to_owned);
+        Ok(Remote { daemon, ..Remote::new(&to.access)? })
     }
 
     /// The same, where every request has one more header.
@@ -93,7 +101,15 @@ impl Remote {
         path: &str,
         body: Option<Value>,
     ) -> Result<Result<Value, Refused>, Failure> {
-        let (status, bytes) = self.client.request(method, path, body).await?;
+        let path = match &self.daemon {
+            // The address of a next page names it already.
+            Some(name) if !path.contains("daemon=") => {
+                let mark = if path.contains('?') { '&' } else { '?' };
+                format!("{path}{mark}daemon={}", encode(name))
+            }
+            _ => path.to_owned(),
+        };
+        let (status, bytes) = self.client.request(method, &path, body).await?;
         if !status.is_success() {
             return Ok(Err(Refused::of(status, &bytes)));
         }

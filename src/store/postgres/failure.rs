@@ -36,5 +36,21 @@ pub(super) fn cause(error: &tokio_postgres::Error) -> String {
         said = format!("{said}: {error}");
         source = error.source();
     }
-    said
+    format!("{said}{}", advice(&said))
+}
+
+/// What helps where TLS is not agreed on, by the words of the client and of rustls, which hand on nothing else.
+fn advice(said: &str) -> &'static str {
+    const ADVICE: [(&str, &str); 3] = [
+        (
+            "not valid for name",
+            ": use the name in the URL that the certificate has, or `sslmode=verify-ca` where names do not matter",
+        ),
+        (
+            "UnknownIssuer",
+            ": the file of `sslrootcert` must have the CA that signed the server's certificate",
+        ),
+        ("server does not support TLS", ": turn `ssl` on there, or use another `sslmode`"),
+    ];
+    ADVICE.iter().find(|(words, _)| said.contains(words)).map_or("", |(_, advice)| advice)
 }

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::timeout;
 use tokio_postgres::config::{SslMode as ClientMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Notification, Socket};
 
 use super::failure::{cause, failed, no_answer};
 use super::schema;
@@ -35,11 +35,39 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// The channel of notices that the set has changed.
 pub(super) const CHANNEL: &str = "sluicegate_changed";
 
+/// The channel of notices that a daemon is asked something, with its name.
+pub(super) const COMMANDS: &str = "sluicegate_commands";
+
+/// The lock that each daemon of a fleet shares, and that a move has alone (`sluicegm` in octets).
+pub(super) const MEMBERS: i64 = 0x736c_7569_6365_676d;
+
+/// Who is told of which notice.
+#[derive(Clone, Default)]
+pub(super) struct Notices {
+    pub(super) changes: Arc<Notify>,
+    pub(super) orders: Arc<Notify>,
+    /// The name of this daemon.
+    pub(super) daemon: String,
+}
+
+impl Notices {
+    fn tell(&self, notice: &Notification) {
+        if notice.channel() == CHANNEL {
+            self.changes.notify_one();
+        } else if notice.payload() == self.daemon {
+            self.orders.notify_one();
+        }
+    }
+}
+
 /// What each connection begins with. A transaction of a daemon that is cut off is ended by the server, so that
-/// it holds up the others no longer.
+/// it holds up the others no longer; so is its connection, after half a minute.
 const BEGIN: &str = "
     SET statement_timeout = '60s';
     SET idle_in_transaction_session_timeout = '5s';
+    SET tcp_keepalives_idle = 15;
+    SET tcp_keepalives_interval = 5;
+    SET tcp_keepalives_count = 3;
     SET lock_timeout = '10s'";
 
 /// One connection, if there is one at present.
@@ -56,11 +84,11 @@ pub(super) struct Link {
     url: PostgresUrl,
     slot: Arc<Mutex<Slot>>,
     /// Told of each notice, where the connection listens for them.
-    notices: Option<Arc<Notify>>,
+    notices: Option<Notices>,
 }
 
 impl Link {
-    pub(super) fn new(url: &PostgresUrl, notices: Option<Arc<Notify>>) -> Link {
+    pub(super) fn new(url: &PostgresUrl, notices: Option<Notices>) -> Link {
         Link { url: url.clone(), slot: Arc::default(), notices }
     }
 
@@ -129,7 +157,16 @@ impl Link {
         client.batch_execute(BEGIN).await.map_err(failed)?;
         schema::prepare(&client).await?;
         if self.notices.is_some() {
-            client.batch_execute(&format!("LISTEN {CHANNEL}")).await.map_err(failed)?;
+            let join = format!("SELECT pg_try_advisory_lock_shared({MEMBERS})");
+            let joined = client.query_typed(&join, &[]).await.map_err(failed)?;
+            if !joined.first().is_some_and(|row| row.get(0)) {
+                let moving = "what is in it is being moved (`sluicegate control move`)";
+                return Err(StoreError::Unreachable(moving.to_owned()));
+            }
+            client
+                .batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {COMMANDS}"))
+                .await
+                .map_err(failed)?;
         }
         Ok(client)
     }
@@ -146,8 +183,8 @@ impl Link {
             while let Some(Ok(message)) =
                 std::future::poll_fn(|context| connection.poll_message(context)).await
             {
-                if let (AsyncMessage::Notification(_), Some(notices)) = (message, &notices) {
-                    notices.notify_one();
+                if let (AsyncMessage::Notification(notice), Some(notices)) = (message, &notices) {
+                    notices.tell(&notice);
                 }
             }
         });

@@ -4,9 +4,11 @@
 //! connections, `schema` the tables, `turn` changes, `outbox` what waits to be published. Nothing here
 //! knows what a row means, or keeps anything for times without the database; that is `copy`'s matter.
 
+mod commands;
 mod daemons;
 mod failure;
 mod link;
+mod moving;
 mod outbox;
 mod schema;
 mod sum;
@@ -26,7 +28,7 @@ use super::seal::{MasterKey, PROOF, PROOF_TEXT};
 use super::settings::PostgresUrl;
 use super::{Identity, News, Row, StoreError};
 use failure::failed;
-use link::{LONG_CALL, Link};
+use link::{LONG_CALL, Link, Notices};
 use sum::{Sealed, Sum};
 pub(super) use turn::Turn;
 
@@ -49,7 +51,7 @@ pub(super) struct Postgres {
     writer: Link,
     /// For all that waits for no other daemon.
     reader: Link,
-    notices: Arc<Notify>,
+    notices: Notices,
     key: MasterKey,
     /// The name of this daemon in the fleet.
     daemon: String,
@@ -78,11 +80,11 @@ impl Postgres {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).thread_name("store").enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Unreachable(error.to_string()))?;
-        let notices = Arc::new(Notify::new());
+        let notices = Notices { daemon: daemon.clone(), ..Notices::default() };
         Ok(Postgres {
             runtime: Some(runtime),
             writer: Link::new(url, None),
-            reader: Link::new(url, Some(Arc::clone(&notices))),
+            reader: Link::new(url, Some(notices.clone())),
             notices,
             key,
             daemon,
@@ -100,7 +102,12 @@ impl Postgres {
 
     /// Told of each notice that the set has changed. Notices may get lost.
     pub(super) fn notices(&self) -> Arc<Notify> {
-        Arc::clone(&self.notices)
+        Arc::clone(&self.notices.changes)
+    }
+
+    /// Told of each notice that this daemon is asked something. Notices may get lost.
+    pub(super) fn order_notices(&self) -> Arc<Notify> {
+        Arc::clone(&self.notices.orders)
     }
 
     /// Who the installation is. Where nobody was before, it becomes `wanted`.
@@ -112,7 +119,7 @@ impl Postgres {
             return Ok(identity.clone());
         }
         let mut values = wanted.map_or_else(Identity::fresh, Identity::values);
-        values.push((PROOF.1, self.key.seal(PROOF.0, PROOF.1, PROOF_TEXT)));
+        values.push(self.proof());
         let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
         let texts: Vec<&[u8]> = values.iter().map(|(_, value)| &value[..]).collect();
         let state = self.sealed_state(0, Sum::default());
@@ -134,6 +141,11 @@ impl Postgres {
         self.key.open(PROOF.0, PROOF.1, &value(PROOF.1)).ok_or(StoreError::WrongFleetKey)?;
         let identity = Identity::of_values(value);
         Ok(self.identity.get_or_init(|| identity).clone())
+    }
+
+    /// What tells a wrong key, by its name.
+    fn proof(&self) -> (&'static str, Vec<u8>) {
+        (PROOF.1, self.key.seal(PROOF.0, PROOF.1, PROOF_TEXT))
     }
 
     fn sealed_state(&self, version: i64, sum: Sum) -> Vec<u8> {

@@ -39,6 +39,10 @@ pub(super) async fn put(
 }
 
 impl Postgres {
+    pub(super) fn opened_event(&self, sealed: &[u8]) -> Option<String> {
+        self.key.open(PLACE.0, PLACE.1, sealed)
+    }
+
     /// Claims events that nobody has, at most `max`, the oldest first.
     ///
     /// # Errors
@@ -60,7 +64,7 @@ impl Postgres {
         let mut waiting = Vec::new();
         let mut damaged = Vec::new();
         for row in &rows {
-            match self.key.open(PLACE.0, PLACE.1, row.get(1)) {
+            match self.opened_event(row.get(1)) {
                 Some(event) => waiting.push(Waiting { number: row.get(0), event }),
                 None => damaged.push(row.get(0)),
             }

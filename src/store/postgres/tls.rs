@@ -64,7 +64,10 @@ impl Tls {
 
 fn trusted(url: &PostgresUrl) -> Result<Arc<WebPkiServerVerifier>, String> {
     let roots = match &url.roots {
-        Some(file) => read_roots(file).map_err(|error| format!("`sslrootcert`: {error}"))?,
+        Some(file) => {
+            let failed = |error| format!("`sslrootcert`, {}: {error}", file.display());
+            read_roots(file).map_err(failed)?
+        }
         None => system_roots(),
     };
     let provider = Arc::new(with_ring::default_provider());

@@ -124,7 +124,7 @@ impl Postgres {
     }
 
     /// Writes all of a change but its end; gives the numbers of its events.
-    async fn write(
+    pub(super) async fn write(
         &self,
         client: &Client,
         (version, id): (i64, &str),

@@ -21,11 +21,18 @@ pub(crate) struct Postgres {
     folder: TempDir,
     pub port: u16,
     child: Option<Child>,
+    /// Whether it speaks TLS.
+    tls: bool,
 }
 
 impl Postgres {
     /// Starts a server with an empty database; `None`, with a line that says so, where it is not installed.
     pub(crate) fn start() -> Option<Postgres> {
+        Postgres::start_with(None)
+    }
+
+    /// The same that speaks TLS too, with a certificate and its key.
+    pub(crate) fn start_with(tls: Option<(&Path, &Path)>) -> Option<Postgres> {
         let Some(programs) = programs() else {
             println!("skipped: PostgreSQL is not installed (Debian: apt-get install postgresql)");
             return None;
@@ -39,7 +46,17 @@ impl Postgres {
         init.args(["-A", "trust", "-U", "sluicegate", "-E", "UTF8", "--no-locale", "-N", "-D"]);
         run(init.arg(folder.path().join("data")));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Postgres { programs, folder, port, child: None };
+        if let Some((certificate, key)) = tls {
+            for (file, name) in [(certificate, "tls.pem"), (key, "tls.key")] {
+                let to = folder.path().join("data").join(name);
+                fs::copy(file, &to).unwrap();
+                run(Command::new("chmod").arg("600").arg(&to));
+                if is_root() {
+                    run(Command::new("chown").arg("postgres").arg(&to));
+                }
+            }
+        }
+        let mut server = Postgres { programs, folder, port, child: None, tls: tls.is_some() };
         server.begin();
         Some(server)
     }
@@ -57,6 +74,16 @@ impl Postgres {
             "-c",
             "log_min_messages=fatal",
         ]);
+        if self.tls {
+            command.args([
+                "-c",
+                "ssl=on",
+                "-c",
+                "ssl_cert_file=tls.pem",
+                "-c",
+                "ssl_key_file=tls.key",
+            ]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
         let began = Instant::now();
