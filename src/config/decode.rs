@@ -201,14 +201,7 @@ impl<'d> Section<'d> {
     }
 
     fn node_at(&self, path: &str) -> Option<&'d Node> {
-        let mut names = path.split('.');
-        let (_, first) = self.entry(names.next()?)?;
-        names.try_fold(first, |node, name| match &node.value {
-            Value::Map(entries) => {
-                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
-            }
-            _ => None,
-        })
+        node_in(self.entries, path)
     }
 
     fn ask(&mut self, key: &'static str) {
@@ -543,6 +536,15 @@ fn data(node: &Node) -> serde_json::Value {
             entries.iter().map(|(key, node)| (key.name.clone(), data(node))).collect()
         }
     }
+}
+
+/// What stands at a path; names may have dots of their own.
+fn node_in<'d>(entries: &'d [(Key, Node)], path: &str) -> Option<&'d Node> {
+    entries.iter().find_map(|(key, node)| match (path.strip_prefix(&*key.name)?, &node.value) {
+        ("", _) => Some(node),
+        (rest, Value::Map(entries)) => node_in(entries, rest.strip_prefix('.')?),
+        _ => None,
+    })
 }
 
 /// Filled-in text stands for what it would stand for without quotes: a variable's value is always

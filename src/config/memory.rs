@@ -76,6 +76,10 @@ impl Config {
         if self.kafka.is_some() {
             parts.push(part("Kafka", KAFKA));
         }
+        let held = self.resources.destinations().iter().map(|it| it.target.held_bytes()).sum();
+        if held > 0 {
+            parts.push(part("queues of targets", held));
+        }
         if !self.files.is_empty() {
             parts.push(part("log files", FILES));
         }

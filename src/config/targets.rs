@@ -21,6 +21,12 @@ pub(super) fn read_target(section: &mut Section<'_>, outbound: &Outbound) -> Opt
             section.push(Mistake::at(section.place_at(&at.path), message));
         }
     }
+    for unfit in target.unfit() {
+        section.push(match section.text_at(&unfit.path) {
+            Some(text) => text.wrong(unfit.problem),
+            None => Mistake::at(section.place_at(&unfit.path), unfit.problem),
+        });
+    }
     for at in noted(&target) {
         match (at.nature, section.text_at(&at.path)) {
             (Nature::OutputFile, Some(path)) => check_output_file(section, &path),

@@ -191,12 +191,15 @@ impl<'v> Body<'v> {
         self.asked.push(field.name);
         let given = self.get(field.name);
         let hidden = it.map(V::written).filter(Written::hides);
-        if V::NATURE == Nature::OutputFile && self.from == From::Request {
-            let kind = self.path.rsplit('.').next().unwrap_or_default().to_owned();
-            return self.refuse(Refusal::invalid(
-                "ERR_SLUICEGATE_1302",
-                format!("a target `{kind}` writes on the daemon's own machine: only the settings file may name it"),
-            ));
+        let (code, reason) = match V::NATURE {
+            Nature::OutputFile => ("ERR_SLUICEGATE_1302", "writes on the daemon's own machine"),
+            Nature::Brokers => ("ERR_SLUICEGATE_1413", "connects to wherever its brokers say"),
+            _ => ("", ""),
+        };
+        if !code.is_empty() && self.from == From::Request {
+            let kind = self.path.rsplit('.').next().unwrap_or_default();
+            let message = format!("a target `{kind}` {reason}: only the settings file may name it");
+            return self.refuse(Refusal::invalid(code, message));
         }
         if let (Some(it), Some(hidden)) = (it, hidden) {
             let shown = hidden.into_shown();

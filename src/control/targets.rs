@@ -139,6 +139,7 @@ mod tests {
             (json!({"debug": {}, "kinesis": {}}), None, "ERR_NGROK_5115"),
             (json!({"s3": {}}), None, "ERR_NGROK_214"),
             (json!({"file": {"path": "/etc/passwd"}}), None, "ERR_SLUICEGATE_1302"),
+            (json!({"kafka": {"brokers": "h:1", "topic": "t"}}), None, "ERR_SLUICEGATE_1413"),
             (json!({"debug": {"log": "yes"}}), None, "ERR_NGROK_215"),
             (json!({"debug": {"logs": true}}), None, "ERR_NGROK_214"),
             (json!({"debug": {"callback_url": "http://example.net"}}), None, "ERR_NGROK_236"),

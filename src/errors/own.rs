@@ -430,6 +430,12 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Send the body again: events that were written come twice, and who gives each its `event_id` can tell.",
     ),
     entry(
+        "ERR_SLUICEGATE_1413",
+        "a target `kafka` was asked for through the API",
+        "Name it in the settings file: its client connects to wherever the brokers say that they are, whatever \
+         `outbound.allow` says.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1430",
         "the database of `control.store.postgres` cannot be reached, so nothing can be changed through this daemon",
         "Ask again: the daemon tries twice a second, and goes on with the set in force meanwhile. The message and \

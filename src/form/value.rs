@@ -58,6 +58,9 @@ pub enum Nature {
     Arn,
     /// A file of this machine that is written to: only the settings file may name one.
     OutputFile,
+    /// Brokers of Kafka, which say themselves what is connected to, so that no outbound rule holds: only the
+    /// settings file may name some.
+    Brokers,
 }
 
 /// A value as it is written: whole for the store, and as answers show it.

@@ -18,6 +18,9 @@ use super::topic::TopicFacts;
 /// How long the brokers have to tell what the topic is like.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long it is listened to what the client had with its brokers.
+const TELL_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// The largest message of a topic whose settings the brokers do not show: less than Kafka's default.
 const USUAL_MAX: usize = 1_000_000;
 
@@ -38,8 +41,10 @@ pub fn ask_topic(settings: &TopicSettings, runtime: &Handle) -> Result<TopicFact
         .map_err(|error| failed("", &error))?;
     let topic = &settings.topic;
     let metadata = client.client().fetch_metadata(Some(topic), ASK_TIMEOUT);
-    // What the client had with its brokers meanwhile is told here.
-    client.poll(Duration::ZERO);
+    if metadata.is_err() {
+        // What the client had with its brokers meanwhile is told here.
+        client.poll(TELL_TIMEOUT);
+    }
     let metadata = metadata.map_err(|error| failed("no answer from the brokers: ", &error))?;
     let answer = metadata.topics().first();
     let answer = answer.ok_or_else(|| Failure {

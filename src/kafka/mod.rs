@@ -19,12 +19,14 @@ mod watch;
 
 use std::collections::BTreeMap;
 
-use crate::form::Secret;
+use crate::form::{Secret, Shape, Value, Written};
 
 #[cfg(feature = "kafka")]
 pub use ask::ask_topic;
 #[cfg(feature = "kafka")]
 pub use client::Standing;
+#[cfg(feature = "kafka")]
+pub use failure::{Cause, Failure};
 #[cfg(feature = "kafka")]
 pub use producer::{Message, NotSent, Producer};
 pub use property::{PropertyError, check_property};
@@ -47,6 +49,21 @@ pub enum EventKey {
     EventId,
     /// Nothing.
     None,
+}
+
+const KEYS: &[(&str, EventKey)] = &[
+    ("account_id", EventKey::AccountId),
+    ("event_id", EventKey::EventId),
+    ("none", EventKey::None),
+];
+
+impl Value for EventKey {
+    const SHAPE: Shape<EventKey> = Shape::Words(KEYS);
+
+    fn written(&self) -> Written {
+        let word = KEYS.iter().find(|(_, key)| key == self).map_or("none", |(word, _)| *word);
+        Written::open(word)
+    }
 }
 
 /// Where a producer writes, and how it is let in.

@@ -64,6 +64,15 @@ pub struct Measured {
     pub lacks_key: bool,
 }
 
+/// A setting that its client, or this build, does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// The names that lead to it.
+    pub path: String,
+    /// What is wrong, as a sentence; it may quote the value.
+    pub problem: String,
+}
+
 /// The settings of a target. Its `Display` is one line for a status page: what and where, no secrets.
 pub(super) trait Kind: fmt::Display {
     /// As settings and the API call it.
@@ -81,6 +90,16 @@ pub(super) trait Kind: fmt::Display {
     /// type, and the fields that it chooses.
     fn lacks(&self, _: &Arc<EventType>, _: Option<&[String]>) -> Option<String> {
         None
+    }
+
+    /// Most bytes that its client holds beside the batches on their way.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+
+    /// What of its settings its client, or this build, does not take, with paths that begin at them.
+    fn unfit(&self) -> Vec<Unfit> {
+        Vec::new()
     }
 
     /// Where and as whom a target of AWS is called.

@@ -25,6 +25,7 @@ mod exchange;
 mod file;
 mod firehose;
 mod genuine;
+mod kafka;
 mod kind;
 mod kinesis;
 mod log_output;
@@ -63,7 +64,8 @@ pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
-pub use kind::Measured;
+pub use kafka::KafkaTarget;
+pub use kind::{Measured, Unfit};
 pub use kinesis::KinesisTarget;
 pub use log_output::LogOutput;
 pub use meter::{Bill, Meter};
@@ -86,6 +88,8 @@ pub enum Target {
     Debug(DebugTarget),
     /// A file on this machine.
     File(FileTarget),
+    /// A topic of Kafka.
+    Kafka(KafkaTarget),
 }
 
 impl Form for Target {
@@ -116,6 +120,11 @@ impl Form for Target {
                 it.and_then(|it| if let Target::File(it) = it { Some(it) } else { None }),
             )
             .map(Target::File),
+            d.variant(
+                section("kafka", "A topic of Apache Kafka.").ours(),
+                it.and_then(|it| if let Target::Kafka(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Kafka),
         ];
         kinds.into_iter().flatten().next()
     }
@@ -132,6 +141,7 @@ impl Target {
             Target::CloudwatchLogs(settings) => settings,
             Target::Debug(settings) => settings,
             Target::File(settings) => settings,
+            Target::Kafka(settings) => settings,
         }
     }
 
@@ -146,6 +156,19 @@ impl Target {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.settings().limits()
+    }
+
+    /// Most bytes that its client holds beside the batches on their way.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.settings().held_bytes()
+    }
+
+    /// What its settings hold that this build or its client does not take, with paths that begin at the target.
+    #[must_use]
+    pub fn unfit(&self) -> Vec<Unfit> {
+        let (kind, all) = (self.kind(), self.settings().unfit().into_iter());
+        all.map(|it| Unfit { path: format!("{kind}.{}", it.path), ..it }).collect()
     }
 
     /// What one record adds to a batch's bytes.

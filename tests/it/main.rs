@@ -43,6 +43,8 @@ mod ingest;
 mod journal;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_target;
 mod kinesis;
 mod ledger;
 mod life;

@@ -14,6 +14,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use super::daemon::pause;
@@ -27,6 +29,14 @@ const JAVA: [&str; 4] = ["-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredS
 
 /// The user whom SASL lets in, by each mechanism, with this password.
 pub(crate) const USER: (&str, &str) = ("sluicegate", "correct horse");
+
+/// A message of a topic.
+pub(crate) struct Arrived {
+    pub key: Option<String>,
+    pub value: String,
+    /// Its first header.
+    pub hops: Option<String>,
+}
 
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
@@ -258,6 +268,33 @@ impl Cluster {
 
     pub(crate) fn delete_topic(&self, topic: &str) {
         self.ask(|admin, options| async move { admin.delete_topics(&[topic], &options).await });
+    }
+
+    /// All messages of a topic, up to the ends that its partitions have now.
+    pub(crate) fn read(&self, topic: &str, partitions: i32) -> Vec<Arrived> {
+        let mut config = self.client();
+        config.set("group.id", "reader").set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut left = 0;
+        let mut places = TopicPartitionList::new();
+        for partition in 0..partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            left += high - low;
+            places.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&places).unwrap();
+        let mut all = Vec::new();
+        while (all.len() as i64) < left {
+            let message = consumer.poll(PATIENCE).expect("a message in time").unwrap();
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let hops = message.headers().and_then(|all| all.iter().next()?.value);
+            all.push(Arrived {
+                key: message.key().map(text),
+                value: message.payload().map(text).unwrap_or_default(),
+                hops: hops.map(text),
+            });
+        }
+        all
     }
 
     /// Does something again and again until the oldest message of partition 0 is this or a later one.

@@ -1,0 +1,259 @@
+//! A topic of Apache Kafka, or of what speaks its protocol: one message an event, by an idempotent producer.
+//!
+//! A record is delivered when all in-sync replicas have its message (`acks=all`). Only the settings file may name one:
+//! the client connects to wherever the brokers say that they are, and no bound of ours holds it back.
+
+#[cfg(feature = "kafka")]
+mod sink;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::batch::{Count, Limits};
+use super::error::{OpenError, SETTING};
+use super::kind::{Boxed, Kind, Opened, Unfit};
+use super::log_output::LogOutput;
+use super::transport::Sending;
+use crate::form::{Checked, Door, Field, Form, Nature, Rule, Secret, Wrong, field, section};
+use crate::kafka::{EventKey, TopicSettings, check_property, could_be_brokers};
+
+/// Most records of one batch; each has a message and a verdict of its own, so that a failure sends no other again.
+const MAX_RECORDS: usize = 10_000;
+/// Most bytes of one batch, and of one record: no event is longer, since no body that brings one is. What the topic
+/// takes is asked of the brokers.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// Most batches at once: with all of them full, the producer's queue is (64 MiB).
+const IN_FLIGHT: usize = 4;
+/// Longest name of a topic (Kafka, `Topic.MAX_NAME_LENGTH`).
+const MAX_TOPIC: usize = 249;
+
+const LIMITS: Limits = Limits {
+    max_records: MAX_RECORDS,
+    max_bytes: MAX_BYTES,
+    max_record_bytes: MAX_BYTES,
+    max_span: None,
+    in_flight: IN_FLIGHT,
+    count: Count::BodyAndId,
+};
+
+/// A topic, and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaTarget {
+    brokers: Checked<Brokers>,
+    topic: Checked<Topic>,
+    key: EventKey,
+    options: Option<Options>,
+}
+
+impl Form for KafkaTarget {
+    fn form<D: Door>(d: &mut D, it: Option<&KafkaTarget>) -> Option<KafkaTarget> {
+        let brokers = d.required(
+            field(
+                "brokers",
+                "Where to find the first brokers: host:port, with commas between them.",
+                "127.0.0.1:9092",
+            ),
+            it.map(|it| &it.brokers),
+        );
+        let topic = d.required(
+            field("topic", "The topic, which must be there.", "events"),
+            it.map(|it| &it.topic),
+        );
+        let key = d.or(
+            field("key", "By what events are spread over the partitions.", ""),
+            EventKey::EventId,
+            it.map(|it| &it.key),
+        );
+        let options = d.group(
+            section("options", "Properties of librdkafka, each value a text."),
+            it.and_then(|it| it.options.as_ref()),
+        );
+        Some(KafkaTarget { brokers: brokers?, topic: topic?, key: key?, options })
+    }
+}
+
+/// The addresses of brokers, with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Brokers;
+
+impl Rule for Brokers {
+    const NATURE: Nature = Nature::Brokers;
+
+    fn check(text: &str) -> Result<(), Wrong> {
+        let must = "must be hosts with their ports, such as `kafka-1:9092,kafka-2:9092`";
+        could_be_brokers(text).then_some(()).ok_or_else(|| Wrong::must(SETTING, must))
+    }
+}
+
+/// The name of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Topic;
+
+impl Rule for Topic {
+    fn check(text: &str) -> Result<(), Wrong> {
+        let is_name = |it: u8| it.is_ascii_alphanumeric() || b"._-".contains(&it);
+        if text.len() <= MAX_TOPIC && text.bytes().all(is_name) && ![".", ".."].contains(&text) {
+            return Ok(());
+        }
+        let must = "must be the name of a topic: up to 249 letters, digits, `.`, `_` and `-`";
+        Err(Wrong::must(SETTING, must))
+    }
+}
+
+/// A property of librdkafka's that a target may set. What promises delivery, and what loads code or files that nobody
+/// named, is not among them.
+struct Property {
+    field: Field,
+    is_secret: bool,
+}
+
+const fn open(name: &'static str, about: &'static str) -> Property {
+    Property { field: field(name, about, "").ours(), is_secret: false }
+}
+
+const fn secret(name: &'static str, about: &'static str) -> Property {
+    Property { field: field(name, about, "").ours(), is_secret: true }
+}
+
+const PROPERTIES: [Property; 21] = [
+    open("security.protocol", "plaintext, ssl, sasl_plaintext or sasl_ssl."),
+    open("sasl.mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."),
+    open("sasl.username", "The user."),
+    secret("sasl.password", "The user's password."),
+    open("ssl.ca.location", "A file of the certificates that are trusted; default: the system's."),
+    open("ssl.certificate.location", "A file with our certificate, where brokers ask for one."),
+    open("ssl.key.location", "A file with its private key."),
+    secret("ssl.key.password", "The password of that file."),
+    open(
+        "ssl.endpoint.identification.algorithm",
+        "https, or none: whose certificate it is, is not looked at.",
+    ),
+    open("broker.address.family", "any, v4 or v6."),
+    open("client.id", "What brokers call us in their logs and quotas."),
+    open("client.rack", "The rack that we are in."),
+    open("compression.type", "none, gzip, snappy, lz4 or zstd."),
+    open("compression.level", "How hard it compresses."),
+    open("linger.ms", "How long messages wait for others of their partition."),
+    open("batch.size", "Most bytes of one request's messages for a partition."),
+    open("partitioner", "How keys choose a partition; murmur2_random is that of clients in Java."),
+    open("queue.buffering.max.kbytes", "Most that waits for the brokers, in KiB."),
+    open("queue.buffering.max.messages", "Most messages that wait for the brokers."),
+    open("reconnect.backoff.max.ms", "How long at most before a broker is connected to again."),
+    open("socket.keepalive.enable", "Whether TCP looks if idle connections live."),
+];
+
+/// Properties that are set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Options(BTreeMap<&'static str, Secret>);
+
+impl Form for Options {
+    fn form<D: Door>(d: &mut D, it: Option<&Options>) -> Option<Options> {
+        let mut options = BTreeMap::new();
+        for Property { field, is_secret } in PROPERTIES {
+            let it = it.and_then(|Options(it)| it.get(field.name));
+            let value = match is_secret {
+                true => d.optional::<Secret>(field, it),
+                false => {
+                    let open = it.map(|it| it.expose().to_owned());
+                    d.optional::<String>(field, open.as_ref()).map(Secret::new)
+                }
+            };
+            options.extend(value.map(|value| (field.name, value)));
+        }
+        Some(Options(options))
+    }
+}
+
+impl KafkaTarget {
+    /// Where its producer writes.
+    fn to(&self) -> TopicSettings {
+        let options = self.options.iter().flat_map(|Options(all)| all);
+        TopicSettings {
+            brokers: self.brokers.as_str().to_owned(),
+            topic: self.topic.as_str().to_owned(),
+            options: options.map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        }
+    }
+}
+
+impl Kind for KafkaTarget {
+    fn name(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.to().queue_bytes()
+    }
+
+    fn unfit(&self) -> Vec<Unfit> {
+        let mut unfit = Vec::new();
+        if !cfg!(feature = "kafka") {
+            let problem = "a target `kafka` needs a build with the feature `kafka`".to_owned();
+            unfit.push(Unfit { path: "brokers".to_owned(), problem });
+        }
+        for (name, value) in self.options.iter().flat_map(|Options(all)| all) {
+            let path = format!("options.{name}");
+            if let Err(error) = check_property(&[], name, value.expose()) {
+                unfit.push(Unfit { path, problem: error.to_string() });
+            }
+        }
+        unfit
+    }
+
+    fn open(
+        &self,
+        _: LogOutput,
+        sending: Sending,
+    ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>> {
+        #[cfg(feature = "kafka")]
+        let opened: Result<Box<dyn Opened>, OpenError> =
+            Ok(Box::new(sink::Sink::new(self.to(), self.key, sending.timeout)));
+        #[cfg(not(feature = "kafka"))]
+        let opened: Result<Box<dyn Opened>, OpenError> = {
+            drop(sending);
+            Err(OpenError { message: "this build has no client of Kafka".to_owned() })
+        };
+        Box::pin(std::future::ready(opened))
+    }
+}
+
+/// For status pages, without secrets.
+impl fmt::Display for KafkaTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "topic `{}` at {}", self.topic, self.brokers)
+    }
+}
+
+#[cfg(all(test, feature = "kafka"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn librdkafka_knows_every_property_that_a_target_may_set() {
+        for Property { field, .. } in PROPERTIES {
+            let value = match field.name {
+                "security.protocol" => "sasl_ssl",
+                "sasl.mechanism" => "SCRAM-SHA-512",
+                "ssl.endpoint.identification.algorithm" => "https",
+                "broker.address.family" => "v4",
+                "compression.type" => "zstd",
+                "partitioner" => "murmur2_random",
+                "socket.keepalive.enable" => "true",
+                _ => "1",
+            };
+            assert_eq!(check_property(&[], field.name, value), Ok(()), "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn a_topic_has_a_name_that_kafka_takes() {
+        for (name, is_one) in [("a.b_c-9", true), ("a b", false), ("..", false), ("é", false)] {
+            assert_eq!(Topic::check(name).is_ok(), is_one, "{name}");
+        }
+        assert!(Topic::check(&"t".repeat(250)).is_err());
+    }
+}
