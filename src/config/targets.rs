@@ -3,7 +3,7 @@
 
 use super::control::read_control;
 use super::decode::Section;
-use super::machine::check_output_file;
+use super::machine::{check_input_file, check_output_file};
 use super::mistakes::Mistake;
 use super::text::Text;
 use crate::control::ControlSettings;
@@ -30,6 +30,10 @@ pub(super) fn read_target(section: &mut Section<'_>, outbound: &Outbound) -> Opt
     for at in noted(&target) {
         match (at.nature, section.text_at(&at.path)) {
             (Nature::OutputFile, Some(path)) => check_output_file(section, &path),
+            // `probe` is librdkafka's word for "look where systems have it".
+            (Nature::InputFile, Some(path)) if path.value != "probe" => {
+                check_input_file(section, &path);
+            }
             (Nature::Arn, Some(arn)) => check_region(section, &arn, target.endpoint_url()),
             _ => {}
         }

@@ -58,6 +58,8 @@ pub enum Nature {
     Arn,
     /// A file of this machine that is written to: only the settings file may name one.
     OutputFile,
+    /// A file of this machine that is read.
+    InputFile,
     /// Brokers of Kafka, which say themselves what is connected to, so that no outbound rule holds: only the
     /// settings file may name some.
     Brokers,

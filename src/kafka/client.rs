@@ -12,17 +12,16 @@ use tracing::debug;
 
 use super::failure::{Failure, cause_of};
 use super::watch::Watch;
-use super::{QUEUE_KBYTES, TopicSettings};
+use super::{QUEUE_KBYTES, QUEUE_MESSAGES, TopicSettings};
 use crate::lock::lock;
 
 /// Set before the user's own. Keys go to the partitions to which clients in Java would send them, and brokers that
 /// come back are found within a second. `probe`: OpenSSL is linked in and does not know where the system keeps its
 /// certificates.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 5] = [
     ("client.id", "sluicegate"),
     ("compression.type", "lz4"),
     ("partitioner", "murmur2_random"),
-    ("queue.buffering.max.messages", "100000"),
     ("reconnect.backoff.max.ms", "1000"),
     ("ssl.ca.location", "probe"),
 ];
@@ -34,6 +33,7 @@ pub(super) fn properties(settings: &TopicSettings) -> ClientConfig {
         config.set(name, value);
     }
     config.set("queue.buffering.max.kbytes", QUEUE_KBYTES.to_string());
+    config.set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string());
     for (name, value) in &settings.options {
         config.set(name, value.expose());
     }

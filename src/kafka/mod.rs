@@ -37,8 +37,11 @@ pub use watch::Watch;
 /// Bytes of messages that wait for the brokers unless told otherwise; librdkafka itself would take 1 GiB.
 const QUEUE_KBYTES: u64 = 64 << 10;
 
-/// What a message in a producer's queue takes beside its bytes, in all: for 100,000 of them.
-const QUEUE_OVERHEAD: u64 = 32 << 20;
+/// Messages that wait for the brokers unless told otherwise.
+const QUEUE_MESSAGES: u64 = 100_000;
+
+/// What a message in a producer's queue takes beside its bytes.
+const OF_A_MESSAGE: u64 = 336;
 
 /// By what messages are spread over a topic's partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +83,13 @@ impl TopicSettings {
     /// The most that waits for the brokers, in bytes, with what is kept of each message.
     #[must_use]
     pub fn queue_bytes(&self) -> u64 {
-        let given = self.options.get("queue.buffering.max.kbytes");
-        let kbytes = given.and_then(|it| it.expose().parse().ok()).unwrap_or(QUEUE_KBYTES);
-        kbytes.saturating_mul(1024).saturating_add(QUEUE_OVERHEAD)
+        let of = |name: &str, default: u64| {
+            let given = self.options.get(name).and_then(|it| it.expose().parse().ok());
+            given.unwrap_or(default)
+        };
+        let bytes = of("queue.buffering.max.kbytes", QUEUE_KBYTES).saturating_mul(1024);
+        let messages = of("queue.buffering.max.messages", QUEUE_MESSAGES);
+        bytes.saturating_add(messages.saturating_mul(OF_A_MESSAGE))
     }
 }
 

@@ -227,9 +227,7 @@ fn the_successor_of_a_static_member_that_was_killed_waits_for_its_place() {
 #[test]
 fn messages_that_retention_took_before_they_were_read_are_counted_and_told() {
     let Some(cluster) = Cluster::shared() else { return };
-    // A segment ends after a second, and is thrown away when its messages are a second old.
-    let short = [("segment.ms", "1000"), ("retention.ms", "1000"), ("file.delete.delay.ms", "0")];
-    cluster.create_topic("overtaken", 1, &short);
+    cluster.create_topic("overtaken", 1, &[]);
     let events = generate(EVENT_TYPE, 210, 95);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("out.ndjson");
@@ -239,6 +237,9 @@ fn messages_that_retention_took_before_they_were_read_are_counted_and_told() {
     all_taken(&daemon, 10, 1);
     assert!(daemon.stop().status.success());
     produce(cluster, "overtaken", &[], &events[10..200]);
+    // A segment ends after a second, and is thrown away when its messages are a second old.
+    let short = [("segment.ms", "1000"), ("retention.ms", "1000"), ("file.delete.delay.ms", "0")];
+    cluster.change_topic("overtaken", &short);
     // The next message begins another segment, once a second has passed.
     cluster.wait_for_low_watermark("overtaken", 200, || {
         produce(cluster, "overtaken", &[], &events[200..201]);
@@ -251,6 +252,14 @@ fn messages_that_retention_took_before_they_were_read_are_counted_and_told() {
     let skipped = status["ingest"]["kafka"]["skipped"].as_u64().unwrap();
     assert!(skipped >= 190, "{skipped}");
     daemon.wait_for_log("thrown away by the topic's retention");
+    // What was read and what was not is all that there was.
+    daemon.wait_for("nothing is left, and nothing is unaccounted for", |status| {
+        let kafka = &status["ingest"]["kafka"];
+        let count = |name: &str| kafka[name].as_u64();
+        let end = kafka["partitions"][0]["high_watermark"].as_u64();
+        lag(status, 1) == Some(0)
+            && count("messages").zip(count("skipped")).map(|(read, not)| 10 + read + not) == end
+    });
 }
 
 #[test]
@@ -273,4 +282,31 @@ fn a_topic_that_is_deleted_and_made_again_is_read_from_its_beginning() {
     daemon.wait_for("all taken", |status| status["ingest"]["accepted"] == 300);
     daemon.wait_until_delivered();
     assert_delivered(&file, &events);
+}
+
+/// All partitions move from one broker to the other while messages come and are read.
+#[test]
+fn partitions_that_move_to_another_broker_are_read_on_without_loss_or_copies() {
+    let Some(cluster) = Cluster::start(2) else { return };
+    cluster.create_topic_at("moving", 4, 1);
+    let events = generate(EVENT_TYPE, 4_000, 89);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("out.ndjson");
+    let options = [("topic.metadata.refresh.interval.ms", "1000"), ("group.protocol", "consumer")];
+    let daemon = Daemon::start(&(ingest(&cluster.brokers(), "moving", &options) + &to_file(&file)));
+    produce(&cluster, "moving", &[], &events[..1_000]);
+    all_taken(&daemon, 1_000, 4);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for part in events[1_000..3_000].chunks(100) {
+                produce(&cluster, "moving", &[], part);
+            }
+        });
+        cluster.move_to("moving", 4, 2);
+    });
+    produce(&cluster, "moving", &[], &events[3_000..]);
+    all_taken(&daemon, 4_000, 4);
+    assert_delivered(&file, &events);
+    assert_eq!(lines(&file).len(), events.len(), "nothing comes twice");
+    assert_eq!(daemon.status()["ingest"]["kafka"]["error"], Value::Null);
 }

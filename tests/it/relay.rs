@@ -115,7 +115,7 @@ fn what_the_brokers_do_not_confirm_is_told_and_the_daemon_ready_again_when_they_
     assert_eq!(daemon.post(NDJSON, event).status, 200);
 }
 
-/// Bodies go to three daemons in turn, which write to three brokers and read from them as one group; a daemon and a
+/// Bodies go to three daemons in turn, which write to three brokers and read from them as one group; each daemon and a
 /// broker are killed meanwhile, the broker in the middle of a body.
 #[test]
 fn daemons_and_a_broker_are_killed_and_nothing_acknowledged_is_missing() {
@@ -131,14 +131,16 @@ fn daemons_and_a_broker_are_killed_and_nothing_acknowledged_is_missing() {
         daemon.wait_for("the topic is known", is_ready);
         daemon
     };
-    let mut daemons = [0, 1, 2].map(start);
+    let mut daemons: Vec<Daemon> = (0..3).map(start).collect();
     let events = generate(EVENT_TYPE, 20_000, 99);
     let (mut acknowledged, mut again) = (0, 0);
     for (number, part) in events.chunks(500).enumerate() {
         let body = part.join("\n");
-        if number == 10 {
-            daemons[0].signal("KILL");
-            daemons[0] = start(0);
+        if let Some(at) = [5, 10, 15].iter().position(|it| *it == number) {
+            let killed = daemons.remove(at);
+            killed.signal("KILL");
+            killed.wait();
+            daemons.insert(at, start(at));
         }
         if number == 30 {
             cluster.restart(2);

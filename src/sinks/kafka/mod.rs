@@ -100,47 +100,130 @@ impl Rule for Topic {
     }
 }
 
-/// A property of librdkafka's that a target may set. What promises delivery, and what loads code or files that nobody
-/// named, is not among them.
+/// A property of librdkafka's that a target may set. What promises delivery, and what loads code, is not among them.
 struct Property {
     field: Field,
-    is_secret: bool,
+    of: Of,
 }
 
-const fn open(name: &'static str, about: &'static str) -> Property {
-    Property { field: field(name, about, "").ours(), is_secret: false }
+/// What a property holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Text,
+    Secret,
+    /// The path of a file that is read.
+    File,
 }
 
-const fn secret(name: &'static str, about: &'static str) -> Property {
-    Property { field: field(name, about, "").ours(), is_secret: true }
+const fn property(
+    of: Of,
+    name: &'static str,
+    about: &'static str,
+    example: &'static str,
+) -> Property {
+    Property { field: field(name, about, example).ours(), of }
 }
 
 const PROPERTIES: [Property; 21] = [
-    open("security.protocol", "plaintext, ssl, sasl_plaintext or sasl_ssl."),
-    open("sasl.mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."),
-    open("sasl.username", "The user."),
-    secret("sasl.password", "The user's password."),
-    open("ssl.ca.location", "A file of the certificates that are trusted; default: the system's."),
-    open("ssl.certificate.location", "A file with our certificate, where brokers ask for one."),
-    open("ssl.key.location", "A file with its private key."),
-    secret("ssl.key.password", "The password of that file."),
-    open(
+    property(
+        Of::Text,
+        "security.protocol",
+        "plaintext, ssl, sasl_plaintext or sasl_ssl.",
+        "sasl_ssl",
+    ),
+    property(Of::Text, "sasl.mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.", "SCRAM-SHA-512"),
+    property(Of::Text, "sasl.username", "The user.", "sluicegate"),
+    property(Of::Secret, "sasl.password", "The user's password.", "${env:KAFKA_PASSWORD}"),
+    property(
+        Of::File,
+        "ssl.ca.location",
+        "The certificates that are trusted; default: the system's.",
+        "/etc/kafka/ca.pem",
+    ),
+    property(
+        Of::File,
+        "ssl.certificate.location",
+        "Our certificate, where brokers ask for one.",
+        "/etc/kafka/own.pem",
+    ),
+    property(Of::File, "ssl.key.location", "Its private key.", "/etc/kafka/own.key"),
+    property(
+        Of::Secret,
+        "ssl.key.password",
+        "The password of that file.",
+        "${env:KAFKA_KEY_PASSWORD}",
+    ),
+    property(
+        Of::Text,
         "ssl.endpoint.identification.algorithm",
         "https, or none: whose certificate it is, is not looked at.",
+        "https",
     ),
-    open("broker.address.family", "any, v4 or v6."),
-    open("client.id", "What brokers call us in their logs and quotas."),
-    open("client.rack", "The rack that we are in."),
-    open("compression.type", "none, gzip, snappy, lz4 or zstd."),
-    open("compression.level", "How hard it compresses."),
-    open("linger.ms", "How long messages wait for others of their partition."),
-    open("batch.size", "Most bytes of one request's messages for a partition."),
-    open("partitioner", "How keys choose a partition; murmur2_random is that of clients in Java."),
-    open("queue.buffering.max.kbytes", "Most that waits for the brokers, in KiB."),
-    open("queue.buffering.max.messages", "Most messages that wait for the brokers."),
-    open("reconnect.backoff.max.ms", "How long at most before a broker is connected to again."),
-    open("socket.keepalive.enable", "Whether TCP looks if idle connections live."),
+    property(Of::Text, "broker.address.family", "any, v4 or v6.", "v4"),
+    property(
+        Of::Text,
+        "client.id",
+        "What brokers call us in their logs and quotas.",
+        "sluicegate-1",
+    ),
+    property(Of::Text, "client.rack", "The rack that we are in.", "eu-west-1a"),
+    property(Of::Text, "compression.type", "none, gzip, snappy, lz4 or zstd.", "zstd"),
+    property(Of::Text, "compression.level", "How hard it compresses.", r#""3""#),
+    property(
+        Of::Text,
+        "linger.ms",
+        "How long messages wait for others of their partition.",
+        r#""20""#,
+    ),
+    property(
+        Of::Text,
+        "batch.size",
+        "Most bytes of one request's messages for a partition.",
+        r#""1000000""#,
+    ),
+    property(
+        Of::Text,
+        "partitioner",
+        "How keys choose a partition; murmur2_random is that of clients in Java.",
+        "murmur2_random",
+    ),
+    property(
+        Of::Text,
+        "queue.buffering.max.kbytes",
+        "Most that waits for the brokers, in KiB.",
+        r#""65536""#,
+    ),
+    property(
+        Of::Text,
+        "queue.buffering.max.messages",
+        "Most messages that wait for the brokers.",
+        r#""100000""#,
+    ),
+    property(
+        Of::Text,
+        "reconnect.backoff.max.ms",
+        "How long at most before a broker is connected to again.",
+        r#""1000""#,
+    ),
+    property(
+        Of::Text,
+        "socket.keepalive.enable",
+        "Whether TCP looks if idle connections live.",
+        r#""true""#,
+    ),
 ];
+
+/// The path of a file that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct InputFile;
+
+impl Rule for InputFile {
+    const NATURE: Nature = Nature::InputFile;
+
+    fn check(_: &str) -> Result<(), Wrong> {
+        Ok(())
+    }
+}
 
 /// Properties that are set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,13 +232,15 @@ struct Options(BTreeMap<&'static str, Secret>);
 impl Form for Options {
     fn form<D: Door>(d: &mut D, it: Option<&Options>) -> Option<Options> {
         let mut options = BTreeMap::new();
-        for Property { field, is_secret } in PROPERTIES {
+        for Property { field, of } in PROPERTIES {
             let it = it.and_then(|Options(it)| it.get(field.name));
-            let value = match is_secret {
-                true => d.optional::<Secret>(field, it),
-                false => {
-                    let open = it.map(|it| it.expose().to_owned());
-                    d.optional::<String>(field, open.as_ref()).map(Secret::new)
+            let open = it.map(|it| it.expose().to_owned());
+            let value = match of {
+                Of::Secret => d.optional(field, it),
+                Of::Text => d.optional(field, open.as_ref()).map(Secret::new),
+                Of::File => {
+                    let path = open.and_then(|it| Checked::<InputFile>::new(&it).ok());
+                    d.optional(field, path.as_ref()).map(|it| Secret::new(it.as_str()))
                 }
             };
             options.extend(value.map(|value| (field.name, value)));

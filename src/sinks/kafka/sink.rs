@@ -88,7 +88,7 @@ impl Sink {
         let mut is_stale = false;
         for (number, record) in records.iter().enumerate() {
             let key = key(self.key, record);
-            let length = record.body.len() + key.as_ref().map_or(0, |it| it.len());
+            let length = record.body.len() + key.as_ref().map_or(0, String::len);
             let most = open.producer.max_bytes();
             if length > most {
                 let has_lasted = open.since.elapsed() > FACTS_LAST;

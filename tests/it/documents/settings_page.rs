@@ -195,9 +195,16 @@ fn every_setting_says_what_it_is_and_gives_an_example() {
     }
 }
 
+/// What follows a name in a path, if the path begins with it; names may have dots of their own.
+fn behind<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    let rest = path.strip_prefix(name)?;
+    let rest = rest.strip_prefix("[]").unwrap_or(rest);
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+}
+
 /// The smallest value of a part that has the setting at a path (the names that are still to go), with all
 /// that this requires.
-fn smallest(part: &Value, path: &[&str]) -> Value {
+fn smallest(part: &Value, path: &str) -> Value {
     let schema = resolved(part);
     if let Some(Value::Object(properties)) = schema.get("properties") {
         let mut names: Vec<&str> = schema
@@ -206,7 +213,8 @@ fn smallest(part: &Value, path: &[&str]) -> Value {
             .flat_map(items)
             .map(|it| it.as_str().unwrap())
             .collect();
-        let wanted = path.first().map(|name| name.trim_end_matches("[]"));
+        let wanted = properties.keys().find_map(|name| Some((name, behind(path, name)?)));
+        let (wanted, rest) = wanted.map_or((None, ""), |(name, rest)| (Some(name.as_str()), rest));
         names.extend(wanted);
         if let Some(also) = wanted.and_then(|name| schema.get("dependentRequired")?.get(name)) {
             names.extend(items(also).iter().map(|it| it.as_str().unwrap()));
@@ -216,7 +224,7 @@ fn smallest(part: &Value, path: &[&str]) -> Value {
             names.push("debug");
         }
         let member = |name: &str| {
-            let rest = if wanted == Some(name) { &path[1..] } else { &[] };
+            let rest = if wanted == Some(name) { rest } else { "" };
             (name.to_owned(), smallest(&properties[name], rest))
         };
         return Value::Object(names.into_iter().map(member).collect());
@@ -238,8 +246,7 @@ fn every_example_of_a_setting_is_taken_by_the_daemon() {
         if leaf.path.contains(".tls.") {
             continue;
         }
-        let path: Vec<&str> = leaf.path.split('.').collect();
-        let mut settings = smallest(&schema(), &path);
+        let mut settings = smallest(&schema(), &leaf.path);
         if settings.get("subscriptions").is_some() {
             let destination = json!([{"id": "errors", "target": {"debug": {"log": true}}}]);
             settings["destinations"] = destination;

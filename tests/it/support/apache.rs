@@ -11,7 +11,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
@@ -266,6 +268,59 @@ impl Cluster {
         });
     }
 
+    /// Makes a topic of which this one broker has the only copy.
+    pub(crate) fn create_topic_at(&self, topic: &str, partitions: usize, broker: i32) {
+        self.ask(|admin, options| async move {
+            let replicas: Vec<&[i32]> = vec![std::slice::from_ref(&broker); partitions];
+            let replication = TopicReplication::Variable(&replicas);
+            let new = NewTopic::new(topic, i32::try_from(partitions).unwrap(), replication);
+            admin.create_topics([&new], &options).await
+        });
+    }
+
+    /// Has this one broker take over all partitions of a topic, and waits until it has.
+    pub(crate) fn move_to(&self, topic: &str, partitions: i32, broker: i32) {
+        let Some(jars) = jars() else { return };
+        let each =
+            |number| format!(r#"{{"topic":"{topic}","partition":{number},"replicas":[{broker}]}}"#);
+        let all: Vec<String> = (0..partitions).map(each).collect();
+        let plan = format!(r#"{{"version":1,"partitions":[{}]}}"#, all.join(","));
+        let file = self.folder.path().join("plan.json");
+        fs::write(&file, plan).unwrap();
+        let tool = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+        let output = Command::new("java")
+            .args(JAVA)
+            .args(["-cp", &format!("{}/*", jars.display()), tool, "--bootstrap-server"])
+            .args([&self.brokers(), "--execute", "--reassignment-json-file"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let began = Instant::now();
+        loop {
+            let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+            let mut found = metadata.topics()[0].partitions().iter();
+            if found.all(|it| it.leader() == broker && it.replicas() == [broker]) {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the partitions do not move");
+            pause();
+        }
+    }
+
+    /// Changes settings of a topic.
+    pub(crate) fn change_topic(&self, topic: &str, settings: &[(&str, &str)]) {
+        self.ask(|admin, options| async move {
+            let mut change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+            for (name, value) in settings {
+                change = change.set(name, value);
+            }
+            admin.alter_configs([&change], &options).await
+        });
+    }
+
     pub(crate) fn delete_topic(&self, topic: &str) {
         self.ask(|admin, options| async move { admin.delete_topics(&[topic], &options).await });
     }
@@ -313,10 +368,11 @@ impl Cluster {
     }
 
     /// Asks until the answer is good: of a broker that was just started it need not be.
-    fn ask<T, F>(&self, ask: impl Fn(AdminClient<DefaultClientContext>, AdminOptions) -> F)
+    fn ask<A, T, F>(&self, ask: impl Fn(AdminClient<DefaultClientContext>, AdminOptions) -> F)
     where
+        A: std::fmt::Debug,
         T: std::fmt::Debug,
-        F: Future<Output = rdkafka::error::KafkaResult<Vec<Result<String, T>>>>,
+        F: Future<Output = rdkafka::error::KafkaResult<Vec<Result<A, T>>>>,
     {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let began = Instant::now();
