@@ -132,6 +132,8 @@ const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
 /// Requests of targets made through the API that were not sent, since they may not go there or not as
 /// that; label `code`.
 const OUTBOUND_BARRED: &str = "sluicegate_outbound_barred_total";
+/// Events that went to a log stream for all others, since too many were open.
+const LOG_STREAMS_OTHER: &str = "sluicegate_log_streams_other_events_total";
 /// 1 if the last reload of the settings file was taken, or there was none; 0 if it was rejected.
 pub const RELOAD_SUCCESSFUL: &str = "sluicegate_config_last_reload_successful";
 /// 1 while the disk has no room for what is made through the API, which can only be read then.
@@ -246,6 +248,7 @@ fn describe_of_process() {
         OUTBOUND_BARRED,
         "requests of targets made through the API that were not sent, by code, since the start"
     );
+    describe_counter!(LOG_STREAMS_OTHER, "events that went to the log stream for all others");
     describe_counter!(RELAY_WRITTEN, "events that all in-sync replicas of the relay's topic have");
     describe_counter!(RELAY_FAILED, "events of the relay whose writing was not confirmed");
     describe_gauge!(RELAY_WAITING, "events of the relay whose confirmation is waited for");
@@ -362,6 +365,11 @@ pub fn connection_cut(reason: &'static str) {
 /// Counts a request that a target made through the API may not make (see [`OUTBOUND_BARRED`]).
 pub fn outbound_barred(code: &'static str) {
     counter!(OUTBOUND_BARRED, "code" => code).increment(1);
+}
+
+/// Counts an event whose log stream was one too many (see [`LOG_STREAMS_OTHER`]).
+pub fn log_stream_was_one_too_many() {
+    counter!(LOG_STREAMS_OTHER).increment(1);
 }
 
 /// Counts a reload of the settings file that ended in this way (see [`RELOADS`]).

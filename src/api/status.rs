@@ -223,6 +223,9 @@ pub(super) fn destination(status: &DestinationStatus) -> Value {
         "last_error_at": last_error.map(|it| it.at.to_string()),
         "credentials": status.credentials,
         "packing": status.packing.as_ref().map(|it| json!({"packs": it.packs, "reason": it.reason})),
+        "log_streams": status.log_streams.map(|it| {
+            json!({"open": it.open, "max": it.max, "other_events": it.other_events})
+        }),
         "retry_at": status.condition.retry_at.map(time_of),
         "request_limit": status.condition.request_limit,
         "held_back": {"records": held_back.0, "bytes": held_back.1},

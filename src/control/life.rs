@@ -182,6 +182,7 @@ mod tests {
             condition: Condition { state, ..Condition::default() },
             credentials: None,
             packing: None,
+            log_streams: None,
             account: Account { dead_lettered, ..Account::default() },
             share: Share::default(),
             letters: LetterCounts::default(),

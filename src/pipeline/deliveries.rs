@@ -217,6 +217,7 @@ impl Deliveries {
                 condition: running.health.read(),
                 credentials: running.outlet.sink.credentials(),
                 packing: running.outlet.sink.packing(),
+                log_streams: running.outlet.sink.log_streams(),
                 account,
                 letters,
                 share: self.journal.share(running.id()).unwrap_or_default(),

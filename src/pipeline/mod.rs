@@ -53,7 +53,9 @@ use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::{lock, read, write};
 use crate::resources::{Destination, ResourceId, Resources};
-use crate::sinks::{Bounds, DEFAULT_TIMEOUT, LogOutput, OpenError, Packing, Sink, Target};
+use crate::sinks::{
+    Bounds, DEFAULT_TIMEOUT, LogOutput, LogStreams, OpenError, Packing, Sink, Target,
+};
 use crate::telemetry::Refusals;
 
 pub use burial::BuryError;
@@ -172,6 +174,8 @@ pub struct DestinationStatus {
     pub credentials: Option<String>,
     /// Whether records share records of its service; none where they never do, and before it is known.
     pub packing: Option<Packing>,
+    /// How many log streams it writes to, where a template names them.
+    pub log_streams: Option<LogStreams>,
     /// What came, what became of it, what waits.
     pub account: Account,
     /// What it takes of the journal, and may take.

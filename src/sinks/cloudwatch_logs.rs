@@ -1,11 +1,16 @@
-//! CloudWatch Logs: one log event an event, by PutLogEvents, into one log stream.
+//! CloudWatch Logs: one log event an event, by PutLogEvents, into one log stream or into those that a
+//! template names (`names.rs`, `streams.rs`).
 //!
 //! A record is delivered when the answer has status 200, the service's request id and a JSON object as
 //! its body, and that object does not name the record as too old, too new or expired.
 //!
-//! The service wants a request sorted by time; the verdicts come back in the batch's order all the
-//! same. The log stream is created when it is missing, the log group never: its retention and its
-//! price are its owner's choice.
+//! A request goes to one log stream, and the service wants it sorted by time: a batch goes out log stream by
+//! log stream, one request after the other, and the verdicts come back in the batch's order all the same. A
+//! log stream is created when it is missing, the log group never: its retention and its price are its
+//! owner's choice.
+
+mod names;
+mod streams;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +23,8 @@ use aws_sdk_cloudwatchlogs::types::RejectedLogEventsInfo;
 use hyper::Uri;
 use tokio::sync::Mutex;
 
+use self::names::{LogStreamName, Template};
+use self::streams::Streams;
 use super::ack::{Ack, Fault, FaultKind};
 use super::actions::{CLOUDWATCH_LOGS, CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS, PUT_LOG_EVENTS};
 use super::answer::{Call, CallError};
@@ -27,14 +34,16 @@ use super::aws::Connection;
 use super::batch::{Count, Limits};
 use super::body::{in_place, string};
 use super::error::OpenError;
-use super::error::SETTING;
-use super::kind::{AtAws, Boxed, Kind, Opened};
+use super::kind::{AtAws, Boxed, Kind, LogStreams, Opened};
 use super::log_output::LogOutput;
+use super::packing::Room;
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, TRANSIENT, class_of};
 use super::transport::Sending;
 use crate::event::Record;
-use crate::form::{Checked, Door, Form, Rule, Wrong, field};
+#[cfg(test)]
+use crate::form::Wrong;
+use crate::form::{Checked, Door, Form, field};
 
 /// Most log events of one PutLogEvents (CloudWatch Logs API model, `InputLogEvents`).
 const MAX_RECORDS: usize = 10_000;
@@ -48,8 +57,6 @@ const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 const IN_FLIGHT: usize = 32;
 /// The log stream's name if the settings give none.
 const DEFAULT_LOG_STREAM: &str = "sluicegate";
-/// Longest name of a log stream (CloudWatch Logs API model, `LogStreamName`).
-const MAX_LOG_STREAM: usize = 512;
 
 pub(super) const LIMITS: Limits = Limits {
     max_records: MAX_RECORDS,
@@ -64,22 +71,6 @@ pub(super) const LIMITS: Limits = Limits {
 const PUT: &str = PUT_LOG_EVENTS.name;
 const CREATE: &str = CREATE_LOG_STREAM.name;
 const DESCRIBE: &str = DESCRIBE_LOG_STREAMS.name;
-
-/// The name of a log stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogStreamName;
-
-impl Rule for LogStreamName {
-    fn check(text: &str) -> Result<(), Wrong> {
-        let forbidden = |c: char| matches!(c, ':' | '*') || c.is_control();
-        let length = text.chars().count();
-        if length == 0 || length > MAX_LOG_STREAM || text.contains(forbidden) {
-            let problem = "must have 1 to 512 characters, none of them `:` or `*`";
-            return Err(Wrong::must(SETTING, problem));
-        }
-        Ok(())
-    }
-}
 
 /// A log group, the log stream in it, and how to reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +92,7 @@ impl Form for CloudwatchLogsTarget {
             it.map(|it| &it.group),
         );
         let log_stream = d.or(
-            field("log_stream", "The log stream in the group; it is made if it is not there.", ""),
+            field("log_stream", "The log stream in the group; it is made if it is not there. A name may be made of each event: it begins with text, and `{date}`, `{hour}` (both in UTC), `{event_type}` and `{account_id}` are filled in.", "edge-{date}"),
             Checked::new(DEFAULT_LOG_STREAM).ok()?,
             it.map(|it| &it.log_stream),
         );
@@ -184,10 +175,9 @@ impl fmt::Display for CloudwatchLogsTarget {
 pub(super) struct Sink {
     aws: Connection<Client>,
     group: ArnOf<LogGroup>,
-    log_stream: String,
-    /// How often the log stream has been created: of several requests that miss it, one creates it
-    /// and the others see that the number has moved.
-    created: Mutex<u64>,
+    streams: Streams,
+    /// Held by who creates a log stream.
+    creating: Mutex<()>,
 }
 
 impl Opened for Sink {
@@ -197,6 +187,10 @@ impl Opened for Sink {
 
     fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
         Box::pin(self.probe())
+    }
+
+    fn log_streams(&self) -> Option<LogStreams> {
+        self.streams.read()
     }
 
     fn credentials(&self) -> Option<String> {
@@ -212,6 +206,8 @@ impl Opened for Sink {
 struct Event<'a> {
     place: usize,
     record: &'a Record,
+    /// The log stream that it goes to.
+    stream: Arc<str>,
 }
 
 impl Sink {
@@ -224,11 +220,14 @@ impl Sink {
             }
             Client::from_conf(builder.build())
         };
+        // The settings hold a name that can be read; what could not would stand as it is.
+        let name = settings.log_stream.as_str();
+        let template = Template::parse(name).unwrap_or_else(|_| Template::fixed(name));
         Sink {
             aws: Connection::open(connection, build).await,
             group: settings.group.clone(),
-            log_stream: settings.log_stream.as_str().to_owned(),
-            created: Mutex::new(0),
+            streams: Streams::new(template),
+            creating: Mutex::default(),
         }
     }
 
@@ -241,12 +240,13 @@ impl Sink {
         client
             .describe_log_streams()
             .log_group_name(self.group.name())
-            .log_stream_name_prefix(&self.log_stream)
+            .log_stream_name_prefix(self.streams.template().prefix())
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let (events, mut acks) = sort(records);
-        let mut parts = Parts::new(events.len());
+        let (events, mut acks) = sort(records, &self.streams);
+        let of_one = Room::ANY.groups(&events, |_| 0, |one, other| one.stream == other.stream);
+        let mut parts = Parts::of(of_one);
         while let Some(part) = parts.next() {
             let outcome = self.put_or_create(&events[part.clone()]).await;
             parts.settle(part, outcome);
@@ -261,12 +261,15 @@ impl Sink {
     async fn put_or_create(&self, events: &[Event<'_>]) -> Outcome {
         let call =
             Call { action: PUT, resource: self.group.as_str(), strange: self.aws.is_strange() };
-        let created = *self.created.lock().await;
+        let Some(stream) = events.first().map(|event| &event.stream) else {
+            return Outcome::Answered(Vec::new());
+        };
+        let made = self.streams.made(stream);
         let refusal = match self.put(&call, events).await {
             Err(CallError::Refused(refusal)) if is_missing(&refusal) => refusal,
             result => return outcome(&call, result),
         };
-        if let Err(error) = self.create(created).await {
+        if let Err(error) = self.create(stream, made).await {
             return Outcome::Failed(self.creation_fault(error));
         }
         match self.put(&call, events).await {
@@ -278,7 +281,8 @@ impl Sink {
     }
 
     async fn put(&self, call: &Call<'_>, events: &[Event<'_>]) -> Result<Vec<Ack>, CallError> {
-        let (group, stream) = (self.group.name(), self.log_stream.as_str());
+        let group = self.group.name();
+        let stream = events.first().map_or("", |event| &event.stream);
         let body = in_place(body(group, stream, events));
         // The SDK gets what decides where it goes; the events are in the body.
         let answer = self.aws.call(|client| {
@@ -288,15 +292,15 @@ impl Sink {
         Ok(verdicts(call, events.len(), answer.await?.rejected_log_events_info()))
     }
 
-    /// Creates the log stream, unless another request has done so since `created` was read.
-    async fn create(&self, created: u64) -> Result<(), CallError> {
-        let mut times = self.created.lock().await;
-        if *times != created {
+    /// Creates a log stream, unless another request has done so since `made` was read.
+    async fn create(&self, stream: &Arc<str>, made: u64) -> Result<(), CallError> {
+        let _creating = self.creating.lock().await;
+        if self.streams.made(stream) != made {
             return Ok(());
         }
         let request = CreateLogStreamInput::builder()
             .log_group_name(self.group.name())
-            .log_stream_name(&self.log_stream);
+            .log_stream_name(&**stream);
         let sent = self.aws.call(|client| async move { request.send_with(&client).await });
         match sent.await {
             Ok(_) => {}
@@ -304,7 +308,7 @@ impl Sink {
                 if refusal.code == "ResourceAlreadyExistsException" => {}
             Err(error) => return Err(error),
         }
-        *times += 1;
+        self.streams.note_made(stream);
         Ok(())
     }
 
@@ -319,9 +323,16 @@ impl Sink {
             resource: self.group.as_str(),
             strange: self.aws.is_strange(),
         };
-        let (group, stream) = (self.group.name(), self.log_stream.as_str());
+        let (group, template) = (self.group.name(), self.streams.template());
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;
+        let stream = template.prefix();
+        if !template.is_fixed() {
+            return Ok(format!(
+                "log group `{group}` is there, log streams that begin with `{stream}` will be created \
+                 as events need them"
+            ));
+        }
         // Sorted by name, so the log stream itself comes first of those that begin with its name.
         let there =
             answer.log_streams().iter().any(|found| found.log_stream_name() == Some(stream));
@@ -336,9 +347,9 @@ impl Sink {
     }
 }
 
-/// The records that can be sent, sorted by time as the service demands, and a verdict for each of
-/// the batch's: final for those that cannot, a placeholder for the others.
-fn sort(records: &[Arc<Record>]) -> (Vec<Event<'_>>, Vec<Ack>) {
+/// The records that can be sent, by log stream, and there sorted by time as the service demands; and a
+/// verdict for each of the batch's: final for those that cannot, a placeholder for the others.
+fn sort<'r>(records: &'r [Arc<Record>], streams: &Streams) -> (Vec<Event<'r>>, Vec<Ack>) {
     let mut events = Vec::with_capacity(records.len());
     let mut acks = Vec::with_capacity(records.len());
     for (place, record) in records.iter().enumerate() {
@@ -352,11 +363,14 @@ fn sort(records: &[Arc<Record>]) -> (Vec<Event<'_>>, Vec<Ack>) {
         if let Some(reason) = reason {
             acks.push(Ack::Rejected(reason.to_owned()));
         } else {
-            events.push(Event { place, record });
+            events.push(Event { place, record, stream: streams.of(record) });
             acks.push(Ack::Delivered);
         }
     }
-    events.sort_by_key(|event| event.record.time.unix_millis());
+    let time = |event: &Event<'_>| event.record.time.unix_millis();
+    events.sort_by(|one, other| {
+        one.stream.cmp(&other.stream).then_with(|| time(one).cmp(&time(other)))
+    });
     (events, acks)
 }
 

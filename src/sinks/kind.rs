@@ -120,6 +120,17 @@ pub(super) trait Kind: fmt::Display {
     ) -> Boxed<'_, Result<Box<dyn Opened>, OpenError>>;
 }
 
+/// How many log streams a destination writes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStreams {
+    /// Those that it wrote to within the last hour, at least.
+    pub open: usize,
+    /// How many that may be.
+    pub max: usize,
+    /// Events that went to the one for all others, since there were as many.
+    pub other_events: u64,
+}
+
 /// A target that is ready. May be used by several tasks at once.
 pub(super) trait Opened: Send + Sync {
     /// Sends records, at least one: one verdict each, in their order.
@@ -135,6 +146,11 @@ pub(super) trait Opened: Send + Sync {
 
     /// Whether journal records share the service's; none where they never do, or before it is known.
     fn packing(&self) -> Option<Packing> {
+        None
+    }
+
+    /// How many log streams are written to; none where all events go to one place.
+    fn log_streams(&self) -> Option<LogStreams> {
         None
     }
 

@@ -65,7 +65,7 @@ pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
 pub use kafka::KafkaTarget;
-pub use kind::{Measured, Unfit};
+pub use kind::{LogStreams, Measured, Unfit};
 pub use kinesis::KinesisTarget;
 pub use log_output::LogOutput;
 pub use meter::{Bill, Meter};
@@ -302,6 +302,12 @@ impl Sink {
     #[must_use]
     pub fn packing(&self) -> Option<Packing> {
         self.opened.packing()
+    }
+
+    /// How many log streams are written to, where a template names them.
+    #[must_use]
+    pub fn log_streams(&self) -> Option<LogStreams> {
+        self.opened.log_streams()
     }
 
     /// Where the credentials in use came from: `environment`, `profile file …`, `container`, `keys`,

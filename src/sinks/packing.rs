@@ -28,6 +28,9 @@ impl Room {
     /// Each journal record has one of its own.
     pub(super) const ONE_EACH: Room = Room { records: 1, bytes: usize::MAX };
 
+    /// As many as there are that may be together.
+    pub(super) const ANY: Room = Room { records: usize::MAX, bytes: usize::MAX };
+
     /// Which of these share one: ranges that follow each other, none of them empty. `bytes` says what one
     /// adds, `together` whether another may be where a first one is. One that is larger than the room
     /// has one to itself.

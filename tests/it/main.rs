@@ -49,6 +49,7 @@ mod kinesis;
 mod ledger;
 mod life;
 mod log_files;
+mod log_streams;
 mod mapped;
 mod moving;
 mod ngrok;

@@ -48,11 +48,28 @@ fn every_documented_error_of_put_log_events_has_its_class() {
     }
 }
 
+fn to(template: &str) -> Streams {
+    Streams::new(Template::parse(template).unwrap())
+}
+
+#[test]
+fn events_are_sorted_by_log_stream_and_there_by_time() {
+    let records = [
+        record(30, r#"{"event_type":"b"}"#),
+        record(20, r#"{"event_type":"a"}"#),
+        record(10, r#"{"event_type":"b"}"#),
+        record(10, r#"{"event_type":"a"}"#),
+    ];
+    let (events, _) = sort(&records, &to("e-{event_type}"));
+    let places: Vec<_> = events.iter().map(|event| (&*event.stream, event.place)).collect();
+    assert_eq!(places, [("e-a", 3), ("e-a", 1), ("e-b", 2), ("e-b", 0)]);
+}
+
 #[test]
 fn events_are_sorted_by_time_and_keep_their_order_within_an_instant() {
     let records =
         [record(30, "a"), record(10, "b"), record(30, "c"), record(20, "d"), record(10, "e")];
-    let (events, acks) = sort(&records);
+    let (events, acks) = sort(&records, &to("s"));
     let places: Vec<usize> = events.iter().map(|event| event.place).collect();
     assert_eq!(places, [1, 4, 3, 0, 2]);
     assert_eq!(acks, vec![Ack::Delivered; 5]);
@@ -61,7 +78,7 @@ fn events_are_sorted_by_time_and_keep_their_order_within_an_instant() {
 #[test]
 fn what_the_service_cannot_take_is_rejected_before_sending() {
     let records = [record(-1, "early"), record(5, "fine"), record(5, "")];
-    let (events, acks) = sort(&records);
+    let (events, acks) = sort(&records, &to("s"));
     let places: Vec<usize> = events.iter().map(|event| event.place).collect();
     assert_eq!(places, [1]);
     assert_eq!(
@@ -82,7 +99,7 @@ fn an_event_has_its_time_in_milliseconds_and_its_body_as_it_is() {
         body: Bytes::from_static("{\"é\":1.0}".as_bytes()),
         hops: 0,
     };
-    let body = body("g", "s", &[Event { place: 0, record: &record }]);
+    let body = body("g", "s", &[Event { place: 0, record: &record, stream: "s".into() }]);
     let expected = r#"{"logGroupName":"g","logStreamName":"s","logEvents":[{"timestamp":1700000000123,"message":"{\"é\":1.0}"}]}"#;
     assert_eq!(String::from_utf8(body).unwrap(), expected);
 }
@@ -105,7 +122,7 @@ proptest! {
         let long = |length| Record { body: Bytes::from(vec![b'x'; length]), ..(*record(5, "")).clone() };
         let records = lengths.into_iter().take(LIMITS.max_records).map(|it| Arc::new(long(it)));
         let records: Vec<_> = records.take_while(fits).collect();
-        let (events, _) = sort(&records);
+        let (events, _) = sort(&records, &to("s"));
         let request: serde_json::Value = serde_json::from_slice(&body("g", "s", &events)).unwrap();
         let events = request["logEvents"].as_array().unwrap();
         prop_assert!(events.len() == records.len() && events.len() <= 10_000);
