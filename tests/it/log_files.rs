@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::{http, output_of};
 
 /// A daemon whose data and logs outlive it.
@@ -191,8 +191,13 @@ fn write_on(
         let mut rotations = 0;
         while !stop.load(Ordering::SeqCst) {
             if rotate.swap(false, Ordering::SeqCst) {
+                // As logrotate does it.
+                for at in (0..=rotations).rev() {
+                    let from =
+                        if at == 0 { log.clone() } else { folder.join(format!("access.log.{at}")) };
+                    fs::rename(from, folder.join(format!("access.log.{}", at + 1))).unwrap();
+                }
                 rotations += 1;
-                fs::rename(&log, folder.join(format!("access.log.{rotations}"))).unwrap();
             }
             let number = written.load(Ordering::SeqCst) + 1;
             let line = line(number);
@@ -214,18 +219,20 @@ fn kills_while_a_log_is_written_and_renamed_skip_no_line_and_give_each_one_id() 
     let shared = (Arc::clone(&rotate), Arc::clone(&stop), Arc::clone(&written));
     let writing = write_on(logs.folder.path().to_owned(), shared.0, shared.1, shared.2);
     let mut daemon = logs.daemon();
+    // So often within a moment that nobody sees most of the logs under their own name.
+    let rotate = |times: usize| {
+        for _ in 0..times {
+            rotate.store(true, Ordering::SeqCst);
+            patiently("a rotation", || !rotate.load(Ordering::SeqCst));
+        }
+    };
     for round in 0..8 {
-        // The log of now has been seen when a line of now has come.
         let now = written.load(Ordering::SeqCst) + 1;
         daemon.wait_for("a line of now", |_| logs.delivered().contains_key(&now));
-        if round % 2 == 0 {
-            rotate.store(true, Ordering::SeqCst);
-        }
+        rotate(round % 4);
         daemon.signal("KILL");
         drop(daemon);
-        if round % 4 == 1 {
-            rotate.store(true, Ordering::SeqCst);
-        }
+        rotate(round % 3);
         daemon = logs.daemon();
     }
     stop.store(true, Ordering::SeqCst);

@@ -101,7 +101,7 @@ impl Follower {
         let mut events = Vec::new();
         let positions = self.files.iter().map(|it| &it.position).chain(&self.stored);
         let known: HashSet<Place> = positions.map(|it| it.identity.place()).collect();
-        let youngest = self.looked.youngest;
+        let youngest = self.looked.youngest.clone();
         self.files.iter_mut().for_each(|it| it.is_current = false);
         for setting in 0..self.patterns.len() {
             let paths = expand(&self.patterns[setting], MAX_FILES + 1);
@@ -315,7 +315,7 @@ impl Follower {
         let positions: Vec<Position> = self.files.iter().map(|it| it.position.clone()).collect();
         // Those that were not looked for yet are still to be found.
         let all = [positions, self.stored.clone()].concat();
-        store(&self.store, &Stored { positions: all, youngest: self.looked.youngest })?;
+        store(&self.store, &Stored { positions: all, youngest: self.looked.youngest.clone() })?;
         self.is_changed = false;
         self.files.iter_mut().for_each(|it| it.is_stored = true);
         Ok(())

@@ -205,8 +205,6 @@ impl World {
         for event in self.follower.look(self.now) {
             assert!(!matches!(event, Event::TooMany | Event::Unreadable(..)), "{event:?}");
         }
-        // The file system tells apart what comes into being later.
-        std::thread::park_timeout(Duration::from_millis(12));
         for at in 0..self.follower.len() {
             for _ in 0..times {
                 match self.follower.read(at, MAX_LINE, self.now) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use super::rotated::Youngest;
 use crate::private;
 
 /// So many bytes of a file's beginning tell it from another one with its inode.
@@ -41,8 +42,8 @@ pub(super) struct Position {
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) positions: Vec<Position>,
-    /// When the youngest rotated file came into being that was ever seen, in nanoseconds since 1970.
-    pub(super) youngest: Option<u64>,
+    /// The youngest rotated files that were ever seen, if the folders were ever looked at.
+    pub(super) youngest: Option<Youngest>,
 }
 
 impl Identity {
@@ -111,7 +112,13 @@ pub(super) fn load(path: &Path) -> io::Result<Stored> {
     let list = stored["files"].as_array().ok_or_else(bad)?;
     let positions =
         list.iter().map(|it| read_position(it).ok_or_else(bad)).collect::<Result<_, _>>()?;
-    Ok(Stored { positions, youngest: stored["youngest"].as_u64() })
+    Ok(Stored { positions, youngest: read_youngest(&stored["youngest"]) })
+}
+
+fn read_youngest(stored: &Value) -> Option<Youngest> {
+    let place = |it: &Value| Some((it[0].as_u64()?, it[1].as_u64()?));
+    let files = stored["files"].as_array()?.iter().filter_map(place).collect();
+    Some(Youngest { created: stored["created"].as_u64()?, files })
 }
 
 fn read_position(stored: &Value) -> Option<Position> {
@@ -151,7 +158,9 @@ pub(super) fn store(path: &Path, stored: &Stored) -> io::Result<()> {
         .collect();
     let beside = path.with_extension("json.new");
     let mut file = private::file().write(true).truncate(true).open(&beside)?;
-    let all = json!({ "files": files, "youngest": stored.youngest });
+    let youngest = stored.youngest.as_ref();
+    let youngest = youngest.map(|it| json!({ "created": it.created, "files": it.files }));
+    let all = json!({ "files": files, "youngest": youngest });
     file.write_all(all.to_string().as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

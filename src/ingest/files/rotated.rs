@@ -33,49 +33,72 @@ pub(super) struct Rotated {
     pub(super) setting: usize,
 }
 
+/// The youngest rotated files that were ever seen. They are stored, so that a start knows what came since.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Youngest {
+    /// When they came into being, in nanoseconds since 1970; 0 if none was seen yet.
+    pub(super) created: u64,
+    /// Those of that instant: file systems tell instants apart by some milliseconds only.
+    pub(super) files: Vec<Place>,
+}
+
+impl Youngest {
+    /// Whether a file is younger, or as young and another one.
+    fn is_before(&self, place: Place, created: u64) -> bool {
+        self.created < created || self.created == created && !self.files.contains(&place)
+    }
+
+    fn add(&mut self, place: Place, created: u64) {
+        if created > self.created {
+            *self = Youngest { created, files: Vec::new() };
+        }
+        if created == self.created && !self.files.contains(&place) {
+            self.files.push(place);
+        }
+    }
+}
+
 /// The rotated files that there were at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
     seen: HashSet<Place>,
-    /// When the youngest that was ever seen came into being, in nanoseconds since 1970, or 0; none before the first
-    /// look. It is stored, so that a start knows what came since.
-    pub(super) youngest: Option<u64>,
+    /// None before the first look of all.
+    pub(super) youngest: Option<Youngest>,
     is_first: bool,
 }
 
 impl Looked {
     /// At a start.
-    pub(super) fn new(youngest: Option<u64>) -> Looked {
+    pub(super) fn new(youngest: Option<Youngest>) -> Looked {
         Looked { seen: HashSet::new(), youngest, is_first: true }
     }
 
     /// The rotated files that came into being since the last look, be it before this start.
     pub(super) fn new_ones(&mut self, patterns: &[PathBuf]) -> Vec<Rotated> {
         let is_first = std::mem::take(&mut self.is_first);
-        let before = self.youngest;
+        let before = self.youngest.clone();
+        // That there were none is something to know too.
+        let youngest = self.youngest.get_or_insert_default();
         let seen = std::mem::take(&mut self.seen);
         let mut found = Vec::new();
         for (setting, pattern) in patterns.iter().enumerate() {
             for (rotated, metadata) in rotated(pattern, setting) {
+                let place = rotated.place;
+                self.seen.insert(place);
                 let created = created(&metadata);
-                if self.seen.insert(rotated.place) {
-                    self.youngest = self.youngest.max(created);
-                }
-                // One that was unpacked, or copied with its times, was written before it came into being.
-                let is_whole = modified(&metadata) >= created;
+                created.into_iter().for_each(|it| youngest.add(place, it));
+                let is_younger =
+                    before.as_ref().zip(created).map(|(it, at)| it.is_before(place, at));
                 let is_new = match is_first {
-                    true => before.is_some() && created > before,
-                    false => {
-                        !seen.contains(&rotated.place) && (created.is_none() || created >= before)
-                    }
+                    true => is_younger == Some(true),
+                    false => !seen.contains(&place) && is_younger != Some(false),
                 };
-                if is_new && is_whole {
+                // One that was unpacked, or copied with its times, was written before it came into being.
+                if is_new && modified(&metadata) >= created {
                     found.push(rotated);
                 }
             }
         }
-        // That there were none is something to know too.
-        self.youngest = self.youngest.or(Some(0));
         found
     }
 }
@@ -208,12 +231,11 @@ mod tests {
         fs::rename(at("a.log.1"), at("a.log.2")).unwrap();
         assert_eq!(names(looked.new_ones(&patterns)), ["b.log.1 b.log"]);
         assert!(names(looked.new_ones(&patterns)).is_empty());
-        let Some(youngest) = looked.youngest else {
+        let youngest = looked.youngest.unwrap();
+        if youngest.created == 0 {
             println!("skipped: the file system does not tell when files came into being");
             return;
-        };
-        // The file system's clock goes on by ticks.
-        std::thread::park_timeout(std::time::Duration::from_millis(25));
+        }
         fs::write(at("c.log.1"), "x").unwrap();
         let old = fs::File::create(at("d.log.3")).unwrap();
         old.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
