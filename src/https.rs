@@ -14,10 +14,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 /// Time to open a connection: one lost SYN (sent again after 1 s, then 2 s) is forgiven. The AWS
 /// SDKs' own number.
@@ -50,13 +51,18 @@ pub fn client(roots: RootCertStore) -> HttpsClient {
         .build(builder.https_or_http().enable_http1().wrap_connector(tcp))
 }
 
-#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
 fn tls(roots: RootCertStore) -> ClientConfig {
+    trusting(roots).with_no_client_auth()
+}
+
+/// TLS that trusts these CAs, for who has yet to say what it shows.
+#[must_use]
+#[expect(clippy::expect_used, reason = "ring has cipher suites for both versions of TLS")]
+pub fn trusting(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks TLS")
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 /// The CAs that this machine trusts; none where it has no list of them, which then shows as a

@@ -320,6 +320,12 @@ impl<'d> Setting<'d> {
         Some(named.collect())
     }
 
+    /// The settings of a list, not yet read.
+    #[must_use]
+    pub fn values(self) -> Option<Vec<Setting<'d>>> {
+        self.items("a list")
+    }
+
     /// One of some words, for each of which a value stands.
     #[must_use]
     pub fn word<T: Clone>(self, words: &[(&str, T)]) -> Option<T> {

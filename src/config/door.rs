@@ -2,7 +2,8 @@
 
 use super::decode::{Section, Setting};
 use super::mistakes::Mistake;
-use crate::form::{Door, Field, Form, Shape, Value};
+use super::text::Text;
+use crate::form::{Checked, Door, Field, Form, Names, Rule, Shape, Value, Wrong};
 use crate::resources::show_duration;
 
 impl Section<'_> {
@@ -22,13 +23,25 @@ impl Section<'_> {
                     Ok(value) => return Some(value),
                     Err(wrong) => wrong,
                 };
-                let message = format!("{} ({})", wrong.of(field.name), wrong.code());
-                self.push(match wrong.quotes() {
-                    true => text.wrong(message),
-                    false => Mistake::at(text.span, message),
-                });
+                self.refuse(field.name, &text, &wrong);
                 None
             }
+        }
+    }
+
+    fn refuse(&self, name: &str, text: &Text<'_>, wrong: &Wrong) {
+        let message = format!("{} ({})", wrong.of(name), wrong.code());
+        self.push(match wrong.quotes() {
+            true => text.wrong(message),
+            false => Mistake::at(text.span, message),
+        });
+    }
+
+    /// That a list or a section of chosen names has no more than it may.
+    fn check_count(&self, field: Field, count: usize, most: usize) {
+        if count > most {
+            let message = format!("`{}.{}` has more than {most} items", self.path(), field.name);
+            self.push(Mistake::at(self.place_of(field.name), message));
         }
     }
 }
@@ -50,6 +63,38 @@ impl Door for Section<'_> {
             true => self.value(field, setting),
             false => Some(default),
         }
+    }
+
+    fn list<V: Value>(&mut self, field: Field, most: usize, _: Option<&[V]>) -> Option<Vec<V>> {
+        let items = Section::optional(self, field.name).values();
+        if !self.has(field.name) {
+            return Some(Vec::new());
+        }
+        let items = items?;
+        self.check_count(field, items.len(), most);
+        items.into_iter().map(|item| self.value(field, item)).collect()
+    }
+
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        field: Field,
+        most: usize,
+        _: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>> {
+        let entries = Section::optional(self, field.name).named("a section of names and texts");
+        if !self.has(field.name) {
+            return Some(Vec::new());
+        }
+        let entries = entries?;
+        self.check_count(field, entries.len(), most);
+        let read = |(name, setting): (Text<'_>, Setting<'_>)| {
+            let value = self.value(field, setting);
+            let name = Checked::new(name.value)
+                .map_err(|wrong| self.refuse(name.value, &name, &wrong))
+                .ok();
+            Some((name?, value?))
+        };
+        entries.into_iter().map(read).collect()
     }
 
     fn always<F: Form>(&mut self, field: Field, _: Option<&F>) -> Option<F> {

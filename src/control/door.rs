@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use super::refusal::Refusal;
-use crate::form::{Door, Field, Form, HIDDEN, Nature, Shape, Value, Written};
+use crate::form::{Checked, Door, Field, Form, HIDDEN, Names, Nature, Rule, Shape, Value, Written};
 use crate::resources::{duration, show_duration, size};
 
 /// Where the body comes from.
@@ -190,6 +190,11 @@ impl<'v> Body<'v> {
     fn value<V: Value>(&mut self, field: Field, it: Option<&V>) -> Option<V> {
         self.asked.push(field.name);
         let given = self.get(field.name);
+        self.one(field, given, it)
+    }
+
+    /// Reads what is given of a value, be it one of several.
+    fn one<V: Value>(&mut self, field: Field, given: Option<&Json>, it: Option<&V>) -> Option<V> {
         let hidden = it.map(V::written).filter(Written::hides);
         let (code, reason) = match V::NATURE {
             Nature::OutputFile => ("ERR_SLUICEGATE_1302", "writes on the daemon's own machine"),
@@ -222,6 +227,34 @@ impl<'v> Body<'v> {
             _ => {}
         }
         value
+    }
+
+    /// Reads one of several values: null is a secret that stays.
+    fn one_of_several<V: Value>(
+        &mut self,
+        field: Field,
+        given: &Json,
+        it: Option<&V>,
+    ) -> Option<V> {
+        let value =
+            self.one(field, Some(given).filter(|it| !it.is_null() && it.as_str() != Some("")), it);
+        if value.is_none() {
+            let message = format!("`{}` has an item without a value", self.path_of(field.name));
+            self.refuse::<V>(Refusal::invalid("ERR_NGROK_236", message));
+        }
+        value
+    }
+
+    /// What is given of several values, unless there are too many.
+    fn several(&mut self, field: Field, most: usize) -> Option<&'v Json> {
+        self.asked.push(field.name);
+        let given = self.get(field.name)?;
+        let count = given.as_array().map(Vec::len).or(given.as_object().map(Map::len));
+        if count > Some(most) {
+            let message = format!("`{}` has more than {most} items", self.path_of(field.name));
+            return self.refuse(Refusal::invalid("ERR_NGROK_236", message));
+        }
+        Some(given)
     }
 
     /// Reads a section that is given.
@@ -273,6 +306,52 @@ impl Door for Body<'_> {
 
     fn or<V: Value>(&mut self, field: Field, default: V, it: Option<&V>) -> Option<V> {
         Some(self.value(field, it).unwrap_or(default))
+    }
+
+    fn list<V: Value>(&mut self, field: Field, most: usize, it: Option<&[V]>) -> Option<Vec<V>> {
+        let before = it.unwrap_or_default();
+        let null = Json::Null;
+        let items = match self.several(field, most) {
+            Some(Json::Array(items)) => items.iter().collect(),
+            Some(_) => {
+                return self.refuse(Refusal::wrong_type(&self.path_of(field.name), "a list"));
+            }
+            None if V::NATURE == Nature::Secret => vec![&null; before.len()],
+            None => Vec::new(),
+        };
+        let each = items.into_iter().enumerate();
+        each.map(|(at, given)| self.one_of_several(field, given, before.get(at))).collect()
+    }
+
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        field: Field,
+        most: usize,
+        it: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>> {
+        let before = it.map_or(&[][..], Vec::as_slice);
+        let null = Json::Null;
+        let items: Vec<(&str, &Json)> = match self.several(field, most) {
+            Some(Json::Object(items)) => items.iter().map(|(name, it)| (&**name, it)).collect(),
+            Some(_) => {
+                return self.refuse(Refusal::wrong_type(&self.path_of(field.name), "an object"));
+            }
+            None if V::NATURE == Nature::Secret => {
+                before.iter().map(|(name, _)| (name.as_str(), &null)).collect()
+            }
+            None => Vec::new(),
+        };
+        let read = |(name, given): (&str, &Json)| {
+            let name = match Checked::<R>::new(name) {
+                Ok(name) => name,
+                Err(wrong) => {
+                    return self.refuse(Refusal::invalid(wrong.code(), wrong.of(name)));
+                }
+            };
+            let was = before.iter().find(|(known, _)| *known == name).map(|(_, was)| was);
+            Some((name, self.one_of_several(field, given, was)?))
+        };
+        items.into_iter().map(read).collect()
     }
 
     fn always<F: Form>(&mut self, field: Field, it: Option<&F>) -> Option<F> {

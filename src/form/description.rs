@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Door, Field, Form, Shape, Value};
+use super::{Door, Field, Form, Names, Nature, Rule, Shape, Value};
 
 /// Whom a description is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,28 @@ impl Description {
         self.put(field, schema);
     }
 
+    /// A list, or a section whose names the writer chooses: `items` says how many there may be, and what.
+    fn several(&mut self, field: Field, kind: &str, items: Json) {
+        let mut schema = items;
+        schema["type"] = match self.reader {
+            Reader::Settings => json!(kind),
+            Reader::Requests => json!([kind, "null"]),
+        };
+        if !field.example.is_empty() {
+            schema["examples"] = json!([parsed(field.example)]);
+        }
+        self.put(field, schema);
+    }
+
+    /// One of several values; in a request, null stands for a secret that stays.
+    fn one_of_them<V: Value>(&self) -> Json {
+        let mut schema = schema::<V>(self.reader);
+        if self.reader == Reader::Requests && V::NATURE == Nature::Secret {
+            schema["type"] = json!([schema["type"], "null"]);
+        }
+        schema
+    }
+
     fn put(&mut self, field: Field, mut schema: Json) {
         if !field.about.is_empty() {
             schema["description"] = json!(field.about);
@@ -135,6 +157,23 @@ impl Door for Description {
 
     fn or<V: Value>(&mut self, field: Field, default: V, _: Option<&V>) -> Option<V> {
         self.value(field, Some(default));
+        None
+    }
+
+    fn list<V: Value>(&mut self, field: Field, most: usize, _: Option<&[V]>) -> Option<Vec<V>> {
+        let items = json!({"items": self.one_of_them::<V>(), "maxItems": most});
+        self.several(field, "array", items);
+        None
+    }
+
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        field: Field,
+        most: usize,
+        _: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>> {
+        let items = json!({"additionalProperties": self.one_of_them::<V>(), "maxProperties": most});
+        self.several(field, "object", items);
         None
     }
 

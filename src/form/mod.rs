@@ -45,6 +45,17 @@ pub trait Door: Sized {
     /// A value that is `default` where it is left out.
     fn or<V: Value>(&mut self, field: Field, default: V, it: Option<&V>) -> Option<V>;
 
+    /// Values in a list, at most so many; empty where it is left out.
+    fn list<V: Value>(&mut self, field: Field, most: usize, it: Option<&[V]>) -> Option<Vec<V>>;
+
+    /// Values under names that the writer chooses, at most so many; empty where it is left out.
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        field: Field,
+        most: usize,
+        it: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>>;
+
     /// A section that is read as if it were empty where it is left out.
     fn always<F: Form>(&mut self, field: Field, it: Option<&F>) -> Option<F>;
 
@@ -55,6 +66,9 @@ pub trait Door: Sized {
     /// thing's other fields before.
     fn variant<F: Form>(&mut self, field: Field, it: Option<&F>) -> Option<F>;
 }
+
+/// Values under names that keep to a rule, in the order in which they were written.
+pub type Names<R, V> = Vec<(Checked<R>, V)>;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]

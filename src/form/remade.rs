@@ -1,7 +1,7 @@
 //! The door that gives each field what it holds, but for the texts of one nature: a thing like another one
 //! in a different region, say.
 
-use super::{Door, Field, Form, Nature, Shape, Value};
+use super::{Door, Field, Form, Names, Nature, Rule, Shape, Value};
 
 /// A thing like `it`, in which `change` has its way with each text of the nature. `None` where one of them
 /// cannot be so.
@@ -43,6 +43,20 @@ impl Door for Remaking<'_> {
 
     fn or<V: Value>(&mut self, _: Field, default: V, it: Option<&V>) -> Option<V> {
         self.value(it).or(Some(default))
+    }
+
+    fn list<V: Value>(&mut self, _: Field, _: usize, it: Option<&[V]>) -> Option<Vec<V>> {
+        it.unwrap_or_default().iter().map(|it| self.value(Some(it))).collect()
+    }
+
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        _: Field,
+        _: usize,
+        it: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>> {
+        let all = it.into_iter().flatten();
+        all.map(|(name, it)| Some((name.clone(), self.value(Some(it))?))).collect()
     }
 
     fn always<F: Form>(&mut self, _: Field, it: Option<&F>) -> Option<F> {

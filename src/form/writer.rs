@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{Door, Field, Form, Nature, Value, Written};
+use super::{Door, Field, Form, Names, Nature, Rule, Value, Written};
 
 /// A thing as answers show it, with null for what is not set. Without `it`: one of which nothing is known.
 #[must_use]
@@ -57,13 +57,20 @@ struct Writer {
 
 impl Writer {
     fn value<V: Value>(&mut self, field: Field, it: Option<&V>) {
+        let value = it.map(|it| self.one(|| field.name.to_owned(), it));
+        self.put(field, value);
+    }
+
+    /// Writes a value, and notes it under its name in this section.
+    fn one<V: Value>(&mut self, name: impl FnOnce() -> String, it: &V) -> Json {
+        let written = it.written();
         if V::NATURE != Nature::Plain
-            && let Some(Json::String(text)) = it.map(|it| it.written().into_whole())
+            && let Json::String(text) = written.clone().into_whole()
         {
-            let path = format!("{}{}", self.path, field.name);
+            let path = format!("{}{}", self.path, name());
             self.noted.push(Noted { nature: V::NATURE, path, text });
         }
-        self.put(field, it.map(|it| (self.choose)(it.written())));
+        (self.choose)(written)
     }
 
     fn put(&mut self, field: Field, value: Option<Json>) {
@@ -98,6 +105,32 @@ impl Door for Writer {
 
     fn or<V: Value>(&mut self, field: Field, _: V, it: Option<&V>) -> Option<V> {
         self.value(field, it);
+        None
+    }
+
+    fn list<V: Value>(&mut self, field: Field, _: usize, it: Option<&[V]>) -> Option<Vec<V>> {
+        let all = it.unwrap_or_default().iter().enumerate();
+        let all: Vec<Json> =
+            all.map(|(at, it)| self.one(|| format!("{}[{at}]", field.name), it)).collect();
+        self.put(field, (!all.is_empty()).then_some(Json::Array(all)));
+        None
+    }
+
+    fn named<R: Rule, V: Value>(
+        &mut self,
+        field: Field,
+        _: usize,
+        it: Option<&Names<R, V>>,
+    ) -> Option<Names<R, V>> {
+        let all: Map<String, Json> = it
+            .into_iter()
+            .flatten()
+            .map(|(name, it)| {
+                let path = || format!("{}.{name}", field.name);
+                (name.as_str().to_owned(), self.one(path, it))
+            })
+            .collect();
+        self.put(field, (!all.is_empty()).then_some(Json::Object(all)));
         None
     }
 

@@ -10,12 +10,13 @@ use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
 use super::batch::{Count, Limits};
-use super::callback::Callback;
+use super::callback;
 use super::error::OpenError;
 use super::file::lines;
 use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::transport::Sending;
+use super::web_url::WebUrl;
 use crate::event::Record;
 #[cfg(test)]
 use crate::form::Wrong;
@@ -40,7 +41,7 @@ pub(super) const LIMITS: Limits = Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DebugTarget {
     log: bool,
-    callback: Option<Callback>,
+    callback: Option<WebUrl>,
 }
 
 /// Where nothing is said of `log`, it holds unless there is a callback; where it is refused without one,
@@ -71,7 +72,7 @@ impl DebugTarget {
     /// One of these settings, for tests.
     #[cfg(test)]
     pub fn new(log: Option<bool>, callback_url: Option<&str>) -> Result<DebugTarget, Wrong> {
-        let callback = callback_url.map(Callback::new).transpose()?;
+        let callback = callback_url.map(WebUrl::new).transpose()?;
         Ok(DebugTarget { log: log.unwrap_or(callback.is_none()), callback })
     }
 }
@@ -110,7 +111,7 @@ impl fmt::Display for DebugTarget {
 pub(super) struct Sink {
     /// None if nothing is written.
     output: Option<LogOutput>,
-    callback: Option<Callback>,
+    callback: Option<WebUrl>,
     /// How the callback's requests are sent.
     sending: Sending,
 }
@@ -136,7 +137,7 @@ impl Sink {
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
         let acks = match &self.callback {
-            Some(callback) => callback.deliver(records, &self.sending).await,
+            Some(url) => callback::deliver(url, records, &self.sending).await,
             None => vec![Ack::Delivered; records.len()],
         };
         let Some(output) = &self.output else { return acks };
@@ -153,7 +154,7 @@ impl Sink {
 
     pub(super) async fn probe(&self) -> Result<String, Fault> {
         Ok(match (&self.callback, &self.output) {
-            (Some(callback), _) => callback.probe(&self.sending).await?,
+            (Some(url), _) => callback::probe(url, &self.sending).await?,
             (None, Some(_)) => "events are written to standard output".to_owned(),
             (None, None) => "events are thrown away, since `log` is false".to_owned(),
         })

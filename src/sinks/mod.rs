@@ -16,6 +16,7 @@ mod body;
 mod bounds;
 mod callback;
 mod causes;
+mod certificate;
 mod cloudwatch_logs;
 mod debug;
 mod diagnosis;
@@ -25,6 +26,7 @@ mod exchange;
 mod file;
 mod firehose;
 mod genuine;
+mod http;
 mod kafka;
 mod kind;
 mod kinesis;
@@ -37,8 +39,10 @@ mod parts;
 mod proxy;
 mod refusal;
 mod retry_after;
+mod token;
 mod transport;
 mod trouble;
+mod web_url;
 
 use std::fmt;
 use std::sync::Arc;
@@ -64,6 +68,7 @@ pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
+pub use http::HttpTarget;
 pub use kafka::KafkaTarget;
 pub use kind::{LogStreams, Measured, Unfit};
 pub use kinesis::KinesisTarget;
@@ -90,6 +95,8 @@ pub enum Target {
     File(FileTarget),
     /// A topic of Kafka.
     Kafka(KafkaTarget),
+    /// Webhooks.
+    Http(HttpTarget),
 }
 
 impl Form for Target {
@@ -125,6 +132,11 @@ impl Form for Target {
                 it.and_then(|it| if let Target::Kafka(it) = it { Some(it) } else { None }),
             )
             .map(Target::Kafka),
+            d.variant(
+                section("http", "Webhooks: events posted to a URL, signed.").ours(),
+                it.and_then(|it| if let Target::Http(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Http),
         ];
         kinds.into_iter().flatten().next()
     }
@@ -142,6 +154,7 @@ impl Target {
             Target::Debug(settings) => settings,
             Target::File(settings) => settings,
             Target::Kafka(settings) => settings,
+            Target::Http(settings) => settings,
         }
     }
 

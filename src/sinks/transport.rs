@@ -147,13 +147,17 @@ impl Gated {
                 .or_insert_with(|| SharedHttpConnector::new(connector(Some(proxy), None, settings)))
                 .clone();
         }
+        let gate = self.gate(url);
+        let made = connectors.entry((None, gate.port));
+        made.or_insert_with(|| SharedHttpConnector::new(connector(None, Some(gate), settings)))
+            .clone()
+    }
+
+    fn gate(&self, url: &Uri) -> Gate {
         let https = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
         let port = self.outbound.own_ports().find(|own| *own == port).unwrap_or(0);
-        let made = connectors.entry((None, port));
-        let gate = || Gate { outbound: Arc::clone(&self.outbound), port };
-        made.or_insert_with(|| SharedHttpConnector::new(connector(None, Some(gate()), settings)))
-            .clone()
+        Gate { outbound: Arc::clone(&self.outbound), port }
     }
 }
 
@@ -191,6 +195,14 @@ impl Lines {
             Lines::Shared(_) => RULES.way(url),
             Lines::Gated(gated) => gated.way(url),
             Lines::Given(_) => Way::Direct,
+        }
+    }
+
+    /// What lets a connection to a URL's host through; none for targets of the settings.
+    pub(super) fn gate(&self, url: &Uri) -> Option<Gate> {
+        match self {
+            Lines::Gated(gated) => Some(gated.gate(url)),
+            _ => None,
         }
     }
 

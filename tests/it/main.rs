@@ -69,3 +69,4 @@ mod switches;
 mod tidy;
 mod tidy_circles;
 mod tls;
+mod webhooks;

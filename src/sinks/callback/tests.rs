@@ -1,4 +1,4 @@
-//! Which URLs are taken, and what each status comes to, from a receiver that follows a script.
+//! What each status comes to, from a receiver that follows a script.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -6,46 +6,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 
 use super::*;
 use crate::event::Timestamp;
-
-#[test]
-fn a_callback_is_the_url_of_a_host() {
-    for url in [
-        "https://example.com",
-        "https://example.com:8443/events?token=x",
-        "https://[2001:db8::1]/",
-        "http://localhost:9000/events",
-    ] {
-        assert_eq!(&*Callback::new(url).unwrap().text, url);
-    }
-    for (url, problem) in [
-        ("https://user:pass@example.com/", "must not hold a user name"),
-        ("http://localhost@example.com/", "must not hold a user name"),
-        ("ftp://example.com/", "must begin with"),
-        ("example.com", "must begin with"),
-        ("/events", "must be a URL"),
-        ("", "must be a URL"),
-        ("https://", "must be a URL"),
-        ("https://exa mple.com", "must be a URL"),
-    ] {
-        let error = Callback::new(url).unwrap_err().of("callback_url");
-        assert!(error.starts_with(&format!("`callback_url` {problem}")), "{url}: {error}");
-    }
-    let long = format!("https://example.com/{}", "x".repeat(MAX_URL));
-    assert!(Callback::new(&long).is_err());
-}
-
-#[test]
-fn path_and_query_are_never_shown() {
-    let callback = Callback::new("https://example.com:8443/s3cret?k=s3cret").unwrap();
-    assert_eq!(
-        format!("{callback} {callback:?}"),
-        "`https://example.com:8443` `https://example.com:8443`"
-    );
-}
+use crate::sinks::FaultKind;
 
 /// What a receiver does with a body, and the bodies it got.
 struct Script {
@@ -60,7 +26,7 @@ async fn answer(State(script): State<Arc<Script>>, body: String) -> axum::respon
     (StatusCode::from_u16(status).unwrap(), headers, text).into_response()
 }
 
-async fn receiver(answers: fn(&str) -> (u16, &'static str)) -> (Callback, Arc<Script>) {
+async fn receiver(answers: fn(&str) -> (u16, &'static str)) -> (WebUrl, Arc<Script>) {
     let script = Arc::new(Script { answer: answers, bodies: Mutex::default() });
     let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -75,7 +41,7 @@ async fn receiver(answers: fn(&str) -> (u16, &'static str)) -> (Callback, Arc<Sc
         }
     });
     let url = format!("http://{address}/events?key=s3cret");
-    (Callback::new(&url).unwrap(), script)
+    (WebUrl::new(&url).unwrap(), script)
 }
 
 fn records(bodies: &[&'static str]) -> Vec<Arc<Record>> {
@@ -104,7 +70,7 @@ async fn every_status_has_its_class() {
         "405", "408", "409", "410", "413", "415", "418", "422", "425", "429", "500", "501", "502",
         "503", "504", "599",
     ] {
-        let acks = callback.deliver(&records(&[status]), &Sending::default()).await;
+        let acks = deliver(&callback, &records(&[status]), &Sending::default()).await;
         let class = match &acks[0] {
             Ack::Delivered => "delivered",
             Ack::Rejected(_) => "poison",
@@ -141,7 +107,7 @@ async fn every_status_has_its_class() {
 async fn a_pause_that_a_receiver_asks_for_is_passed_on_unless_somebody_has_to_change_something() {
     let (callback, _) = receiver(as_asked).await;
     for (status, seconds) in [("429", Some(7)), ("503", Some(7)), ("500", Some(7)), ("403", None)] {
-        let acks = callback.deliver(&records(&[status]), &Sending::default()).await;
+        let acks = deliver(&callback, &records(&[status]), &Sending::default()).await;
         let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
         assert_eq!(fault.retry_after, seconds.map(Duration::from_secs), "{status}");
         assert!(!fault.unanswered, "{status}: it answered");
@@ -151,7 +117,7 @@ async fn a_pause_that_a_receiver_asks_for_is_passed_on_unless_somebody_has_to_ch
 #[tokio::test]
 async fn a_fault_says_who_answered_what_without_the_secret() {
     let (callback, _) = receiver(as_asked).await;
-    let acks = callback.deliver(&records(&["403"]), &Sending::default()).await;
+    let acks = deliver(&callback, &records(&["403"]), &Sending::default()).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     let expected = format!(
         "{callback} answered 403 Forbidden: because of [31m this; correct `callback_url`, or the receiver"
@@ -164,7 +130,7 @@ async fn a_fault_says_who_answered_what_without_the_secret() {
 async fn only_the_record_for_which_a_batch_is_refused_is_rejected() {
     let refusing = |body: &str| if body.contains("bad") { (422, "no") } else { (200, "") };
     let (callback, script) = receiver(refusing).await;
-    let acks = callback.deliver(&records(&["a", "b", "bad", "c"]), &Sending::default()).await;
+    let acks = deliver(&callback, &records(&["a", "b", "bad", "c"]), &Sending::default()).await;
     let rejected = Ack::Rejected(format!("{callback} answered 422 Unprocessable Entity: no"));
     assert_eq!(acks, [Ack::Delivered, Ack::Delivered, rejected, Ack::Delivered]);
     let bodies = script.bodies.lock().unwrap();
@@ -175,16 +141,16 @@ async fn only_the_record_for_which_a_batch_is_refused_is_rejected() {
 async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let callback = Callback::new(&url).unwrap();
+    let callback = WebUrl::new(&url).unwrap();
     tokio::time::pause();
     let patient = Sending { timeout: Duration::from_secs(25), lines: None };
-    let acks = callback.deliver(&records(&["a"]), &patient).await;
+    let acks = deliver(&callback, &records(&["a"]), &patient).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     assert_eq!((fault.kind, fault.unanswered), (FaultKind::Transient, true));
     assert!(fault.message.starts_with(&format!("no answer from {callback} within 25s")), "{fault}");
     tokio::time::resume();
     drop(listener);
-    let acks = callback.deliver(&records(&["a"]), &Sending::default()).await;
+    let acks = deliver(&callback, &records(&["a"]), &Sending::default()).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     assert_eq!(fault.kind, FaultKind::Transient);
     assert!(fault.message.contains("was not reached"), "{fault}");
@@ -193,7 +159,7 @@ async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
 #[tokio::test]
 async fn a_probe_sends_no_event() {
     let (callback, script) = receiver(|_| (405, "")).await;
-    let said = callback.probe(&Sending::default()).await.unwrap();
+    let said = probe(&callback, &Sending::default()).await.unwrap();
     assert!(said.contains("405 Method Not Allowed for OPTIONS"), "{said}");
     assert_eq!(*script.bodies.lock().unwrap(), [""]);
 }

@@ -147,6 +147,10 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Request> {
     let length = request.header("content-length").map_or(0, |it| it.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
+    if request.header("content-encoding") == Some("gzip") {
+        let packed = std::mem::take(&mut body);
+        flate2::read::GzDecoder::new(&*packed).read_to_end(&mut body).unwrap();
+    }
     request.body = String::from_utf8(body).unwrap();
     Some(request)
 }

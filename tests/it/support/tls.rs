@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use tempfile::TempDir;
 
@@ -92,6 +93,22 @@ impl Certificates {
             .with_safe_default_protocol_versions()
             .unwrap();
         Arc::new(builder.with_no_client_auth().with_single_cert(chain, key).unwrap())
+    }
+
+    /// A server that lets in only who shows a certificate of `ca`.
+    pub(crate) fn server_for_clients(&self, name: &str, ca: &str) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+        let chain = vec![certificate(&self.path(&format!("{name}.pem")))];
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&self.path(&format!("{ca}.pem")))).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap());
+        Arc::new(builder.with_single_cert(chain, key).unwrap())
     }
 
     /// The certificate that a server shows.
