@@ -299,6 +299,11 @@ pub(super) const CODES: &[ErrorCode] = &[
     ),
     entry("ERR_NGROK_5131", "there are more subscriptions than there may be", "Delete some first."),
     entry(
+        "ERR_NGROK_5134",
+        "`ddsite` is no site of Datadog",
+        "Name it as Datadog does, `US5`, or by its host, `us5.datadoghq.com`.",
+    ),
+    entry(
         "ERR_NGROK_5140",
         "a source of the subscription cannot be used",
         "Correct it as the message says.",

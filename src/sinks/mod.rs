@@ -18,6 +18,7 @@ mod callback;
 mod causes;
 mod certificate;
 mod cloudwatch_logs;
+mod datadog;
 mod debug;
 mod diagnosis;
 mod doctor;
@@ -63,6 +64,7 @@ pub use auth::Auth;
 pub use batch::{Batch, Limits};
 pub use bounds::{ApiTargets, Bounds};
 pub use cloudwatch_logs::CloudwatchLogsTarget;
+pub use datadog::DatadogTarget;
 pub use debug::DebugTarget;
 pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
@@ -97,6 +99,8 @@ pub enum Target {
     Kafka(KafkaTarget),
     /// Webhooks.
     Http(HttpTarget),
+    /// Datadog Logs.
+    Datadog(DatadogTarget),
 }
 
 impl Form for Target {
@@ -137,13 +141,18 @@ impl Form for Target {
                 it.and_then(|it| if let Target::Http(it) = it { Some(it) } else { None }),
             )
             .map(Target::Http),
+            d.variant(
+                section("datadog", "Datadog Logs."),
+                it.and_then(|it| if let Target::Datadog(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::Datadog),
         ];
         kinds.into_iter().flatten().next()
     }
 }
 
 /// ngrok's kinds of target that there is no sink for.
-pub const NOT_HERE: &[&str] = &["azure_logs_ingestion", "datadog"];
+pub const NOT_HERE: &[&str] = &["azure_logs_ingestion"];
 
 impl Target {
     fn settings(&self) -> &dyn Kind {
@@ -155,6 +164,7 @@ impl Target {
             Target::File(settings) => settings,
             Target::Kafka(settings) => settings,
             Target::Http(settings) => settings,
+            Target::Datadog(settings) => settings,
         }
     }
 

@@ -22,6 +22,7 @@ mod command_line;
 mod control;
 mod cost;
 mod credentials;
+mod datadog;
 mod dead_letters;
 mod dead_letters_asked;
 mod delivery;
