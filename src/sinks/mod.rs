@@ -11,6 +11,7 @@ mod answer;
 mod arn;
 mod auth;
 mod aws;
+mod azure_logs_ingestion;
 mod batch;
 mod body;
 mod bounds;
@@ -61,6 +62,7 @@ pub use crate::form::Secret;
 pub use ack::{Ack, Fault, FaultKind, without_its_words};
 pub use actions::{Needs, Purpose};
 pub use auth::Auth;
+pub use azure_logs_ingestion::AzureLogsIngestionTarget;
 pub use batch::{Batch, Limits};
 pub use bounds::{ApiTargets, Bounds};
 pub use cloudwatch_logs::CloudwatchLogsTarget;
@@ -101,6 +103,8 @@ pub enum Target {
     Http(HttpTarget),
     /// Datadog Logs.
     Datadog(DatadogTarget),
+    /// A stream of a data collection rule of Azure Monitor.
+    AzureLogsIngestion(AzureLogsIngestionTarget),
 }
 
 impl Form for Target {
@@ -146,13 +150,22 @@ impl Form for Target {
                 it.and_then(|it| if let Target::Datadog(it) = it { Some(it) } else { None }),
             )
             .map(Target::Datadog),
+            d.variant(
+                section("azure_logs_ingestion", "Azure Monitor's Logs Ingestion API."),
+                it.and_then(
+                    |it| {
+                        if let Target::AzureLogsIngestion(it) = it { Some(it) } else { None }
+                    },
+                ),
+            )
+            .map(Target::AzureLogsIngestion),
         ];
         kinds.into_iter().flatten().next()
     }
 }
 
 /// ngrok's kinds of target that there is no sink for.
-pub const NOT_HERE: &[&str] = &["azure_logs_ingestion"];
+pub const NOT_HERE: &[&str] = &[];
 
 impl Target {
     fn settings(&self) -> &dyn Kind {
@@ -165,6 +178,7 @@ impl Target {
             Target::Kafka(settings) => settings,
             Target::Http(settings) => settings,
             Target::Datadog(settings) => settings,
+            Target::AzureLogsIngestion(settings) => settings,
         }
     }
 

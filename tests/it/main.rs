@@ -16,6 +16,7 @@
 mod apache_kafka;
 mod api_commands;
 mod aws;
+mod azure;
 mod callback;
 mod cel_conformance;
 mod command_line;
