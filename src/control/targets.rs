@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::door::{self, From};
 use super::refusal::Refusal;
 use crate::form;
-use crate::sinks::{ApiTargets, Barred, NOT_HERE, Target};
+use crate::sinks::{ApiTargets, Barred, Target};
 
 /// Reads a target that is to be saved. `before` is the one it takes the place of, whose kind it must have;
 /// `rules` says what it may do.
@@ -17,10 +17,7 @@ pub(super) fn read(
     before: Option<&Target>,
     rules: &ApiTargets,
 ) -> Result<Target, Refusal> {
-    if let Some(kind) = NOT_HERE.iter().find(|kind| !value[**kind].is_null()) {
-        return Err(Refusal::invalid("ERR_NGROK_236", format!("there is no target `{kind}` here")));
-    }
-    let target = door::read("target", &without(NOT_HERE, value), before, From::Request)?;
+    let target = door::read("target", value, before, From::Request)?;
     if let Err(barred) = rules.check(&target) {
         let plain = target.addresses().into_iter().find(|(_, url)| {
             barred == Barred::PlainHttp && rules.outbound.check_plain_http(url).is_err()
@@ -34,14 +31,6 @@ pub(super) fn read(
     Ok(rules.with_own_external_id(target))
 }
 
-fn without(names: &[&str], value: &Value) -> Value {
-    let mut value = value.clone();
-    if let Value::Object(members) = &mut value {
-        members.retain(|name, _| !names.contains(&name.as_str()));
-    }
-    value
-}
-
 /// A target as the store keeps it, secrets included.
 pub(super) fn write(target: &Target) -> Value {
     form::whole(target)
@@ -52,16 +41,12 @@ pub(super) fn write(target: &Target) -> Value {
 /// It is read and written anew, so that what is hidden follows from the types of its settings. Of a
 /// row that cannot be read, nothing is known to be no secret, and nothing is shown.
 pub(super) fn shown(kept: &Value) -> Value {
-    let mut shown = form::shown(read_kept(kept).ok().as_ref());
-    for kind in NOT_HERE {
-        shown[kind] = Value::Null;
-    }
-    shown
+    form::shown(read_kept(kept).ok().as_ref())
 }
 
 /// Reads a target that was accepted before, be it from the settings file. What it may do is not asked.
 pub(super) fn read_kept(kept: &Value) -> Result<Target, Refusal> {
-    door::read("target", &without(NOT_HERE, kept), None, From::Store)
+    door::read("target", kept, None, From::Store)
 }
 
 #[cfg(test)]

@@ -164,9 +164,6 @@ impl Form for Target {
     }
 }
 
-/// ngrok's kinds of target that there is no sink for.
-pub const NOT_HERE: &[&str] = &[];
-
 impl Target {
     fn settings(&self) -> &dyn Kind {
         match self {
