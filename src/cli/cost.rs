@@ -293,7 +293,7 @@ fn bill(destination: &Destination, sampled: &Sampled) -> Result<Billed, Failure>
     let records = sampled.get(&destination.id).map_or(&[][..], Vec::as_slice);
     let metered = block_on(metered(destination, records))?;
     let plain = || {
-        let bytes = records.iter().map(|it| destination.target.record_bytes(it) as u64).sum();
+        let bytes = records.iter().map(|it| destination.measured(it).bytes as u64).sum();
         (Bill { records: records.len() as u64, bytes, ..Bill::default() }, 0)
     };
     let (bill, refused) = metered.unwrap_or_else(plain);

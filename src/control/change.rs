@@ -22,7 +22,7 @@ use crate::event::{Timestamp, ksuid_after};
 use crate::lock::write;
 use crate::pipeline::{CannotOpen, send_test_event};
 use crate::resources::{Resources, Source};
-use crate::sinks::{Ack, Secret, without_its_words};
+use crate::sinks::{Ack, Format, Secret, without_its_words};
 use crate::store::{Change, Store, StoreError, Turn};
 
 /// The member in which ngrok's clients say of which subscription a source is, beside the path.
@@ -532,11 +532,13 @@ impl Control {
         }
         let world = self.world();
         let rules = world.bounds().rules();
+        let mut format = format_of(input);
         let before = match id {
             Some(id) => {
                 let object =
                     world.get(Kind::EventDestination, id).ok_or_else(Refusal::not_found)?;
                 rules::by_api(object)?;
+                format = format.or(format_of(&object.body));
                 let kept = object.body.get("target").unwrap_or(&Value::Null);
                 Some(targets::read_kept(kept)?)
             }
@@ -547,7 +549,8 @@ impl Control {
             (None, Some(before)) => rules.with_own_external_id(before),
             (None, None) => return Ok(()), // reported as missing by the creation
         };
-        let sink = self.pipeline.open(&target, world.bounds()).await.map_err(|error| {
+        let opened = self.pipeline.open(&target, format.unwrap_or_default(), world.bounds()).await;
+        let sink = opened.map_err(|error| {
             Refusal::invalid("ERR_SLUICEGATE_1305", format!("the target cannot be opened: {error}"))
         })?;
         let reason = match send_test_event(&sink).await.ack {
@@ -589,4 +592,9 @@ pub(super) fn unavailable(message: String) -> Refusal {
 
 fn cannot_open(error: CannotOpen) -> Refusal {
     Refusal::invalid("ERR_SLUICEGATE_1305", error.to_string())
+}
+
+/// How a destination's records are written, if that is said.
+fn format_of(body: &Map<String, Value>) -> Option<Format> {
+    body.get("format").and_then(Value::as_str).map(Format::of_name)
 }

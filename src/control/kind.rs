@@ -231,9 +231,9 @@ pub static KINDS: [Spec; 11] = [
             DESCRIBED,
             field(
                 "format",
-                Choice(&["json"], "ERR_NGROK_235"),
+                Choice(&["json", "cloudevents"], "ERR_NGROK_235"),
                 Required("ERR_NGROK_235"),
-                "How events are written; only `json`.",
+                "How events are written: `json`, or `cloudevents` (CloudEvents 1.0, structured).",
             ),
             field("target", Target, Required("ERR_NGROK_5100"), "The service and the place in it."),
             field(

@@ -14,7 +14,7 @@ use crate::resources::{
     BatchSettings, Destination, MAX_LINGER, MAX_TIMEOUT, MIN_TIMEOUT, Overflow, ResourceId,
     duration, show_duration, size,
 };
-use crate::sinks::{DEFAULT_TIMEOUT, Target};
+use crate::sinks::{DEFAULT_TIMEOUT, Format, Target};
 
 /// The members of `batch`.
 pub(super) const BATCH: [&str; 3] = ["max_records", "max_bytes", "linger"];
@@ -123,6 +123,7 @@ pub(super) fn destination(
         },
         max_pending_bytes: size_of(get("max_pending_bytes")),
         enabled: get("enabled").as_bool().unwrap_or(true),
+        format: Format::of_name(get("format").as_str().unwrap_or_default()),
         bounds: None,
     })
 }

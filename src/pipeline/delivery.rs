@@ -301,7 +301,7 @@ impl Delivery {
         let max_span = self.max_span();
         let mut without_key = 0;
         for pending in taken {
-            let measured = self.current.destination.target.measured(&pending.record);
+            let measured = self.current.destination.measured(&pending.record);
             without_key += u64::from(measured.lacks_key);
             let attempt = Attempt::fresh(pending, measured, since);
             self.in_order.enter(&attempt);
@@ -335,7 +335,7 @@ impl Delivery {
 
     /// The record as the destination measures it now, which may have other settings than before.
     fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
-        let measured = self.current.destination.target.measured(&attempt.pending.record);
+        let measured = self.current.destination.measured(&attempt.pending.record);
         let Measured { bytes, place, in_order, .. } = measured;
         if (place, in_order) != (attempt.place, attempt.in_order) {
             self.in_order.leave(&attempt);

@@ -54,7 +54,7 @@ use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::{lock, read, write};
 use crate::resources::{Destination, ResourceId, Resources};
 use crate::sinks::{
-    Bounds, DEFAULT_TIMEOUT, LogOutput, LogStreams, OpenError, Packing, Sink, Target,
+    Bounds, DEFAULT_TIMEOUT, Format, LogOutput, LogStreams, OpenError, Packing, Sink, Target,
 };
 use crate::telemetry::Refusals;
 
@@ -296,8 +296,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub async fn open(&self, target: &Target, bounds: &Bounds) -> Result<Sink, OpenError> {
-        target.open(self.log_output.clone(), DEFAULT_TIMEOUT, Some(bounds)).await
+    pub async fn open(
+        &self,
+        target: &Target,
+        format: Format,
+        bounds: &Bounds,
+    ) -> Result<Sink, OpenError> {
+        let log = self.log_output.clone();
+        target.open_to_write(format, log, DEFAULT_TIMEOUT, Some(bounds)).await
     }
 
     /// The open sink of a destination in force.

@@ -33,7 +33,7 @@ async fn send<D: Future<Output = Vec<Ack>>>(
     let max_span = destination.target.limits().max_span;
     let mut batcher = Batcher::default();
     for (position, record) in (0..).zip(records) {
-        let measured = destination.target.measured(record);
+        let measured = destination.measured(record);
         let pending = Pending { position, record: Arc::clone(record) };
         let since = Instant::now();
         batcher.push(Attempt::fresh(pending, measured, since), max_span);
@@ -121,6 +121,7 @@ mod tests {
             overflow: Overflow::Block,
             max_pending_bytes: None,
             enabled: true,
+            format: crate::sinks::Format::Json,
             bounds: None,
         }
     }

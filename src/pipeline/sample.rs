@@ -53,7 +53,7 @@ impl Sampler {
 /// sent; none where the service's bill is not known. Tells too how many would be refused.
 pub async fn metered(destination: &Destination, records: &[Arc<Record>]) -> Option<(Bill, usize)> {
     let meter = Arc::new(Meter::default());
-    let sink = destination.target.open_metered(&meter).await?;
+    let sink = destination.target.open_metered(destination.format, &meter).await?;
     let acks = redrive(destination, &sink, records).await;
     let refused = acks.iter().filter(|ack| !matches!(ack, Ack::Delivered)).count();
     Some((meter.bill(), refused))

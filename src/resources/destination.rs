@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ResourceError, ResourceId};
+use crate::event::Record;
 use crate::form::{Door, Form, Shape, Value, Written, field, section};
-use crate::sinks::{Bounds, DEFAULT_TIMEOUT, Finding, Limits, LogOutput, OpenError, Sink, Target};
+use crate::sinks::{
+    Bounds, DEFAULT_TIMEOUT, Finding, Format, Limits, LogOutput, Measured, OpenError, Sink, Target,
+};
 
 /// Longest linger. Beyond it a slow trickle of records would look like an outage.
 pub const MAX_LINGER: Duration = Duration::from_secs(300);
@@ -103,6 +106,7 @@ pub struct Terms {
     overflow: Option<Overflow>,
     max_pending_bytes: Option<Size>,
     enabled: Option<bool>,
+    format: Option<Format>,
 }
 
 impl Form for Terms {
@@ -130,7 +134,12 @@ impl Form for Terms {
                 .by_default("true"),
             it.and_then(|it| it.enabled.as_ref()),
         );
-        Some(Terms { batch: batch?, timeout, overflow, max_pending_bytes, enabled })
+        let format = d.optional(
+            field("format", "How records are written: `json` is the event's envelope, `cloudevents` a CloudEvent (1.0, structured) whose data is the envelope.", "")
+                .by_default("json"),
+            it.and_then(|it| it.format.as_ref()),
+        );
+        Some(Terms { batch: batch?, timeout, overflow, max_pending_bytes, enabled, format })
     }
 }
 
@@ -187,6 +196,7 @@ impl Terms {
             overflow: self.overflow.unwrap_or_default(),
             max_pending_bytes: self.max_pending_bytes.as_ref().map(|it| it.bytes),
             enabled: self.enabled.unwrap_or(true),
+            format: self.format.unwrap_or_default(),
             bounds: None,
         })
     }
@@ -270,17 +280,26 @@ pub struct Destination {
     pub max_pending_bytes: Option<u64>,
     /// Whether anything is sent. While it is off, what comes is kept within its share.
     pub enabled: bool,
+    /// How its records are written.
+    pub format: Format,
     /// What its target may do if it was made through the API; none for those of the settings.
     pub bounds: Option<Arc<Bounds>>,
 }
 
 impl Destination {
+    /// What is known of a record before it is sent, as it is written for this destination.
+    #[must_use]
+    pub fn measured(&self, record: &Record) -> Measured {
+        self.target.measured(&self.format.written(record))
+    }
+
     /// Opens the target, for requests that may take [`Destination::timeout`]; see `Target::open`.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(&self, log: LogOutput) -> Result<Sink, OpenError> {
-        self.target.open(log, self.timeout, self.bounds.as_deref()).await
+        let bounds = self.bounds.as_deref();
+        self.target.open_to_write(self.format, log, self.timeout, bounds).await
     }
 
     /// Looks at what stands between it and its service; see `Target::examine`.
@@ -300,6 +319,9 @@ impl Destination {
     /// Whether a sink that was opened for the other one serves this one too.
     #[must_use]
     pub fn opens_like(&self, other: &Destination) -> bool {
-        self.target == other.target && self.timeout == other.timeout && self.bounds == other.bounds
+        self.target == other.target
+            && self.timeout == other.timeout
+            && self.format == other.format
+            && self.bounds == other.bounds
     }
 }

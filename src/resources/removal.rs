@@ -128,6 +128,7 @@ mod tests {
                 timeout: DEFAULT_TIMEOUT,
                 overflow: Overflow::Block,
                 max_pending_bytes: None,
+                format: crate::sinks::Format::Json,
                 bounds: None,
             })
             .unwrap();

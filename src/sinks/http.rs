@@ -24,6 +24,7 @@ use super::certificate::ClientCertificate;
 use super::error::OpenError;
 use super::exchange::{Answer, array, class_of, exchange, gzipped};
 use super::file::lines;
+use super::format::Format;
 use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::parts::{Outcome, Parts};
@@ -339,9 +340,12 @@ impl Sink {
     }
 
     fn post_request(&self, records: &[Arc<Record>], authorization: Option<&Secret>) -> Builder {
-        let media_type = match self.target.body {
-            Body::Ndjson => "application/x-ndjson",
-            Body::Event | Body::JsonArray => "application/json",
+        let media_type = match (self.target.body, self.sending.format) {
+            (Body::Ndjson, _) => "application/x-ndjson",
+            (_, Format::Json) => "application/json",
+            // CloudEvents, HTTP binding, 3.2 and 3.3.
+            (Body::Event, Format::CloudEvents) => "application/cloudevents+json",
+            (Body::JsonArray, Format::CloudEvents) => "application/cloudevents-batch+json",
         };
         let request = self
             .request(Method::POST, authorization)

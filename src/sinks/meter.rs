@@ -16,6 +16,7 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 use super::auth::Keys;
+use super::format::Format;
 use super::transport::{Lines, Sending};
 use super::{Auth, DEFAULT_TIMEOUT, LogOutput, Sink, Target};
 use crate::form::{Checked, SecretOf};
@@ -166,7 +167,7 @@ impl HttpConnector for Metered {
 impl Target {
     /// Opens a target of AWS so that its requests go to a meter, signed with keys of nobody; none for
     /// other targets.
-    pub async fn open_metered(&self, meter: &Arc<Meter>) -> Option<Sink> {
+    pub async fn open_metered(&self, format: Format, meter: &Arc<Meter>) -> Option<Sink> {
         let mut target = self.clone();
         *target.auth_mut()? = Auth::Keys(Keys {
             aws_access_key_id: Checked::new("AKIAIOSFODNN7EXAMPLE").ok()?,
@@ -174,9 +175,9 @@ impl Target {
         });
         let connector = SharedHttpConnector::new(Metered(Arc::clone(meter)));
         let lines = Some(Lines::Given(connector));
-        let sending = Sending { timeout: DEFAULT_TIMEOUT, lines };
+        let sending = Sending { timeout: DEFAULT_TIMEOUT, lines, format };
         let opened = target.settings().open(LogOutput::Stdout, sending).await.ok()?;
-        Some(Sink { kind: target.kind(), limits: target.limits(), opened, barred: None })
+        Some(Sink { kind: target.kind(), format, limits: target.limits(), opened, barred: None })
     }
 }
 

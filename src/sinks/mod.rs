@@ -27,6 +27,7 @@ mod error;
 mod exchange;
 mod file;
 mod firehose;
+mod format;
 mod genuine;
 mod http;
 mod kafka;
@@ -72,6 +73,7 @@ pub use doctor::{Finding, Gravity};
 pub use error::OpenError;
 pub use file::FileTarget;
 pub use firehose::FirehoseTarget;
+pub use format::Format;
 pub use http::HttpTarget;
 pub use kafka::KafkaTarget;
 pub use kind::{LogStreams, Measured, Unfit};
@@ -205,12 +207,6 @@ impl Target {
         all.map(|it| Unfit { path: format!("{kind}.{}", it.path), ..it }).collect()
     }
 
-    /// What one record adds to a batch's bytes.
-    #[must_use]
-    pub fn record_bytes(&self, record: &Record) -> usize {
-        self.measured(record).bytes
-    }
-
     /// What is known of a record before it is sent.
     #[must_use]
     pub fn measured(&self, record: &Record) -> Measured {
@@ -265,10 +261,22 @@ impl Target {
         timeout: Duration,
         bounds: Option<&Bounds>,
     ) -> Result<Sink, OpenError> {
-        let sending = Sending { timeout, lines: bounds.map(|bounds| bounds.lines().clone()) };
+        self.open_to_write(Format::Json, log, timeout, bounds).await
+    }
+
+    /// The same for records that are written in a format.
+    pub async fn open_to_write(
+        &self,
+        format: Format,
+        log: LogOutput,
+        timeout: Duration,
+        bounds: Option<&Bounds>,
+    ) -> Result<Sink, OpenError> {
+        let lines = bounds.map(|bounds| bounds.lines().clone());
+        let sending = Sending { timeout, lines, format };
         let opened = self.settings().open(log, sending).await?;
         let barred = bounds.and_then(|bounds| bounds.rules().check(self).err());
-        Ok(Sink { kind: self.kind(), limits: self.limits(), opened, barred })
+        Ok(Sink { kind: self.kind(), format, limits: self.limits(), opened, barred })
     }
 
     /// Which way requests go, if the environment names a proxy: `directly`, or through which; `bounds` as
@@ -296,6 +304,7 @@ impl fmt::Display for Target {
 /// The open connection to one destination. May be used by several tasks at once.
 pub struct Sink {
     kind: &'static str,
+    format: Format,
     limits: Limits,
     opened: Box<dyn Opened>,
     /// Why it may not be used at all.
@@ -322,7 +331,13 @@ impl Sink {
         if let Some(barred) = &self.barred {
             return vec![Ack::Retry(barred_fault(barred)); records.len()];
         }
-        self.opened.deliver(records).await
+        match self.format {
+            Format::Json => self.opened.deliver(records).await,
+            format => {
+                let written = records.iter().map(|it| Arc::new(format.written(it).into_owned()));
+                self.opened.deliver(&written.collect::<Vec<_>>()).await
+            }
+        }
     }
 
     /// How much one request may carry, as far as is known now: a batch of more is sent in several.

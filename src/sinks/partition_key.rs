@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use md5::{Digest as _, Md5};
 
+use super::format::envelope;
 use crate::event::{
     Declared, EventType, FieldType, Record, Root, Slot, SlotId, SlotPlan, Timestamp, read_event,
     string_value,
@@ -100,7 +101,7 @@ impl PartitionKey {
     /// The key of a record, and whether it is the one asked for: without that, it is the event's id.
     pub(super) fn of<'r>(&self, record: &'r Record) -> (Cow<'r, str>, bool) {
         let Some(read) = &self.read else { return (Cow::Borrowed(&record.event_id), true) };
-        match std::str::from_utf8(&record.body).ok().and_then(|text| read.1.value(text)) {
+        match std::str::from_utf8(envelope(&record.body)).ok().and_then(|text| read.1.value(text)) {
             Some(key) => (Cow::Owned(key), true),
             None => (Cow::Borrowed(&record.event_id), false),
         }

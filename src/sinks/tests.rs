@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::trouble::Trouble;
 use super::*;
-use crate::event::Timestamp;
+use crate::event::{Record, Timestamp};
 
 #[test]
 fn a_sink_may_be_shared_by_tasks_and_delivers_from_any_of_them() {

@@ -28,6 +28,7 @@ use hyper::Uri;
 use super::DEFAULT_TIMEOUT;
 use super::ack::Fault;
 use super::causes::{causes, chain};
+use super::format::Format;
 use super::outbound::{Barred, Outbound};
 use super::proxy::{Proxy, RULES, Way};
 use super::trouble::Trouble;
@@ -168,12 +169,14 @@ pub(super) struct Sending {
     pub(super) timeout: Duration,
     /// The connections of targets that were made through the API; none for those of the settings.
     pub(super) lines: Option<Lines>,
+    /// How records are written; they are when they come.
+    pub(super) format: Format,
 }
 
 impl Default for Sending {
     /// As the targets of the settings do, if they say nothing of time.
     fn default() -> Sending {
-        Sending { timeout: DEFAULT_TIMEOUT, lines: None }
+        Sending { timeout: DEFAULT_TIMEOUT, lines: None, format: Format::Json }
     }
 }
 

@@ -19,6 +19,7 @@ mod aws;
 mod azure;
 mod callback;
 mod cel_conformance;
+mod cloudevents;
 mod command_line;
 mod control;
 mod cost;

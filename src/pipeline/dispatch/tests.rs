@@ -27,6 +27,7 @@ fn destination(name: &str) -> Destination {
         overflow: Overflow::Block,
         max_pending_bytes: None,
         timeout: DEFAULT_TIMEOUT,
+        format: crate::sinks::Format::Json,
         bounds: None,
     }
 }

@@ -210,6 +210,7 @@ impl World {
                 max_pending_bytes: None,
                 enabled: true,
                 timeout: DEFAULT_TIMEOUT,
+                format: crate::sinks::Format::Json,
                 bounds: None,
             };
             resources.add_destination(destination).unwrap();

@@ -143,7 +143,7 @@ async fn a_receiver_that_is_not_there_or_hangs_is_a_fault_that_passes() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let callback = WebUrl::new(&url).unwrap();
     tokio::time::pause();
-    let patient = Sending { timeout: Duration::from_secs(25), lines: None };
+    let patient = Sending { timeout: Duration::from_secs(25), ..Sending::default() };
     let acks = deliver(&callback, &records(&["a"]), &patient).await;
     let [Ack::Retry(fault)] = acks.as_slice() else { panic!("{acks:?}") };
     assert_eq!((fault.kind, fault.unanswered), (FaultKind::Transient, true));

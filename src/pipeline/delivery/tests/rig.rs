@@ -137,6 +137,7 @@ fn destination_with(target: Target, max_records: usize) -> Arc<Destination> {
         batch: BatchSettings::new(&target, Some(max_records), None, linger).unwrap(),
         target,
         timeout: DEFAULT_TIMEOUT,
+        format: crate::sinks::Format::Json,
         bounds: None,
         overflow: Overflow::Block,
         max_pending_bytes: None,
