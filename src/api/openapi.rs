@@ -9,6 +9,9 @@ use super::place::{EMPTY_LISTS, ResourceRoute, resource_routes};
 use super::request::MAX_LIMIT;
 
 use crate::control::{KINDS, Presence, Shape, Spec};
+use crate::form;
+use crate::resources::Terms;
+use crate::sinks::Target;
 
 /// The whole description, for an API that is reached at `base`.
 pub(super) fn describe(base: &str) -> Value {
@@ -404,17 +407,9 @@ fn request_schema(spec: &Spec, on_create: bool) -> Value {
     })
 }
 
-/// How many records make a request.
-fn batch() -> Value {
-    json!({
-        "type": "object",
-        "additionalProperties": false,
-        "properties": {
-            "max_records": {"type": ["integer", "null"], "minimum": 1},
-            "max_bytes": {"type": ["integer", "string", "null"], "minimum": 1},
-            "linger": {"type": ["string", "null"], "examples": ["200ms"]},
-        },
-    })
+/// What a destination has beside its target, as its form asks for it.
+fn term(name: &str) -> Value {
+    form::describe::<Terms>(true)["properties"][name].take()
 }
 
 /// What a request may give for a shape.
@@ -422,10 +417,10 @@ fn taken(shape: Shape) -> Value {
     match shape {
         Shape::Bytes(max) | Shape::Chars(max) => json!({"type": "string", "maxLength": max}),
         Shape::Flag(_) => json!({"type": "boolean"}),
-        Shape::Batch => batch(),
-        Shape::Timeout => json!({"type": "string", "examples": ["30s"]}),
+        Shape::Batch => term("batch"),
+        Shape::Timeout => term("timeout"),
         Shape::Time => json!({"type": "string", "format": "date-time"}),
-        Shape::Size => json!({"type": ["integer", "string"], "minimum": 1, "examples": ["64MiB"]}),
+        Shape::Size => term("max_pending_bytes"),
         Shape::Choice(choices, _) => json!({"type": "string", "enum": choices}),
         Shape::Refs(..) | Shape::Rules | Shape::List(_) => {
             json!({"type": "array", "items": {"type": "string"}})
@@ -437,7 +432,7 @@ fn taken(shape: Shape) -> Value {
             "additionalProperties": false,
             "properties": {"value": {"type": "string"}},
         }}),
-        Shape::Target => json!({"type": "object", "minProperties": 1}),
+        Shape::Target => form::describe::<Target>(true),
         Shape::Certificate(_) => json!({
             "type": ["object", "null"],
             "additionalProperties": false,

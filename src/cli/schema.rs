@@ -1,4 +1,4 @@
-//! `sluicegate config schema`: the settings file's JSON Schema, for editors.
+//! `sluicegate config`: the settings file's JSON Schema, for editors, and its annotated reference, for people.
 
 use std::io::{self, Write as _};
 
@@ -11,6 +11,8 @@ use crate::config;
 pub(super) enum ConfigCommand {
     /// Print the JSON Schema of the settings file
     Schema,
+    /// Print every setting with what it is, its form and its default, as a settings file of comments
+    Reference,
 }
 
 impl ConfigCommand {
@@ -18,6 +20,9 @@ impl ConfigCommand {
         match self {
             ConfigCommand::Schema => {
                 Ok(io::stdout().lock().write_all(config::SCHEMA.as_bytes())?)
+            }
+            ConfigCommand::Reference => {
+                Ok(io::stdout().lock().write_all(config::reference().as_bytes())?)
             }
         }
     }

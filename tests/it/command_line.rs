@@ -236,3 +236,17 @@ fn a_format_is_guessed_for_each_file_and_a_wrong_name_gets_the_nearest() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `nginx`?"));
     assert_eq!(sluicegate(&["convert"], "").status.code(), Some(2));
 }
+
+#[test]
+fn the_reference_of_settings_is_a_settings_file_of_comments() {
+    let reference = output_of(&["config", "reference"], "");
+    for part in
+        ["#data_dir: ", "#      http:", "#        url: ", "#    # ", "default 200ms", "required"]
+    {
+        assert!(reference.contains(part), "{part} is not in\n{reference}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.yaml");
+    std::fs::write(&file, reference + "data_dir: data\n").unwrap();
+    output_of(&["check", "-c", file.to_str().unwrap()], "");
+}

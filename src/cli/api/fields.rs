@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use crate::api::MAX_BODY;
 use crate::cli::Failure;
 use crate::control::{Field, Presence, Shape};
+use crate::form;
 use crate::report::nearest;
+use crate::sinks::Target;
 
 /// The fields of a source besides its event type; sources are no kind of the table.
 pub(super) static SOURCE_FIELDS: [Field; 2] = [
@@ -181,6 +183,13 @@ pub(super) fn help(fields: &[Field], on_create: bool) -> String {
             shape => example(shape).unwrap_or("TEXT").to_owned(),
         };
         text.push_str(&format!("  {}={value}{required}\n          {}\n", field.name, field.about));
+        if field.shape == Shape::Target {
+            let kinds = form::describe::<Target>(true)["properties"].take();
+            let kinds: Vec<&String> =
+                kinds.as_object().into_iter().flatten().map(|it| it.0).collect();
+            let kinds = kinds.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
+            text.push_str(&format!("          Kinds: {kinds}\n"));
+        }
     }
     text
 }

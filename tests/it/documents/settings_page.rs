@@ -15,7 +15,8 @@ const BEGINNING: &str = "\
 
 A settings file is YAML, TOML or JSON, by its ending; `-c FILE` names it. `sluicegate check -c FILE` finds every
 mistake of it at once, and unknown names are mistakes. `sluicegate config schema` prints the JSON Schema from which
-this page is made, for editors. Without a file the daemon runs with all defaults and no subscriptions.
+this page is made, for editors; `sluicegate config reference` prints the page as a settings file of comments. Without a file the
+daemon runs with all defaults and no subscriptions.
 
 - A size is a number of bytes, or a number with a unit: `500KiB`, `16MiB`, `10GiB` (1 KiB is 1,024 bytes).
 - A duration is a number with a unit: `200ms`, `30s`, `5m`, `1h`, `7d`.
