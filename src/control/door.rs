@@ -126,7 +126,10 @@ impl<'v> Body<'v> {
     }
 
     fn path_of(&self, name: &str) -> String {
-        format!("{}.{name}", self.path)
+        match self.path.as_str() {
+            "" => name.to_owned(),
+            path => format!("{path}.{name}"),
+        }
     }
 
     fn get(&self, name: &str) -> Option<&'v Json> {

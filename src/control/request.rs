@@ -204,9 +204,7 @@ fn read(
         Shape::CertificateRef => Ok(Some(text()?).filter(|id| !id.is_empty()).into()),
         Shape::Refs(..) => ids(name, value),
         Shape::Sources => sources(value),
-        Shape::Batch => sending::batch(name, value),
-        Shape::Timeout => sending::timeout(name, value),
-        Shape::Size => sending::bytes(name, value),
+        Shape::Batch | Shape::Timeout | Shape::Size => sending::read(name, value),
         Shape::Time => match Timestamp::parse(text()?) {
             Some(_) => Ok(value.clone()),
             None => Err(Refusal::wrong_type(name, "a time such as `2030-01-31T12:00:00Z`")),

@@ -170,6 +170,20 @@ impl Form for BatchTerms {
 }
 
 impl Terms {
+    /// The batches that they make for a target.
+    ///
+    /// # Errors
+    /// When the target's service does not take such batches.
+    pub fn batch_for(&self, target: &Target) -> Result<BatchSettings, ResourceError> {
+        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        BatchSettings::new(
+            target,
+            self.batch.max_records.map(|it| number(it.0)),
+            self.batch.max_bytes.as_ref().map(|it| number(it.bytes)),
+            self.batch.linger.as_ref().map(|it| it.0),
+        )
+    }
+
     /// The destination that they make with a target.
     ///
     /// # Errors
@@ -180,18 +194,11 @@ impl Terms {
         description: String,
         target: Target,
     ) -> Result<Destination, ResourceError> {
-        let number = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        let batch = BatchSettings::new(
-            &target,
-            self.batch.max_records.map(|it| number(it.0)),
-            self.batch.max_bytes.as_ref().map(|it| number(it.bytes)),
-            self.batch.linger.as_ref().map(|it| it.0),
-        )?;
         Ok(Destination {
             id,
             description,
+            batch: self.batch_for(&target)?,
             target,
-            batch,
             timeout: self.timeout.as_ref().map_or(DEFAULT_TIMEOUT, |it| it.0),
             overflow: self.overflow.unwrap_or_default(),
             max_pending_bytes: self.max_pending_bytes.as_ref().map(|it| it.bytes),
