@@ -380,3 +380,28 @@ fn test_event_and_check_work_for_webhooks() {
     assert!(said.contains("signed webhooks to `http://127.0.0.1"), "{said}");
     assert!(events(&receiver)[0].body.contains(r#""event_type":"test""#));
 }
+
+#[test]
+fn a_client_certificate_leads_no_target_of_the_api_where_it_may_not_go() {
+    let Some(certificates) = Certificates::make() else { return };
+    let receiver = Receiver::start(200, Some(certificates.server_for_clients("server", "ca")));
+    let read = |name: &str| std::fs::read_to_string(certificates.path(name)).unwrap();
+    let url = format!("https://localhost:{}/", receiver.address.port());
+    let shown = json!({"certificate": read("client.pem"), "key": read("client.key")});
+    let target = json!({"http": {"url": url, "client_certificate": shown}});
+    let ca = certificates.path("ca.pem").display().to_string();
+    for (allowed, requests) in [("192.0.2.1", 0), ("127.0.0.0/8, '::1'", 1)] {
+        let settings = format!("{UNLIMITED}outbound: {{ allow: [{allowed}] }}\n");
+        let daemon = Daemon::start_with(&settings, &[("SSL_CERT_FILE", &ca)]);
+        let client = Client::new(&daemon);
+        let made =
+            client.must("POST /event_destinations", &json!({"format": "json", "target": target}));
+        let key = &made["target"]["http"]["client_certificate"]["key"];
+        assert_eq!(*key, Value::Null, "a key is shown to nobody");
+        let sent = client
+            .ask(&format!("POST /event_destinations/{}/send_test_event", id(&made)), &json!({}));
+        let said = sent.body;
+        assert_eq!(said.contains("ERR_SLUICEGATE_1320"), requests == 0, "{said}");
+        assert_eq!(receiver.requests().len(), requests, "{said}");
+    }
+}
