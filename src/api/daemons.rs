@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
+use tracing::error;
 
 use super::Api;
 use super::request::encode;
@@ -24,6 +25,9 @@ pub(super) const SILENT: Duration = Duration::from_secs(5);
 
 /// Rates are those of the last so many seconds.
 const RATES_OVER: usize = 10;
+
+/// So many reports in a row that another process of the same name has written over this one's are told.
+const FOREIGN: u32 = 3;
 
 /// Longest reason why a daemon takes no events that others are told, in bytes.
 const MAX_REASON: usize = 1_024;
@@ -58,12 +62,28 @@ impl Meter {
 pub async fn keep_reporting(api: Arc<Api>) -> Result<(), String> {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut foreign: u32 = 0;
     loop {
         ticks.tick().await;
         let load = api.pipeline.load();
         api.meter.note(load.accepted, load.delivered);
-        if api.control.is_in_fleet() {
-            api.control.report(report(&api).to_string()).await;
+        if !api.control.is_in_fleet() {
+            continue;
+        }
+        let before = api.control.report(report(&api).to_string()).await;
+        let before: Option<Value> = before.and_then(|text| serde_json::from_str(&text).ok());
+        // After a start that of the process before is there once.
+        foreign = match before.is_some_and(|it| it["instance"] != *api.instance) {
+            true => foreign + 1,
+            false => foreign.saturating_sub(1),
+        };
+        if foreign == FOREIGN {
+            let (code, name) = ("ERR_SLUICEGATE_1446", api.control.daemon());
+            error!(
+                code,
+                name,
+                "another daemon of the fleet has this one's name: give each its own (`control.name`)"
+            );
         }
     }
 }
@@ -78,6 +98,7 @@ fn report(api: &Api) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "address": api.address,
+        "instance": api.instance,
         "started_at": api.started_at.to_string(),
         "set_version": api.control.set_version(),
         "settings_hash": api.control.settings_hash(),

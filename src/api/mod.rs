@@ -116,6 +116,8 @@ pub struct Api {
     settings: ApiSettings,
     /// Where others reach it.
     address: String,
+    /// Which process this is, among those of one name.
+    instance: String,
     control: Arc<Control>,
     pipeline: Arc<Pipeline>,
     accepting: Arc<AtomicBool>,
@@ -222,6 +224,7 @@ impl Api {
     ) -> Arc<Api> {
         Arc::new(Api {
             address: address(&settings, listens, &control),
+            instance: format!("{:016x}", rand::random::<u64>()),
             windows: rate::Windows::new(settings.rate_limit),
             pipeline: Arc::clone(control.pipeline()),
             budget: Budget::new(MAX_MEMORY),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::Method;
 use clap::Args;
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::api::Remote;
 use super::{Failure, Outcome, block_on};
 use crate::report::counted;
@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub(super) struct Drain {
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
 }
 
 impl Drain {
     pub(super) fn run(self) -> Outcome {
-        let remote = Remote::new(&self.access)?;
+        let remote = Remote::to(&self.to)?;
         let began = block_on(remote.must(Method::POST, "/drain", None))??;
         let mut left = began["pending_records"].as_u64().unwrap_or_default();
         writeln!(io::stdout().lock(), "draining: {} to deliver", counted(left, "record"))?;

@@ -9,10 +9,10 @@ use axum::http::StatusCode;
 use clap::Args;
 use serde_json::Value;
 
-use super::access::Access;
+use super::access::ToDaemon;
 use super::table::table;
 use super::{Failure, Outcome, OutputFormat, block_on, load, load_beside_journal};
-use crate::api::{ApiSettings, ledger_to_json};
+use crate::api::{ApiSettings, encode, ledger_to_json};
 use crate::journal::{Durability, read_ledger};
 use crate::report::escaped;
 
@@ -56,7 +56,7 @@ pub(super) struct Ledger {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    access: Access,
+    to: ToDaemon,
     /// How the result is printed
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
@@ -71,8 +71,8 @@ impl Ledger {
         let config = load(self.config.as_deref())?;
         // A settings file says more of what is meant than an environment does.
         let address = match &self.config {
-            Some(_) => self.access.given().map(str::to_owned),
-            None => self.access.chosen(),
+            Some(_) => self.to.access.given().map(str::to_owned),
+            None => self.to.access.chosen(),
         };
         if let Some(address) = address {
             return self.ask(&address, &config.api);
@@ -99,12 +99,16 @@ impl Ledger {
 
     /// Asks a daemon, with the key that is given or else with a token that its settings know.
     fn ask(&self, api: &str, settings: &ApiSettings) -> Result<Value, Failure> {
-        let key = self.access.key()?.or_else(|| settings.bearer_tokens.first());
+        let key = self.to.access.key()?.or_else(|| settings.bearer_tokens.first());
         let has_key = key.is_some();
-        let client = self.access.client(api)?.with_key(key);
-        let (status, body) = block_on(client.get("/ledger"))??;
+        let path = match self.to.daemon()? {
+            Some(name) => format!("/ledger?daemon={}", encode(name)),
+            None => "/ledger".to_owned(),
+        };
+        let client = self.to.access.client(api)?.with_key(key);
+        let (status, body) = block_on(client.get(&path))??;
         if status == StatusCode::UNAUTHORIZED && !has_key {
-            self.access.required_key()?;
+            self.to.access.required_key()?;
         }
         let text = String::from_utf8_lossy(&body);
         if !status.is_success() {

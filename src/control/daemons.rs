@@ -43,13 +43,14 @@ impl Control {
         read(&self.following.settings).clone()
     }
 
-    /// Says to the fleet how this daemon stands. That its store cannot be reached is noted there, and its
+    /// Says to the fleet how this daemon stands; gives what it, or another of its name, said a moment ago. That its store cannot be reached is noted there, and its
     /// follower finds when it is reached again.
-    pub async fn report(&self, report: String) {
+    pub async fn report(&self, report: String) -> Option<String> {
         let has_left = self.following.has_left.load(Ordering::Acquire);
-        if !has_left && self.store().cannot_write().is_none() {
-            let _noted = self.in_store(move |store| store.report(&report)).await;
+        if has_left || self.store().cannot_write().is_some() {
+            return None;
         }
+        self.in_store(move |store| store.report(&report)).await.ok().flatten()
     }
 
     /// Takes this daemon out of its fleet, since it ends.

@@ -518,4 +518,10 @@ pub(super) const CODES: &[ErrorCode] = &[
         "too many requests wait for that daemon of the fleet",
         "Ask again later; a daemon that works on eight requests takes no more until one is done.",
     ),
+    entry(
+        "ERR_SLUICEGATE_1446",
+        "two daemons of a fleet have one name, so each is shown and asked in the other's place now and then",
+        "Give each a `control.name` of its own, or leave it out of both; copies of a `data_dir` share a name too: delete \
+         `control.copy.db` in one.",
+    ),
 ];

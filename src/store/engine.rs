@@ -259,14 +259,15 @@ impl Store {
         }
     }
 
-    /// Says in a fleet's store how this daemon stands. Rows of daemons that have said nothing for a day go.
+    /// Says in a fleet's store how this daemon stands; gives what it, or another of its name, said a moment
+    /// ago. Rows of daemons that have said nothing for a day go.
     ///
     /// # Errors
     /// When the database cannot be reached.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "of a fleet alone"))]
-    pub fn report(&self, report: &str) -> Result<(), StoreError> {
+    pub fn report(&self, report: &str) -> Result<Option<String>, StoreError> {
         match &self.0 {
-            Engine::Sqlite(_) => Ok(()),
+            Engine::Sqlite(_) => Ok(None),
             #[cfg(feature = "postgres")]
             Engine::Fleet(fleet) => fleet.asked(|postgres| postgres.report(report)),
         }

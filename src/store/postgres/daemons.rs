@@ -18,21 +18,28 @@ const KEPT: &str = "INTERVAL '1 day'";
 const MAX_DAEMONS: i64 = 10_000;
 
 impl Postgres {
-    /// Writes this daemon's row.
+    /// Writes this daemon's row; gives what stood there, if it was written a moment ago.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub(in crate::store) fn report(&self, report: &str) -> Result<(), StoreError> {
+    pub(in crate::store) fn report(&self, report: &str) -> Result<Option<String>, StoreError> {
         let sealed = self.key.seal(PLACE, &self.daemon, report);
         let forget = format!("DELETE FROM sluicegate_daemons WHERE seen_at < now() - {KEPT}");
-        self.block(self.reader.call(async |client| {
-            let put = "INSERT INTO sluicegate_daemons (name, seen_at, report)
+        let before = self.block(self.reader.call(async |client| {
+            let put = "WITH before AS (
+                    SELECT report FROM sluicegate_daemons
+                    WHERE name = $1 AND seen_at > now() - INTERVAL '3 s')
+                INSERT INTO sluicegate_daemons (name, seen_at, report)
                 VALUES ($1, now(), $2)
-                ON CONFLICT (name) DO UPDATE SET seen_at = now(), report = excluded.report";
+                ON CONFLICT (name) DO UPDATE SET seen_at = now(), report = excluded.report
+                RETURNING (SELECT report FROM before)";
             let values: &Values<'_> = &[(&self.daemon, Type::TEXT), (&sealed, Type::BYTEA)];
-            client.execute_typed(put, values).await.map_err(failed)?;
-            client.execute_typed(&forget, &[]).await.map(drop).map_err(failed)
-        }))
+            let rows = client.query_typed(put, values).await.map_err(failed)?;
+            client.execute_typed(&forget, &[]).await.map_err(failed)?;
+            Ok(rows)
+        }))?;
+        let before: Option<Vec<u8>> = before.first().and_then(|row| row.get(0));
+        Ok(before.and_then(|sealed| self.key.open(PLACE, &self.daemon, &sealed)))
     }
 
     /// Takes this daemon's row away.

@@ -70,8 +70,9 @@ fn each_daemon_tells_how_it_stands_and_a_dead_one_shows_when_it_was_last_heard_o
     let sum = Command::new("sha256sum").arg(second.path("sluicegate.yaml")).output().unwrap();
     let sum = String::from_utf8(sum.stdout).unwrap();
     assert!(sum.starts_with(told["settings_hash"].as_str().unwrap()), "{sum}: {told}");
-    let sealed =
-        server.sql("SELECT count(*) FROM sluicegate_daemons WHERE report::TEXT LIKE '%version%'");
+    let sealed = server.sql(
+        "SELECT count(*) FROM sluicegate_daemons WHERE position('version'::BYTEA in report) > 0",
+    );
     assert_eq!(sealed.as_deref(), Some("0"), "reports are sealed");
     let page = client.must("GET /daemons?limit=2", &Value::Null);
     let next = page["next_page_uri"].as_str().unwrap();
@@ -128,4 +129,13 @@ fn a_daemon_without_a_fleet_lists_itself() {
     );
     assert!(printed(&daemon, &client.key, "table").contains(" ready "));
     assert_eq!(client.refused("GET /daemons?x=1", &Value::Null).1, "ERR_NGROK_231");
+}
+
+#[test]
+fn two_daemons_of_one_name_are_told() {
+    let Some(server) = Postgres::start() else { return };
+    let url = server.url(server.port);
+    let twin = settings(&url, "").replace("control: {", "control: { name: twin,");
+    let (one, other) = (start(&twin), start(&twin));
+    patiently("told", || [&one, &other].iter().any(|it| it.log().contains("ERR_SLUICEGATE_1446")));
 }
