@@ -128,6 +128,13 @@ mod tests {
         );
         let refused = filter.unwrap().fits(&json!({}), &mut 1_000);
         assert_eq!(refused.unwrap_err().code, Some("ERR_SLUICEGATE_1307"));
+        // What is done again and again with a long text is paid for by its length.
+        let often = "lists.range(100).exists(y, obj.created_at.add(obj.span) < obj.created_at)";
+        let long = json!({"created_at": "2026-02-03T04:05:06Z", "span": format!("0.{}s", "0".repeat(9_000))});
+        let often = ListFilter::new(often).unwrap();
+        let mut left = MAX_WORK;
+        assert_eq!(often.fits(&long, &mut left), Ok(false));
+        assert!(MAX_WORK - left > 2_000_000, "{}", MAX_WORK - left);
         for text in ["", "obj.", "object.x == 1", r#""text""#, "obj.x == "] {
             assert_eq!(ListFilter::new(text).err().unwrap().code, Some("ERR_NGROK_250"), "{text}");
         }

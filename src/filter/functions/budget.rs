@@ -104,6 +104,12 @@ impl Budget {
         self.bytes(bytes, price::COMPARE)
     }
 
+    /// Spends the work of reading what a text says, such as a number or a span of time.
+    #[inline]
+    pub fn parse(&mut self, text: &str) -> Result<(), EvalError> {
+        self.search(text.len().saturating_mul(4))
+    }
+
     /// Spends the work of searching a list.
     pub fn search_list(&mut self, items: usize) -> Result<(), EvalError> {
         self.work((items as u64).saturating_mul(price::ITEM))

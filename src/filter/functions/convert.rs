@@ -14,7 +14,7 @@ const OUT_OF_UINT: EvalError = EvalError::Overflow("uint");
 /// Pays for reading a text, which may be long.
 fn read(arguments: &[Value<'_>], budget: &mut Budget) -> Result<(), EvalError> {
     match arguments {
-        [Value::String(text)] => budget.search(4 * text.len()),
+        [Value::String(text)] => budget.parse(text),
         _ => Ok(()),
     }
 }

@@ -42,16 +42,18 @@ pub(in super::super) fn parse_duration(text: &str) -> Option<i64> {
 /// `time.add("24h")`: later by a span, which is whole days, such as `7d`, or a duration.
 pub(in super::super) fn later<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     let [time @ Value::Timestamp(_), Value::String(span)] = arguments else {
-        return refuse("add", arguments);
+        return refuse("%s", arguments);
     };
+    budget.parse(span)?;
     arithmetic::add(&[time.clone(), Value::Duration(parse_span(span)?)], budget)
 }
 
 /// `time.subtract("7d")`: earlier by a span.
 pub(in super::super) fn earlier<'a>(arguments: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
     let [time @ Value::Timestamp(_), Value::String(span)] = arguments else {
-        return refuse("subtract", arguments);
+        return refuse("%s", arguments);
     };
+    budget.parse(span)?;
     arithmetic::subtract(&[time.clone(), Value::Duration(parse_span(span)?)], budget)
 }
 
@@ -112,7 +114,13 @@ pub(in super::super) fn duration_text(nanos: i64) -> String {
     format!("{sign}{whole}.{}s", digits.trim_end_matches('0'))
 }
 
+/// Longest name of a time zone, in bytes; the database's longest has 32. What is longer is not looked up.
+const MAX_ZONE: usize = 64;
+
 fn time_zone(name: &str) -> Result<TimeZone, EvalError> {
+    if name.len() > MAX_ZONE {
+        return Err(EvalError::invalid("time zone", name));
+    }
     if name == "UTC" {
         return Ok(TimeZone::UTC);
     }

@@ -74,6 +74,29 @@ fn a_costly_filter_is_stopped_and_counted_on_a_large_event() {
 }
 
 #[test]
+fn of_a_text_that_is_too_long_for_an_address_or_a_network_nothing_is_read() {
+    let daemon = Daemon::start(SETTINGS);
+    let client = Client::new(&daemon);
+    let often =
+        |test: &str| format!("lists.range(90).exists(y, lists.range(90).exists(z, {test}))");
+    let path = "ev.http.request.url.path";
+    let tests = [format!("isCIDR({path})"), format!("isIP({path})"), "y < 0".to_owned()];
+    tests.iter().for_each(|test| drop(subscribe(&client, &often(test))));
+    let took = |path: &str| {
+        let body = event(path);
+        let once = || {
+            let start = Instant::now();
+            assert_eq!(daemon.post("application/json", &body).status, 200);
+            start.elapsed()
+        };
+        (0..5).map(|_| once()).min().unwrap()
+    };
+    // 16,200 readings of a megabyte of digits would take ten seconds.
+    let (short, long) = (took("0/1"), took(&format!("0/{}", "1".repeat(1_000_000))));
+    assert!(long < short * 100, "{long:?} with a long text, {short:?} with a short one");
+}
+
+#[test]
 fn a_trial_ends_with_its_work_and_says_how_many_events_were_left() {
     let daemon = Daemon::start(SETTINGS);
     let client = Client::new(&daemon);
