@@ -94,14 +94,14 @@ impl Served {
         Served { address, stop, task }
     }
 
-    /// The same on a thread and a runtime of its own, so that who is served there waits for nobody
-    /// elsewhere. The router is to do nothing long there.
+    /// The API on a thread and a runtime of its own, so that who is served there waits for nobody
+    /// elsewhere. Its routes are to do nothing long there.
     ///
     /// # Errors
     /// When the system gives no thread.
     fn apart(
         listener: Listener,
-        router: Router,
+        routes: api::Routes,
         limits: ConnectionLimits,
         proxies: TrustedProxies,
     ) -> Result<Served, CannotListen> {
@@ -111,7 +111,8 @@ impl Served {
         let runtime = runtime.map_err(cannot)?;
         let (stop, stopped) = watch::channel(false);
         let (ending, ended) = oneshot::channel::<()>();
-        let serving = serving(listener, router, limits, proxies, stopped);
+        let listener = listener.reserving(routes.reserve);
+        let serving = serving(listener, routes.all, limits, proxies, stopped);
         let serve = move || {
             runtime.block_on(supervision::keep("api", serving));
             drop(ending);
@@ -223,10 +224,10 @@ impl Daemon {
         let own = (config.api.clone(), api_listener.address());
         let api = Api::new(own.0, own.1, shared(), metrics, boards);
         begin_reporting(&api);
-        let router = api::router(api);
+        let routes = api::router(api);
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let api_listener = api_listener.telling(Entrance::Api, pipeline.refusals());
-        let api = Served::apart(api_listener, router, limits, proxies);
+        let api = Served::apart(api_listener, routes, limits, proxies);
         let api = api.map_err(cannot("api.listen"))?;
         remark(&config, &resources, &control);
         info!(

@@ -126,7 +126,7 @@ pub const REQUEST_SECONDS: &str = "sluicegate_destination_request_seconds";
 /// (`refused`, or `warned` where it is not enforced).
 pub const ACCESS_DENIED: &str = "sluicegate_ip_restriction_denied_requests_total";
 /// Connections ended by this side before their request was answered; label `reason`: `handshake`,
-/// `head`, `idle`, `body`, `write` (the client took too long), `place` (another needed it), `address`
+/// `head`, `idle`, `body`, `write`, `reserve` (the client took too long), `place` (another needed it), `address`
 /// (its address has its share of the places).
 const CONNECTIONS_CUT: &str = "sluicegate_connections_cut_total";
 /// Requests of targets made through the API that were not sent, since they may not go there or not as

@@ -33,7 +33,7 @@ use ::metrics_exporter_prometheus::PrometheusHandle;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -142,24 +142,44 @@ struct Snapshots {
 
 /// The routes while the daemon starts, which takes a while if the journal has much to recover: it is
 /// alive and not ready.
-pub fn starting() -> Router {
+pub fn starting() -> Routes {
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     let not_ready = move || async move { (unavailable, "starting\n") };
     let not_yet = move || async move {
         let message = "the daemon is starting: ask again when `/readyz` says 200";
         ErrorAnswer::new(unavailable, "ERR_SLUICEGATE_1354", message).retry_after(1)
     };
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(not_ready))
-        .fallback(not_yet)
+    let probes =
+        Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(not_ready));
+    Routes { reserve: reserve(probes.clone()), all: probes.fallback(not_yet) }
+}
+
+/// The routes of the API listener.
+pub struct Routes {
+    pub all: Router,
+    /// What is answered where all connections are busy: probes.
+    pub reserve: Router,
+}
+
+/// The probes, and for all else that there is no place, and after either the end.
+fn reserve(probes: Router) -> Router {
+    let busy = || async {
+        let message = "all connections that the API may have, or your address, are busy: ask again later, or raise `api.max_connections`";
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        ErrorAnswer::new(unavailable, "ERR_SLUICEGATE_1370", message).retry_after(1)
+    };
+    let hang_up = |mut response: Response| async {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    };
+    probes.fallback(busy).method_not_allowed_fallback(busy).layer(middleware::map_response(hang_up))
 }
 
 /// The routes of the API listener.
 ///
 /// The probes are answered where the router is served; all else is done on the runtime that this is called
 /// on, so that a probe waits for nothing.
-pub fn router(api: Arc<Api>) -> Router {
+pub fn router(api: Arc<Api>) -> Routes {
     let guarded = Router::new()
         .route("/status", get(show_status))
         .route("/ledger", get(show_ledger))
@@ -171,12 +191,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(Arc::clone(&api));
     let main = Handle::current();
     let elsewhere = move |request: Request| forward(main.clone(), rest.clone(), request);
-    Router::new()
+    let probes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .fallback(elsewhere.clone())
-        .method_not_allowed_fallback(elsewhere)
-        .with_state(api)
+        .with_state(api);
+    let all = probes.clone().fallback(elsewhere.clone()).method_not_allowed_fallback(elsewhere);
+    Routes { all, reserve: reserve(probes) }
 }
 
 /// Where an API is reached: by its public address, or by the one that it listens on, in which the host's name

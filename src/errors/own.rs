@@ -387,6 +387,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Name a field that the event types of its subscriptions have, and that their `fields` choose.",
     ),
     entry(
+        "ERR_SLUICEGATE_1370",
+        "all connections of the API, or of the client's address, are busy",
+        "Ask again later. If they are those of your programs, raise `api.max_connections`; probes are answered all the same.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -28,6 +28,8 @@ use super::answer::{ErrorAnswer, Refused};
 use super::client_address::TrustedProxies;
 use super::limits::ConnectionLimits;
 use super::paced::Paced;
+use super::places::Place;
+use super::reserve::RESERVE_TIME;
 use super::tls::Tls;
 use super::unread::read_on;
 use crate::telemetry::{self, Entrance, Refusals};
@@ -48,6 +50,8 @@ const HANDSHAKE_RECORD: u8 = 22;
 /// What all connections of one listener share.
 pub(super) struct Connections {
     pub(super) router: Router,
+    /// What is answered in the reserve.
+    pub(super) reserve: Option<Router>,
     pub(super) proxies: TrustedProxies,
     pub(super) tls: Option<Tls>,
     pub(super) limits: ConnectionLimits,
@@ -62,18 +66,43 @@ impl Connections {
         &self,
         stream: TcpStream,
         peer: IpAddr,
-        activity: &Arc<Activity>,
+        place: &Place,
+        watcher: Watcher,
+        stopping: watch::Receiver<()>,
+    ) {
+        let router = match &self.reserve {
+            Some(reserve) if place.is_reserve() => reserve,
+            _ => {
+                return self
+                    .serve_by(&self.router, stream, (peer, &place.activity), watcher, stopping)
+                    .await;
+            }
+        };
+        let reason = tokio::select! {
+            () = self.serve_by(router, stream, (peer, &place.activity), watcher, stopping) => return,
+            () = place.ousted() => "place",
+            () = tokio::time::sleep(RESERVE_TIME) => "reserve",
+        };
+        telemetry::connection_cut(reason);
+    }
+
+    /// The same by one of its routers.
+    async fn serve_by(
+        &self,
+        router: &Router,
+        stream: TcpStream,
+        (peer, activity): (IpAddr, &Arc<Activity>),
         watcher: Watcher,
         stopping: watch::Receiver<()>,
     ) {
         let paced = |stream| Paced::new(stream, self.limits, Arc::clone(activity));
         let Some(tls) = &self.tls else {
-            return self.answer(paced(stream), peer, activity, &self.router, watcher).await;
+            return self.answer(paced(stream), peer, activity, router, watcher).await;
         };
         match greet(stream, tls.acceptor(), activity, stopping, &peer.to_string()).await {
             Some(Greeted::Tls(stream)) => {
                 let stream = Paced::new(*stream, self.limits, Arc::clone(activity));
-                self.answer(stream, peer, activity, &self.router, watcher).await;
+                self.answer(stream, peer, activity, router, watcher).await;
             }
             Some(Greeted::Plain(stream)) => {
                 let refusing = Router::new().fallback(not_tls);

@@ -14,6 +14,7 @@ mod http2;
 mod limits;
 mod paced;
 mod places;
+mod reserve;
 mod tls;
 mod token;
 mod unread;
@@ -64,6 +65,7 @@ pub struct Listener {
     address: SocketAddr,
     tls: Option<Tls>,
     told: Option<(Entrance, Arc<Refusals>)>,
+    reserve: Option<Router>,
 }
 
 impl Listener {
@@ -82,13 +84,20 @@ impl Listener {
         let socket = TcpListener::bind(address).await.and_then(TcpListener::into_std);
         let socket = socket.map_err(cannot)?;
         let address = socket.local_addr().map_err(cannot)?;
-        Ok(Listener { socket: Arc::new(socket), address, tls, told: None })
+        Ok(Listener { socket: Arc::new(socket), address, tls, told: None, reserve: None })
     }
 
     /// The same, whose refusals are counted and logged as those of an entrance.
     #[must_use]
     pub fn telling(self, entrance: Entrance, refusals: &Arc<Refusals>) -> Listener {
         Listener { told: Some((entrance, Arc::clone(refusals))), ..self }
+    }
+
+    /// The same, where a connection that finds no place is not left waiting: a few at a time have one request
+    /// answered by this router, and end. It is to do nothing long.
+    #[must_use]
+    pub fn reserving(self, reserve: Router) -> Listener {
+        Listener { reserve: Some(reserve), ..self }
     }
 
     /// The address it is bound to.
@@ -109,12 +118,14 @@ impl Listener {
         proxies: TrustedProxies,
         stop: impl Future<Output = ()>,
     ) -> Result<(), CannotListen> {
-        let (tls, told) = (self.tls.clone(), self.told.clone());
-        let shared = Arc::new(Connections { router, proxies: proxies.clone(), tls, limits, told });
+        let (tls, told, reserve) = (self.tls.clone(), self.told.clone(), self.reserve.clone());
+        let proxies_of_all = proxies.clone();
+        let shared = Connections { router, reserve, proxies: proxies_of_all, tls, limits, told };
+        let shared = Arc::new(shared);
         serve_each(self, limits, &proxies, stop, |stream, peer, place, watcher, stopping| {
             let shared = Arc::clone(&shared);
             async move {
-                shared.serve(stream, peer, &place.activity, watcher, stopping).await;
+                shared.serve(stream, peer, &place, watcher, stopping).await;
                 drop(place);
             }
         })
@@ -130,11 +141,12 @@ async fn serve_each<F: Future<Output = ()> + Send + 'static>(
     stop: impl Future<Output = ()>,
     serve: impl Fn(TcpStream, IpAddr, Place, Watcher, watch::Receiver<()>) -> F,
 ) -> Result<(), CannotListen> {
-    let Listener { socket, address, .. } = listener;
+    let Listener { socket, address, reserve, .. } = listener;
     // With the reactor of the runtime that serves.
     let socket = socket.try_clone().and_then(TcpListener::from_std);
     let socket = socket.map_err(|cause| CannotListen { address, cause })?;
-    let places = Arc::new(Places::new(limits));
+    let places = Places::new(limits);
+    let places = Arc::new(if reserve.is_some() { places.reserving() } else { places });
     let requests = GracefulShutdown::new();
     let (going, stopping) = watch::channel(());
     tokio::pin!(stop);

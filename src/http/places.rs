@@ -12,16 +12,23 @@ use tokio::sync::Notify;
 
 use super::activity::Activity;
 use super::limits::ConnectionLimits;
+use super::reserve::Reserve;
 use crate::lock::lock;
 
 /// How long to wait before looking again whether somebody waits for a request.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Who began to wait no longer ago than this keeps the place: a request may have come that was not read yet, and
+/// would be answered without a place.
+const JUST_CAME: Duration = Duration::from_millis(100);
 
 /// The places of one listener.
 #[derive(Debug)]
 pub struct Places {
     limits: ConnectionLimits,
     taken: Mutex<Taken>,
+    /// For whom there is no place; none where such connections wait, or are not taken.
+    reserve: Option<Reserve>,
     /// Told whenever a place becomes free.
     freed: Notify,
 }
@@ -41,7 +48,8 @@ type Source = Option<IpAddr>;
 #[derive(Debug)]
 pub struct Place {
     places: Arc<Places>,
-    number: u64,
+    /// Its number; none in the reserve.
+    number: Option<u64>,
     pub(super) activity: Arc<Activity>,
 }
 
@@ -49,11 +57,17 @@ impl Places {
     /// Places for as many connections as the limits say.
     #[must_use]
     pub fn new(limits: ConnectionLimits) -> Places {
-        Places { limits, taken: Mutex::default(), freed: Notify::new() }
+        Places { limits, taken: Mutex::default(), reserve: None, freed: Notify::new() }
     }
 
-    /// Takes a place for a connection, somebody else's if need be; waits while all places belong to
-    /// requests that are being answered. None if its address has its share of them.
+    /// The same with a reserve beside them.
+    pub(super) fn reserving(self) -> Places {
+        Places { reserve: Some(Reserve::default()), ..self }
+    }
+
+    /// Takes a place for a connection, somebody else's if need be. While all places, or the share of its
+    /// address, belong to requests that are being answered, it is one of the reserve; without a reserve it
+    /// waits, or there is none if its address has its share.
     pub(super) async fn take(self: &Arc<Places>, peer: IpAddr, is_exempt: bool) -> Option<Place> {
         let source = (!is_exempt).then(|| subscriber(peer));
         loop {
@@ -61,10 +75,14 @@ impl Places {
             tokio::pin!(freed);
             // Enabled before the places are counted, so that none that becomes free in between is missed.
             freed.as_mut().enable();
-            match self.try_take(source) {
-                Answer::Taken(place) => return Some(place),
-                Answer::Refused => return None,
-                Answer::Full => {}
+            match (self.try_take(source, JUST_CAME), &self.reserve) {
+                (Answer::Taken(place), _) => return Some(place),
+                (Answer::Refused | Answer::Full, Some(reserve)) => {
+                    let (places, activity) = (Arc::clone(self), reserve.take(source));
+                    return Some(Place { places, number: None, activity });
+                }
+                (Answer::Refused, None) => return None,
+                (Answer::Full, None) => {}
             }
             // Whoever ends an answer tells nobody; looking again now and then is enough.
             let _again = tokio::time::timeout(LOOK_AGAIN, freed).await;
@@ -74,21 +92,21 @@ impl Places {
     /// The same for who does not wait: also none while all places belong to connections that are busy.
     #[must_use]
     pub fn take_now(self: &Arc<Places>, peer: IpAddr, is_exempt: bool) -> Option<Place> {
-        match self.try_take((!is_exempt).then(|| subscriber(peer))) {
+        match self.try_take((!is_exempt).then(|| subscriber(peer)), Duration::ZERO) {
             Answer::Taken(place) => Some(place),
             Answer::Refused | Answer::Full => None,
         }
     }
 
-    fn try_take(self: &Arc<Places>, source: Source) -> Answer {
+    fn try_take(self: &Arc<Places>, source: Source, just_came: Duration) -> Answer {
         let mut taken = lock(&self.taken);
         let of_source = taken.by_source.get(&source).copied().unwrap_or(0);
         let has_its_share = source.is_some() && of_source >= self.limits.for_one_address();
-        if has_its_share && !taken.oust(|other| other == source) {
+        if has_its_share && !taken.oust(|other| other == source, just_came) {
             return Answer::Refused;
         }
         let is_full = taken.connections.len() >= self.limits.max_connections;
-        if is_full && !taken.oust(|_| true) {
+        if is_full && !taken.oust(|_| true, just_came) {
             return Answer::Full;
         }
         let activity = Arc::new(Activity::new());
@@ -96,11 +114,16 @@ impl Places {
         taken.next += 1;
         taken.connections.insert(number, (source, Arc::clone(&activity)));
         *taken.by_source.entry(source).or_default() += 1;
-        Answer::Taken(Place { places: Arc::clone(self), number, activity })
+        Answer::Taken(Place { places: Arc::clone(self), number: Some(number), activity })
     }
 }
 
 impl Place {
+    /// Whether it is one of the reserve.
+    pub(super) fn is_reserve(&self) -> bool {
+        self.number.is_none()
+    }
+
     /// Keeps the place until [`Place::rests`]: what came is being worked on.
     pub fn works(&self) {
         self.activity.begin_answer();
@@ -136,17 +159,18 @@ fn subscriber(peer: IpAddr) -> IpAddr {
 }
 
 impl Taken {
-    /// Of the connections whose source is asked for, the one that has waited longest for a request.
-    fn longest_waiting(&self, of: impl Fn(Source) -> bool) -> Option<u64> {
+    /// Of the connections whose source is asked for, the one that has waited longest for a request, if long enough.
+    fn longest_waiting(&self, of: impl Fn(Source) -> bool, just_came: Duration) -> Option<u64> {
         let connections = self.connections.iter().filter(|(_, (source, _))| of(*source));
         let waiting = connections
-            .filter_map(|(number, (_, activity))| Some((activity.waits_since()?, *number)));
+            .filter_map(|(number, (_, activity))| Some((activity.waits_since()?, *number)))
+            .filter(|(since, _)| since.elapsed() >= just_came);
         waiting.min().map(|(_, number)| number)
     }
 
     /// Takes the place of the one that has waited longest; tells whether any waits.
-    fn oust(&mut self, of: impl Fn(Source) -> bool) -> bool {
-        let longest = self.longest_waiting(of).and_then(|number| self.remove(number));
+    fn oust(&mut self, of: impl Fn(Source) -> bool, just_came: Duration) -> bool {
+        let longest = self.longest_waiting(of, just_came).and_then(|number| self.remove(number));
         longest.is_some_and(|activity| {
             activity.oust();
             true
@@ -168,8 +192,14 @@ impl Taken {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.places.taken).remove(self.number);
-        self.places.freed.notify_waiters();
+        match (self.number, &self.places.reserve) {
+            (Some(number), _) => {
+                lock(&self.places.taken).remove(number);
+                self.places.freed.notify_waiters();
+            }
+            (None, Some(reserve)) => reserve.give_back(&self.activity),
+            (None, None) => {}
+        }
     }
 }
 
@@ -231,6 +261,20 @@ mod tests {
         third.activity.begin_answer();
         assert!(places.take(ONE, false).await.is_none());
         assert!(places.take(OTHER, false).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn whoever_finds_no_place_has_one_of_the_reserve() {
+        let limits = ConnectionLimits { max_connections: 2, ..Default::default() };
+        let places = Arc::new(Places::new(limits).reserving());
+        let first = places.take(ONE, false).await.unwrap();
+        first.activity.begin_answer();
+        assert!(places.take(ONE, false).await.unwrap().is_reserve(), "its address has its share");
+        let second = places.take(OTHER, false).await.unwrap();
+        second.activity.begin_answer();
+        assert!(places.take(OTHER, true).await.unwrap().is_reserve(), "all are busy");
+        drop(second);
+        assert!(!places.take(OTHER, true).await.unwrap().is_reserve());
     }
 
     #[tokio::test]

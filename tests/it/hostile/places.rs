@@ -7,6 +7,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::control::Client;
 use crate::support::daemon::{Daemon, patiently};
 use crate::support::http::request;
 
@@ -60,6 +61,28 @@ fn half_heads_and_idle_connections_keep_no_place_from_others() {
         drop(held);
     }
     assert!(cut(&daemon, "place") > 0);
+}
+
+#[test]
+fn probes_are_answered_while_every_connection_of_the_api_is_busy() {
+    let daemon = crowded("");
+    let key = Client::new(&daemon).key;
+    let head = format!(
+        "POST /filters/try HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nngrok-version: 2\r\n\
+         content-type: application/json\r\ncontent-length: 900000\r\n\r\n{{"
+    );
+    let _busy = silent(daemon.api, PLACES, head.as_bytes());
+    // Some of them are still coming in: whoever waits for a request would give way.
+    patiently("no place is left", || request(daemon.api, "GET /status", &[], b"").status == 503);
+    let refused = request(daemon.api, "GET /event_subscriptions", &[], b"");
+    assert_eq!(refused.json()["error_code"], "ERR_SLUICEGATE_1370");
+    let guests = silent(daemon.api, 3 * 16, b"GET /healthz HTTP/1.1\r\nhost: ");
+    for probe in ["GET /healthz", "GET /readyz"] {
+        let answer = request(daemon.api, probe, &[], b"");
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    drop(guests);
+    assert_eq!(daemon.post("application/json", EVENT).status, 200, "ingest has places of its own");
 }
 
 #[test]
