@@ -129,14 +129,39 @@ pub(super) fn check_address(api: &Api, parts: &Parts) -> Result<(), ErrorAnswer>
     }
 }
 
-/// The address that this API is reached at: the one of the settings, or the one that was asked.
+/// Longest name of a host with a port: DNS allows 253 characters.
+const MAX_HOST: usize = 253 + ":65535".len();
+
+/// The address that this API is reached at: the one of the settings, or the one that was asked if it can be one.
+/// It stands in each address of an answer and of an event.
 fn base(api: &Api, parts: &Parts) -> String {
     if let Some(url) = &api.settings.public_url {
         return url.clone();
     }
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.filter(|host| !host.is_empty());
+    let host = host.filter(|host| is_host(host));
     let host = host.map_or_else(|| api.settings.listen.to_string(), str::to_owned);
     let scheme = if api.settings.tls.is_some() { "https" } else { "http" };
     format!("{scheme}://{host}")
+}
+
+/// Whether a text can be a host with or without a port.
+fn is_host(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    (1..=MAX_HOST).contains(&text.len()) && text.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_of_addresses_is_only_what_can_be_a_host() {
+        for host in ["127.0.0.1:4181", "[::1]:4181", "api.example.com", "a_b.internal:80"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in ["", "a/b", "a\"b", "é", &"h".repeat(300)] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
 }

@@ -47,7 +47,9 @@ use tracing::error;
 use crate::budget::Budget;
 use crate::control::Control;
 use crate::event::Timestamp;
-use crate::http::{BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, TrustedProxies};
+use crate::http::{
+    BearerTokens, ConnectionLimits, ErrorAnswer, TlsSettings, TrustedProxies, held_answer,
+};
 use crate::ingest::Boards;
 use crate::pipeline::Pipeline;
 
@@ -107,6 +109,10 @@ impl Default for ApiSettings {
 /// largest subscriptions of some callers at a time.
 pub const MAX_MEMORY: usize = 32 << 20;
 
+/// Most that answers may hold together which their clients have not taken yet, in bytes: some large pages, or
+/// readings of thousands of subscriptions, at a time.
+pub const MAX_ANSWERS: usize = 16 << 20;
+
 /// Most connections if nothing else is set: people, probes and programs that change things are fewer than
 /// senders.
 const MAX_CONNECTIONS: usize = 256;
@@ -125,6 +131,8 @@ pub struct Api {
     boards: Boards,
     windows: rate::Windows,
     budget: Arc<Budget>,
+    /// What answers hold.
+    answers: Arc<Budget>,
     started_at: Timestamp,
     snapshots: Snapshots,
     meter: daemons::Meter,
@@ -188,7 +196,8 @@ pub fn router(api: Arc<Api>) -> Routes {
     let rest = guarded
         .fallback(control_api)
         .method_not_allowed_fallback(control_api)
-        .with_state(Arc::clone(&api));
+        .with_state(Arc::clone(&api))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), hold_answer));
     let main = Handle::current();
     let elsewhere = move |request: Request| forward(main.clone(), rest.clone(), request);
     let probes = Router::new()
@@ -248,6 +257,7 @@ impl Api {
             windows: rate::Windows::new(settings.rate_limit),
             pipeline: Arc::clone(control.pipeline()),
             budget: Budget::new(MAX_MEMORY),
+            answers: Budget::new(MAX_ANSWERS),
             started_at: Timestamp::now(),
             snapshots: Snapshots::default(),
             meter: daemons::Meter::default(),
@@ -294,6 +304,31 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
             answer::respond(Err(refused), &routes::operation_id())
         }
     }
+}
+
+/// Counts what an answer holds. Where there is no memory for it, a reading is refused; of a change, which is made,
+/// only that is said.
+async fn hold_answer(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let is_reading = request.method().is_safe();
+    let (mut parts, body) = next.run(request).await.into_parts();
+    // All of them are made whole.
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else { return no_room() };
+    let held = api.answers.hold();
+    match held.grow(bytes.len()) {
+        Ok(()) => Response::from_parts(parts, held_answer(bytes, held)),
+        Err(_) if is_reading => no_room(),
+        Err(_) => {
+            let warning = "199 sluicegate \"clients take no answers: read what was made\"";
+            parts.headers.insert(header::WARNING, HeaderValue::from_static(warning));
+            Response::from_parts(parts, "{}".into())
+        }
+    }
+}
+
+fn no_room() -> Response {
+    let message = "answers that clients have not taken yet hold all the memory that they may: ask again later, for less";
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    ErrorAnswer::new(unavailable, "ERR_SLUICEGATE_1371", message).retry_after(1).into_response()
 }
 
 async fn ready(State(api): State<Arc<Api>>) -> Response {

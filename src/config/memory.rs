@@ -90,7 +90,8 @@ impl Config {
             let connections = envoy.connections.max_connections as u64 * OF_AN_ENVOY;
             parts.push(part("Envoy's streams", ENVOY_MEMORY as u64 + ENVOY_EVENTS + connections));
         }
-        parts.push(part("bodies of the API", api::MAX_MEMORY as u64));
+        let of_requests = api::MAX_MEMORY + api::MAX_ANSWERS;
+        parts.push(part("bodies and answers of the API", of_requests as u64));
         parts.push(part("regular expressions", filters));
         parts.push(part("destinations and subscriptions", resources));
         parts.push(part("what the API makes", of_api));

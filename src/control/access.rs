@@ -4,6 +4,7 @@
 //! matches it; a policy without rules matches nothing. It decides and counts; refusing is the
 //! listener's matter.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,10 +96,10 @@ struct Restriction {
 
 impl Restriction {
     fn new(restriction: &Object, rules: &[Arc<Object>]) -> Restriction {
-        let policies: Vec<&str> = restriction.texts("ip_policy_ids").collect();
+        let policies: HashSet<&str> = restriction.texts("ip_policy_ids").collect();
         let networks = |action: &str| {
             let of_action = rules.iter().filter(|rule| {
-                rule.text("action") == action && policies.contains(&rule.text("ip_policy_id"))
+                rule.text("action") == action && policies.contains(rule.text("ip_policy_id"))
             });
             of_action.filter_map(|rule| rule.text("cidr").parse().ok()).collect()
         };

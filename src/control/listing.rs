@@ -13,8 +13,18 @@ use crate::filter::{self, Environment, Expression, Key, Type};
 /// filter goes through all resources that there can be.
 pub(super) const MAX_WORK: u64 = 1_000_000_000;
 
-/// Work of making a resource's values, besides that of the filter.
+/// Work of making a resource's values, besides that of the filter, and of a byte of them.
 const WORK_PER_RESOURCE: u64 = 20_000;
+const WORK_PER_BYTE: u64 = 2;
+
+/// A page ends with the resource with which it has so many bytes, and the next one is told as always: so an
+/// answer stays small, whatever is made. A hundred ordinary resources have less.
+pub(super) const MAX_PAGE: usize = 1 << 20;
+
+/// The work of making a resource's values, by the bytes of its answer.
+pub(super) fn work_of(bytes: usize) -> u64 {
+    WORK_PER_RESOURCE + WORK_PER_BYTE * bytes as u64
+}
 
 /// After so much work of a list others have their turn: 10 ms.
 pub(super) const SLICE: u64 = 10_000_000;
@@ -43,18 +53,23 @@ impl ListFilter {
         Ok(ListFilter { expression, now: Timestamp::now() })
     }
 
-    /// Whether a resource, as answers show it, fits. One that the filter fails on does not. `work` is what
+    /// Whether a resource, as answers show it, fits; its answer has about so many bytes. One that the filter fails on does not. `work` is what
     /// all resources of one request may take together.
     ///
     /// # Errors
     /// When that is used up.
-    pub(super) fn fits(&self, answer: &Value, work: &mut u64) -> Result<bool, Refusal> {
+    pub(super) fn fits(
+        &self,
+        answer: &Value,
+        bytes: usize,
+        work: &mut u64,
+    ) -> Result<bool, Refusal> {
         let bindings = BTreeMap::from([
             ("obj".to_owned(), value_of(answer)),
             ("time.now".to_owned(), filter::Value::Timestamp(self.now)),
         ]);
         let (value, took) = self.expression.counted(&bindings);
-        *work = work.checked_sub(took + WORK_PER_RESOURCE).ok_or_else(|| {
+        *work = work.checked_sub(took + work_of(bytes)).ok_or_else(|| {
             let message = "the filter takes too long on this list: make it simpler";
             Refusal::invalid("ERR_SLUICEGATE_1307", message)
         })?;
@@ -116,24 +131,24 @@ mod tests {
             (r#"obj.missing == "x""#, false),
             ("obj.n", false),
         ] {
-            let found = ListFilter::new(text).unwrap().fits(&policy, &mut MAX_WORK.clone());
+            let found = ListFilter::new(text).unwrap().fits(&policy, 0, &mut MAX_WORK.clone());
             assert_eq!(found, Ok(fits), "{text}");
         }
         // As the body of a request or a row of the store is read.
         let numbers = serde_json::from_str(r#"{"small": 1.38e-23, "large": 18446744073709551615}"#);
         let filter = ListFilter::new("obj.small == 1.38e-23 && obj.large == 18446744073709551615u");
         assert_eq!(
-            filter.as_ref().unwrap().fits(&numbers.unwrap(), &mut MAX_WORK.clone()),
+            filter.as_ref().unwrap().fits(&numbers.unwrap(), 0, &mut MAX_WORK.clone()),
             Ok(true)
         );
-        let refused = filter.unwrap().fits(&json!({}), &mut 1_000);
+        let refused = filter.unwrap().fits(&json!({}), 0, &mut 1_000);
         assert_eq!(refused.unwrap_err().code, Some("ERR_SLUICEGATE_1307"));
         // What is done again and again with a long text is paid for by its length.
         let often = "lists.range(100).exists(y, obj.created_at.add(obj.span) < obj.created_at)";
         let long = json!({"created_at": "2026-02-03T04:05:06Z", "span": format!("0.{}s", "0".repeat(9_000))});
         let often = ListFilter::new(often).unwrap();
         let mut left = MAX_WORK;
-        assert_eq!(often.fits(&long, &mut left), Ok(false));
+        assert_eq!(often.fits(&long, 0, &mut left), Ok(false));
         assert!(MAX_WORK - left > 2_000_000, "{}", MAX_WORK - left);
         for text in ["", "obj.", "object.x == 1", r#""text""#, "obj.x == "] {
             assert_eq!(ListFilter::new(text).err().unwrap().code, Some("ERR_NGROK_250"), "{text}");

@@ -67,6 +67,11 @@ pub(super) fn check_all(before: usize, after: usize, max: usize) -> Result<(), R
     Err(Refusal::invalid("ERR_SLUICEGATE_1360", message))
 }
 
+/// About the bytes of an answer's fields.
+pub(super) fn answer_bytes(answer: &Map<String, Value>) -> usize {
+    OBJECT + fields_bytes(answer)
+}
+
 fn sources(body: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     body.get("sources").and_then(Value::as_array).into_iter().flatten()
 }

@@ -352,7 +352,7 @@ impl Control {
         asked.filter.as_deref().map(ListFilter::new).transpose().map(drop)
     }
 
-    /// One page of a kind's resources, the newest first. `show` makes of each what the caller sees
+    /// One page of a kind's resources, the newest first, and fewer than were asked for where they are large. `show` makes of each what the caller sees
     /// and filters.
     ///
     /// # Errors
@@ -369,7 +369,7 @@ impl Control {
             _ => self.world(),
         };
         let before = asked.before_id.as_deref().map(|id| world.place(kind, id)).transpose()?;
-        let mut items: Vec<Value> = Vec::new();
+        let (mut items, mut bytes) = (Vec::new(), 0);
         let mut more = false;
         let mut last = None;
         let (mut work, mut slice_ends) = (listing::MAX_WORK, listing::MAX_WORK - listing::SLICE);
@@ -383,16 +383,19 @@ impl Control {
             }
             let mut answer = object.answer(base);
             self.uses.show(&object.id, &mut answer);
-            let answer = Value::Object(show(answer));
-            if let Some(filter) = &filter
-                && !filter.fits(&answer, &mut work)?
-            {
-                continue;
+            let answer = show(answer);
+            let length = memory::answer_bytes(&answer);
+            let answer = Value::Object(answer);
+            match &filter {
+                Some(filter) if !filter.fits(&answer, length, &mut work)? => continue,
+                Some(_) => {}
+                None => work = work.saturating_sub(listing::work_of(length)),
             }
-            if items.len() == asked.limit {
+            if items.len() == asked.limit || bytes >= listing::MAX_PAGE {
                 more = true;
                 break;
             }
+            bytes += length;
             items.push(answer);
             last = Some(object.id.clone());
         }

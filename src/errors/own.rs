@@ -392,6 +392,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Ask again later. If they are those of your programs, raise `api.max_connections`; probes are answered all the same.",
     ),
     entry(
+        "ERR_SLUICEGATE_1371",
+        "answers of the API that clients have not taken yet hold all the memory that they may",
+        "Ask again later, or for a smaller page (`limit`); look who asks and does not read.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -9,6 +9,7 @@ mod body;
 mod client_address;
 mod connection;
 mod files;
+mod held_answer;
 #[cfg(feature = "envoy")]
 mod http2;
 mod limits;
@@ -38,6 +39,7 @@ pub use answer::{ErrorAnswer, Refused};
 pub use body::{over_budget, read_body};
 pub use client_address::{ClientAddress, TrustedProxies};
 pub use files::fit_to_files;
+pub use held_answer::held_answer;
 pub use limits::ConnectionLimits;
 pub use places::{Place, Places};
 pub use tls::{ClientCa, Tls, TlsError, TlsSettings, check_tls_file};

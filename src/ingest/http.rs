@@ -24,7 +24,8 @@ use crate::control::{BadKey, Control, Credential, Scope};
 use crate::event::{Framing, HOPS_HEADER, Hops, MAX_EVENTS, TooMany};
 use crate::formats::{Format, Formats};
 use crate::http::{
-    ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, over_budget, read_body,
+    ClientAddress, ErrorAnswer, Refused, Unauthorized, bearer_token, held_answer, over_budget,
+    read_body,
 };
 use crate::pipeline::{NotTaken, Pipeline, Sender, Taken};
 use crate::telemetry::Entrance;
@@ -361,19 +362,6 @@ fn content(head: &Parts, formats: &Formats) -> Result<Content, ErrorAnswer> {
     ))
 }
 
-/// An answer's bytes, which count as held until they are written: a client that sends many bodies
-/// and reads no answer is to fill no memory.
-struct Answer {
-    bytes: Vec<u8>,
-    _held: Option<Held>,
-}
-
-impl AsRef<[u8]> for Answer {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
     let mut listed = Vec::new();
     let mut bytes = 0;
@@ -397,11 +385,13 @@ fn answer(taken: &Taken, is_empty: bool, budget: &Arc<Budget>) -> Response {
         body["msg"] = NOTHING.into();
     }
     let status = if taken.accepted > 0 { StatusCode::OK } else { StatusCode::BAD_REQUEST };
-    let bytes = body.to_string().into_bytes();
+    let bytes = Bytes::from(body.to_string());
     let held = budget.hold();
     // The journal has the events: an answer that does not fit is given all the same.
-    let held = held.grow(bytes.len()).is_ok().then_some(held);
-    let body = Bytes::from_owner(Answer { bytes, _held: held });
+    let body = match held.grow(bytes.len()) {
+        Ok(()) => held_answer(bytes, held),
+        Err(_) => bytes.into(),
+    };
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     match is_empty {
         true => (status, content_type, Extension(nothing), body).into_response(),

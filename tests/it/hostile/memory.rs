@@ -1,9 +1,13 @@
 //! Memory: what resources take, and that all of the daemon stays within the bound that `check` states.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::control::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::http::Answer;
 
 const UNLIMITED: &str = "api: { listen: '127.0.0.1:0', rate_limit: { requests: 1000000 } }\n";
@@ -49,4 +53,63 @@ fn the_filters_of_one_subscription_have_an_end_together() {
     client.must("POST /event_subscriptions", &with_filters(16, 16 << 10));
     let refused = client.ask("POST /event_subscriptions", &with_filters(17, 16 << 10));
     assert_eq!((refused.status, code(&refused).as_str()), (400, "ERR_SLUICEGATE_1361"));
+}
+
+#[test]
+fn answers_that_nobody_takes_hold_no_more_memory_than_they_may() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    // What shows as six bytes each in an answer.
+    let text = "\u{7}".repeat(4_000);
+    for _ in 0..30 {
+        let (type_name, filter) = ("http_request_complete.v0", format!("'{text}' == ''"));
+        let source = json!({"type": type_name, "filter": filter});
+        client.must(
+            "POST /event_subscriptions",
+            &json!({"sources": [source], "destination_ids": []}),
+        );
+    }
+    let page = client.must("GET /event_subscriptions", &Value::Null);
+    assert!(page["next_page_uri"].is_null(), "half a megabyte is one page");
+    let long_host = format!("{}.example", "h".repeat(20_000));
+    let head = format!(
+        "GET /event_subscriptions HTTP/1.1\r\nhost: {long_host}\r\nauthorization: Bearer {}\r\nngrok-version: 2\r\n\r\n",
+        client.key
+    );
+    let unread: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = TcpStream::connect(daemon.api).unwrap();
+            // Again and again: the system takes some megabytes of answers that nobody reads.
+            stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+            let _full = stream.write_all(head.repeat(30).as_bytes());
+            stream
+        })
+        .collect();
+    let refused = || daemon.status()["api"]["refused"]["ERR_SLUICEGATE_1371"].as_u64();
+    patiently("some are refused", || refused().is_some_and(|count| count > 0));
+    assert!(daemon.memory("VmHWM").is_none_or(|kib| kib < 200 << 10));
+    // Small ones have room beside them.
+    client.must("GET /api_keys", &Value::Null);
+    drop(unread);
+    patiently("the memory is free again", || {
+        client.ask("GET /event_subscriptions", &Value::Null).status == 200
+    });
+}
+
+#[test]
+fn a_page_of_large_resources_ends_early_and_the_next_ones_have_the_rest() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    for _ in 0..7 {
+        client.must("POST /event_subscriptions", &with_filters(16, 16 << 10));
+    }
+    let mut path = "/event_subscriptions?limit=100".to_owned();
+    let mut pages = Vec::new();
+    loop {
+        let page = client.must(&format!("GET {path}"), &Value::Null);
+        pages.push(page["event_subscriptions"].as_array().unwrap().len());
+        let Some(next) = page["next_page_uri"].as_str() else { break };
+        path = next.split_once(&daemon.api.to_string()).unwrap().1.to_owned();
+    }
+    assert_eq!(pages, [4, 3]);
 }
