@@ -6,8 +6,8 @@
 //! taken for somebody's doing. Who puts back both files, as they were at one moment, is not found out.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
@@ -24,6 +24,10 @@ const PLACE: (&str, &str) = ("register", "entry");
 
 /// Octets of an entry's length before it.
 const LENGTH: usize = 4;
+
+/// The register is begun anew when its changes have so many octets, some 20,000 of them, and more than all rows
+/// have: each change is read at the next start.
+const MAX_CHANGES: u64 = 4 << 20;
 
 /// What of a row is kept, in octets: enough that nobody finds another row with the same.
 const HASH: usize = 16;
@@ -98,6 +102,9 @@ impl Register {
 
     /// Writes a change down, on disk when it returns.
     pub(super) fn write(&self, key: &MasterKey, number: i64, rows: Vec<Written>) -> io::Result<()> {
+        if self.is_long()? {
+            self.shorten(key, number - 1)?;
+        }
         let mut file = private::file().append(true).open(&self.path)?;
         let before = file.metadata()?.len();
         let written = file
@@ -108,6 +115,24 @@ impl Register {
             file.set_len(before)?;
         }
         written
+    }
+
+    /// Whether more changes are in it than are worth to be kept.
+    fn is_long(&self) -> io::Result<bool> {
+        let Ok(mut file) = File::open(&self.path) else { return Ok(false) };
+        let mut first = [0; LENGTH];
+        let is_begun = file.read_exact(&mut first).is_ok();
+        let rows = u64::from(u32::from_le_bytes(first));
+        Ok(is_begun && file.metadata()?.len() > 2 * rows + MAX_CHANGES)
+    }
+
+    /// Begins anew with what it says itself of the rows after a change, the last that the store has.
+    fn shorten(&self, key: &MasterKey, number: i64) -> io::Result<()> {
+        match self.read(key)? {
+            Some(read) if !read.is_damaged => self.replace(key, number, read.rows_after(number)),
+            // The next start is to find what it is.
+            _ => Ok(()),
+        }
     }
 
     /// Notes that the store has a change. Without a sync: only a power cut forgets it, and then what the
@@ -173,10 +198,16 @@ impl Read {
     /// The rows as they were after a change.
     pub(super) fn rows_after(&self, number: i64) -> Rows {
         let mut rows = Rows::new();
-        for (at, (of, is_all, written)) in self.entries.iter().enumerate() {
+        // The lowest number behind each entry.
+        let mut lowest = i64::MAX;
+        let mut behind: Vec<i64> = Vec::with_capacity(self.entries.len());
+        for (of, ..) in self.entries.iter().rev() {
+            behind.push(lowest);
+            lowest = lowest.min(*of);
+        }
+        for ((of, is_all, written), lowest) in self.entries.iter().zip(behind.into_iter().rev()) {
             // A change that the store did not take is followed by another with its number.
-            let is_replaced = self.entries[at + 1..].iter().any(|(later, ..)| later <= of);
-            if *of > number || is_replaced {
+            if *of > number || lowest <= *of {
                 continue;
             }
             if *is_all {
@@ -199,4 +230,55 @@ fn framed(key: &MasterKey, entry: &Entry) -> Vec<u8> {
     // At most 20,000 rows of each kind, of about a hundred bytes.
     let length = u32::try_from(sealed.len()).unwrap_or(0);
     [&length.to_le_bytes()[..], &sealed].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn row(id: usize, hash: &str) -> Written {
+        ("api_keys".to_owned(), format!("ak_{id:030}"), Some(format!("{hash:0>32}")))
+    }
+
+    #[test]
+    fn the_register_is_begun_anew_before_it_is_long_and_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (register, key) =
+            (Register::of_folder(folder.path()), MasterKey::of_folder(folder.path()).unwrap());
+        register.replace(&key, 0, Rows::new()).unwrap();
+        let mut longest = 0;
+        for number in 1..=150 {
+            let rows = (0..500).map(|id| row(id, &number.to_string())).collect();
+            register.write(&key, number, rows).unwrap();
+            // A change that the store did not take: the next one has its number.
+            if number % 10 == 3 {
+                register.write(&key, number, vec![row(7, "x")]).unwrap();
+            }
+            register.done(&key, number).unwrap();
+            longest = longest.max(fs::metadata(&register.path).unwrap().len());
+        }
+        assert!(longest < MAX_CHANGES + (1 << 20), "{longest} octets");
+        let read = register.read(&key).unwrap().unwrap();
+        assert!(!read.is_damaged && read.last() == 150);
+        let rows = read.rows_after(150);
+        assert_eq!(rows.len(), 500);
+        assert!(rows.values().all(|hash| hash.ends_with("0150")), "{rows:?}");
+    }
+
+    #[test]
+    fn many_changes_are_gone_through_once() {
+        let took = |changes: i64| {
+            let entries = (0..changes).map(|number| (number, false, vec![row(1, "x")])).collect();
+            let read = Read { entries, done: changes, is_damaged: false };
+            let start = Instant::now();
+            assert_eq!(read.rows_after(changes).len(), 1);
+            start.elapsed()
+        };
+        let few = (0..5).map(|_| took(2_000)).min().unwrap();
+        let many = took(60_000);
+        // Where each were compared with all others it would be 900 times.
+        assert!(many < few * 300, "{few:?} {many:?}");
+    }
 }

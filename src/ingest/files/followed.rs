@@ -13,6 +13,9 @@ use crate::journal::Settlement;
 /// Bytes that are read at a time: even of the shortest lines fewer than a body may have.
 const READ: usize = 128 << 10;
 
+/// Bytes of a line that is too long in which its end is looked for at a time: then others have their turn.
+const SOUGHT: u64 = 16 << 20;
+
 /// Whole lines of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -50,6 +53,8 @@ pub(super) struct Followed {
     pub(super) is_stored: bool,
     /// The end of the last line that was read.
     read: u64,
+    /// No line ends between there and here: a line without an end is gone through once, however long it is.
+    sought: u64,
     /// The largest length that was seen.
     seen: u64,
     /// Whether the last read found no whole line.
@@ -75,6 +80,7 @@ impl Followed {
             idle_since: now,
             is_stored,
             read,
+            sought: read,
             seen: read,
             is_at_end: false,
             waiting: VecDeque::new(),
@@ -101,13 +107,7 @@ impl Followed {
                 false => self.begin_again(length),
             };
         }
-        let mut text = self.bytes(self.read, READ)?;
-        let mut lines = memchr::memrchr(b'\n', &text).map(|at| at + 1);
-        if lines.is_none() && text.len() == READ {
-            text = self.bytes(self.read, max_line.max(READ) + 2)?;
-            // That line alone: many short ones may follow it.
-            lines = memchr::memchr(b'\n', &text).map(|at| at + 1);
-        }
+        let (mut text, lines) = self.next_lines(max_line)?;
         let end = match lines {
             Some(end) => Some(self.read + end as u64),
             None if text.len() > max_line + 1 => self.end_of_line(self.read + text.len() as u64)?,
@@ -131,6 +131,25 @@ impl Followed {
         Ok(Found::Lines(Chunk { start: self.read, end, text }))
     }
 
+    /// The lines that are read next, and where the last of them ends; none if that is not in what was read. Of a
+    /// line that is known to be too long, and whose end is still looked for, no more than its beginning is needed.
+    fn next_lines(&self, max_line: usize) -> io::Result<(Vec<u8>, Option<usize>)> {
+        let too_long = max_line.max(READ) + 2;
+        if self.sought >= self.read + too_long as u64 {
+            return Ok((self.bytes(self.read, max_line + 2)?, None));
+        }
+        let text = self.bytes(self.read, READ)?;
+        match memchr::memrchr(b'\n', &text) {
+            None if text.len() == READ => {
+                let text = self.bytes(self.read, too_long)?;
+                // That line alone: many short ones may follow it.
+                let end = memchr::memchr(b'\n', &text).map(|at| at + 1);
+                Ok((text, end))
+            }
+            end => Ok((text, end.map(|at| at + 1))),
+        }
+    }
+
     /// Up to so many bytes from an offset on.
     fn bytes(&self, from: u64, most: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; most];
@@ -145,18 +164,22 @@ impl Followed {
         Ok(bytes)
     }
 
-    /// The end of the line that goes on at an offset, if it has one yet.
-    fn end_of_line(&self, mut from: u64) -> io::Result<Option<u64>> {
-        loop {
-            let bytes = self.bytes(from, READ)?;
+    /// The end of the line that goes on at an offset, if it has one yet and it is found in this turn.
+    fn end_of_line(&mut self, from: u64) -> io::Result<Option<u64>> {
+        let from = from.max(self.sought);
+        self.sought = from;
+        while self.sought < from + SOUGHT {
+            let bytes = self.bytes(self.sought, READ)?;
             if let Some(at) = memchr::memchr(b'\n', &bytes) {
-                return Ok(Some(from + at as u64 + 1));
+                return Ok(Some(self.sought + at as u64 + 1));
             }
+            self.sought += bytes.len() as u64;
             if bytes.len() < READ {
                 return Ok(None);
             }
-            from += bytes.len() as u64;
         }
+        self.is_at_end = false;
+        Ok(None)
     }
 
     /// The file was cut: it is as good as another one, with a key of its own.
@@ -166,7 +189,7 @@ impl Followed {
         self.position.key = rand::random();
         self.position.offset = 0;
         self.is_stored = false;
-        self.read = 0;
+        (self.read, self.sought) = (0, 0);
         self.seen = length;
         self.is_at_end = false;
         self.waiting.clear();
@@ -207,5 +230,40 @@ impl Followed {
     /// Bytes that were seen and not read.
     pub(super) fn unread(&self) -> u64 {
         self.seen.saturating_sub(self.read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_gone_through_once_and_in_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.log");
+        fs::write(&path, vec![b'x'; 40 << 20]).unwrap();
+        let file = File::open(&path).unwrap();
+        let identity = Identity::of(&file).unwrap();
+        let position = Position { identity, key: 1, offset: 0, path: path.clone() };
+        let now = Instant::now();
+        let mut followed = Followed::new(file, position, 0, true, now);
+        let mut sought = Vec::new();
+        for _ in 0..4 {
+            assert_eq!(followed.read(100, now).unwrap(), Found::Nothing);
+            sought.push(followed.sought >> 20);
+        }
+        assert_eq!(sought, [16, 32, 40, 40]);
+        let mut more = File::options().append(true).open(&path).unwrap();
+        more.write_all(b"y\nshort\n").unwrap();
+        let Found::Lines(long) = followed.read(100, now).unwrap() else {
+            panic!("its end has come")
+        };
+        assert_eq!((long.text.len(), long.end), (103, (40 << 20) + 2));
+        followed.handed_on(long.end, Settlement::default());
+        let Found::Lines(short) = followed.read(100, now).unwrap() else { panic!("another line") };
+        assert_eq!(short.text, b"short\n");
     }
 }

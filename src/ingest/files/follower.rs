@@ -8,9 +8,11 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 use super::board::FileReading;
 use super::followed::{Chunk, Followed, Found};
@@ -161,7 +163,7 @@ impl Follower {
             }
             return Ok(());
         }
-        let file = File::open(path)?;
+        let Some(file) = open(path)? else { return Ok(()) };
         let followed = self.begin(file, path, setting, now)?;
         events.push(Event::Begun(path.to_owned(), followed.position.offset));
         self.files.push(followed);
@@ -213,7 +215,7 @@ impl Follower {
             let name = |it: &Path| it.file_name().map(|it| it.to_string_lossy().into_owned());
             let is_log = found.as_deref().and_then(name).zip(name(&path));
             let is_log = is_log.is_some_and(|(now, log)| now == log || is_rotated(&now, &log));
-            let Some(file) = found.and_then(|it| File::open(it).ok()) else {
+            let Some(file) = found.and_then(|it| open(&it).ok().flatten()) else {
                 events.push(Event::Gone(path, offset));
                 continue;
             };
@@ -320,6 +322,13 @@ impl Follower {
         self.files.iter_mut().for_each(|it| it.is_stored = true);
         Ok(())
     }
+}
+
+/// Opens a file, if it is one by then: a pipe that was put in its place would keep whoever opens it waiting.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = File::options().read(true).custom_flags(at_once).open(path)?;
+    Ok(file.metadata()?.is_file().then_some(file))
 }
 
 /// Whether a pattern is one that may have named a path: by its folder, if it has no `*` and `?` there.

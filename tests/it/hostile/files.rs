@@ -1,6 +1,7 @@
 //! Files: what the daemon writes is its owner's alone, whatever the umask, and what is looser is told.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +9,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::control::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::{generate, sluicegate};
 
 /// A process that takes nothing away from the rights that it gives.
@@ -104,4 +105,34 @@ fn what_is_open_to_others_is_told_by_the_start_and_by_check() {
     }
     assert_eq!(said.matches("closes it to others").count(), 2, "{said}");
     assert_eq!(mode(&data), 0o755, "somebody may have meant it");
+}
+
+/// A line of an access log.
+const LINE: &str = "1.2.3.4 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.1\" 200 1\n";
+
+#[test]
+fn a_line_without_an_end_a_pipe_and_a_folder_keep_no_other_log_from_being_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // A terabyte of nothing: what a program wrote far behind the end of its log.
+    File::create(at("0.log")).unwrap().set_len(1 << 40).unwrap();
+    fs::create_dir(at("1.log")).unwrap();
+    let made = Command::new("mkfifo").arg(at("2.log")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("3.log", at("3.log")).unwrap();
+    fs::write(at("4.log"), LINE).unwrap();
+    let daemon = Daemon::start(&format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0' }}, files: [{{ path: '{}/*.log', format: apache }}] }}
+destinations: [{{ id: kept, target: {{ file: {{ path: DIR/out.ndjson }} }} }}]
+subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [kept] }}]",
+        folder.path().display()
+    ));
+    patiently("the line is delivered", || daemon.destination("kept")["delivered"] == 1);
+    let mut log = File::options().append(true).open(at("4.log")).unwrap();
+    for line in 2..5 {
+        log.write_all(LINE.as_bytes()).unwrap();
+        patiently("so is the next", || daemon.destination("kept")["delivered"] == line);
+    }
+    let ended = daemon.stop();
+    assert!(ended.status.success(), "{}", ended.log);
 }
