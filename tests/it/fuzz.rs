@@ -14,6 +14,9 @@ use sluicegate::generate::Generator;
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
 
+#[path = "../../fuzz/disk.rs"]
+mod disk;
+
 const PAGE: &str = include_str!("../../filters/README.md");
 const HTTP: &str = "http_request_complete.v0";
 
@@ -72,10 +75,15 @@ const PIECES: [&str; 44] = [
 ];
 
 /// Small and the same everywhere: a linear congruential generator with mixed output.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    /// Of a case's seed.
+    pub(crate) fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mixed = (self.0 ^ (self.0 >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -85,6 +93,15 @@ impl Random {
     fn range(&mut self, length: usize) -> Range<usize> {
         let start = self.below(length + 1);
         start..(start + self.below(12)).min(length)
+    }
+}
+
+/// The seeds of a run's cases: so many where nothing else is asked for.
+pub(crate) fn seeds(cases: u64) -> Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("SLUICEGATE_FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(cases),
     }
 }
 
@@ -109,8 +126,8 @@ fn objects() -> Vec<String> {
 
 /// A text with one to four changes: a part taken out, doubled, or replaced by a piece, by a part of
 /// another text, or by any byte.
-fn mutated(texts: &[String], random: &mut Random) -> Vec<u8> {
-    let mut bytes = texts[random.below(texts.len())].clone().into_bytes();
+pub(crate) fn mutated(texts: &[impl AsRef<[u8]>], random: &mut Random) -> Vec<u8> {
+    let mut bytes = texts[random.below(texts.len())].as_ref().to_vec();
     for _ in 0..=random.below(4) {
         let at = random.range(bytes.len());
         let new = match random.below(5) {
@@ -118,7 +135,7 @@ fn mutated(texts: &[String], random: &mut Random) -> Vec<u8> {
             1 => bytes[at.clone()].repeat(2),
             2 => PIECES[random.below(PIECES.len())].as_bytes().to_vec(),
             3 => {
-                let other = texts[random.below(texts.len())].as_bytes();
+                let other = texts[random.below(texts.len())].as_ref();
                 other[random.range(other.len())].to_vec()
             }
             _ => vec![random.below(256) as u8],
@@ -152,11 +169,7 @@ fn settings_and_rules() -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn no_mutated_settings_and_no_mutated_rules_break_their_readers() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("SLUICEGATE_FUZZ_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES),
-    };
+    let seeds = seeds(CASES);
     let run = move || {
         let (settings, rules) = settings_and_rules();
         assert!(settings.len() > 3 && rules.len() > 3);
@@ -185,11 +198,7 @@ fn run_case(texts: &[String], objects: &[String], seed: u64) {
 
 #[test]
 fn no_mutated_filter_or_event_breaks_the_filter_language() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("SLUICEGATE_FUZZ_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES),
-    };
+    let seeds = seeds(CASES);
     let run = move || {
         let (texts, objects) = (corpus(), objects());
         assert!(texts.len() > 50, "the corpus has its filters");
@@ -199,4 +208,15 @@ fn no_mutated_filter_or_event_breaks_the_filter_language() {
         }
     };
     thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn no_mutated_file_on_disk_breaks_the_journal() {
+    let files = disk::corpus();
+    // Each opens a folder: some milliseconds.
+    for seed in seeds(CASES / 10) {
+        let file = mutated(&files, &mut Random(seed));
+        let case = AssertUnwindSafe(|| disk::disk(&file));
+        assert!(catch_unwind(case).is_ok(), "SLUICEGATE_FUZZ_SEED={seed} breaks it");
+    }
 }

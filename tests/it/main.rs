@@ -41,6 +41,7 @@ mod filters;
 mod fleet;
 mod full_disk;
 mod fuzz;
+mod fuzz_api;
 mod hostile;
 mod ingest;
 mod journal;

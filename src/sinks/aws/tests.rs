@@ -1,5 +1,7 @@
 //! Every kind of call against answers that are not AWS's, or that ask for patience.
 
+mod fuzz;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,93 @@
+//! Mutated answers of services, for every kind of call: each record has a verdict whatever is answered, and no
+//! verdict is long. Cases as in `tests/it/fuzz.rs`.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{answer, batch, service, sinks};
+use crate::lock::lock;
+use crate::sinks::{Ack, DebugTarget, LogOutput, Target};
+
+/// Cases where nothing else is asked for: four requests each.
+const CASES: u64 = 100;
+
+/// Most bytes of a verdict's words: those of the service are cut, ours beside them are a few sentences.
+const MAX_WORDS: usize = 2_000;
+
+/// Answers as services give them.
+fn answers() -> Vec<Vec<u8>> {
+    let id = "x-amzn-requestid: 7f1c\r\ncontent-type: application/x-amz-json-1.1\r\n";
+    let kinesis = r#"{"FailedRecordCount":1,"Records":[{"SequenceNumber":"21","ShardId":"shardId-0"},{"ErrorCode":"ProvisionedThroughputExceededException","ErrorMessage":"Rate exceeded"}],"EncryptionType":"KMS"}"#;
+    let firehose = r#"{"Encrypted":false,"FailedPutCount":1,"RequestResponses":[{"RecordId":"a"},{"ErrorCode":"ServiceUnavailableException","ErrorMessage":"Slow down"}]}"#;
+    let logs = r#"{"nextSequenceToken":"49","rejectedLogEventsInfo":{"tooNewLogEventStartIndex":1,"tooOldLogEventEndIndex":1,"expiredLogEventEndIndex":0}}"#;
+    let refused = r#"{"__type":"com.amazonaws.kinesis#ResourceNotFoundException","message":"Stream a under account 1 not found."}"#;
+    let xml = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized</Message></Error><RequestId>1</RequestId></ErrorResponse>";
+    vec![
+        answer(200, id, kinesis),
+        answer(200, id, firehose),
+        answer(200, id, logs),
+        answer(200, id, "{}"),
+        answer(400, id, refused),
+        answer(403, &format!("{id}x-amzn-errortype: AccessDeniedException\r\n"), xml),
+        answer(503, "retry-after: 7\r\n", "busy"),
+        answer(429, "retry-after: Wed, 21 Oct 2026 07:28:00 GMT\r\n", ""),
+        b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n5;x=y\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\n".to_vec(),
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+    ]
+}
+
+/// An answer with one to four changes: a part taken out, doubled or replaced by a part of another, or any byte.
+fn mutated(answers: &[Vec<u8>], random: &mut StdRng) -> Vec<u8> {
+    let mut bytes = answers[random.random_range(0..answers.len())].clone();
+    for _ in 0..random.random_range(1..5) {
+        let start = random.random_range(0..=bytes.len());
+        let end = (start + random.random_range(0..20)).min(bytes.len());
+        let other = &answers[random.random_range(0..answers.len())];
+        let from = random.random_range(0..other.len());
+        let new = match random.random_range(0..4) {
+            0 => Vec::new(),
+            1 => bytes[start..end].repeat(random.random_range(2..50)),
+            2 => other[from..(from + 30).min(other.len())].to_vec(),
+            _ => vec![random.random()],
+        };
+        bytes.splice(start..end, new);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn no_mutated_answer_leaves_a_record_without_a_verdict() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("SLUICEGATE_FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES),
+    };
+    let current = Arc::new(Mutex::new(Vec::new()));
+    let given = Arc::clone(&current);
+    let endpoint = service(move |_| lock(&given).clone()).await;
+    let timeout = Duration::from_secs(5);
+    let mut sinks = Vec::from(sinks(&endpoint, timeout).await);
+    let callback = Target::Debug(DebugTarget::new(Some(false), Some(&endpoint)).unwrap());
+    sinks.push(callback.open(LogOutput::Stdout, timeout, None).await.unwrap());
+    let answers = answers();
+    for seed in seeds {
+        *lock(&current) = mutated(&answers, &mut StdRng::seed_from_u64(seed));
+        for sink in &sinks {
+            let acks = sink.deliver(&batch()).await;
+            assert_eq!(acks.len(), 2, "SLUICEGATE_FUZZ_SEED={seed} {sink:?}");
+            for ack in acks {
+                let words = match ack {
+                    Ack::Delivered => String::new(),
+                    Ack::Rejected(words) => words,
+                    Ack::Retry(fault) => fault.message,
+                };
+                let shown = words.chars().take(300).collect::<String>();
+                let is_fit = words.len() < MAX_WORDS && !words.contains(|it: char| it.is_control());
+                assert!(is_fit, "SLUICEGATE_FUZZ_SEED={seed} {sink:?} {shown:?}");
+            }
+        }
+    }
+}
