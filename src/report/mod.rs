@@ -41,6 +41,9 @@ pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
+/// Most characters of a line that are shown before a place, and from it on.
+const SHOWN_AROUND: usize = 400;
+
 /// The source line of a span with carets under it, in the form compilers use:
 ///
 /// ```text
@@ -52,7 +55,8 @@ pub fn line_column(source: &str, offset: usize) -> (usize, usize) {
 /// A span over several lines is marked up to the end of its first line. What cannot be seen in the
 /// line, or is taken for a plain space, is shown as an escape (`\u{a0}`), and a tab as four spaces: so
 /// the carets stand right, and nothing in a stranger's text moves the terminal. Each other character
-/// counts as one column, which wide ones (Chinese, Japanese, emoji) are not.
+/// counts as one column, which wide ones (Chinese, Japanese, emoji) are not. Of a line that is long, which may be a
+/// whole file, the part around the span's beginning is shown.
 #[must_use]
 pub fn caret(source: &str, span: Span) -> String {
     let start = source.floor_char_boundary(span.start);
@@ -62,10 +66,17 @@ pub fn caret(source: &str, span: Span) -> String {
     let text = source[line_start..].lines().next().unwrap_or("");
     // The line break itself is no part of the text, but a span may start or end there.
     let place = |offset: usize| (offset - line_start).min(text.len());
-    let (before, covered) = (&text[..place(start)], &text[place(start)..place(end)]);
-    let indent = " ".repeat(source_line(before).chars().count());
+    let (before, after) = text.split_at(place(start));
+    let cut =
+        before.char_indices().rev().nth(SHOWN_AROUND).map_or(0, |(at, char)| at + char.len_utf8());
+    let left_out = after.char_indices().nth(SHOWN_AROUND).map_or(after.len(), |(at, _)| at);
+    let marked = |is_cut: bool| if is_cut { "…" } else { "" };
+    let (begun, ended) = (marked(cut > 0), marked(left_out < after.len()));
+    let (before, after) = (&before[cut..], &after[..left_out]);
+    let covered = &after[..(place(end) - place(start)).min(after.len())];
+    let indent = " ".repeat(begun.chars().count() + source_line(before).chars().count());
     let carets = "^".repeat(source_line(covered).chars().count().max(1));
-    let text = source_line(text);
+    let text = [begun, &source_line(before), &source_line(after), ended].concat();
     let margin = " ".repeat(number.to_string().len());
     format!("{margin} |\n{number} | {text}\n{margin} | {indent}{carets}")
 }
@@ -155,6 +166,17 @@ mod tests {
         assert_eq!(caret("ab\ncd", Span { start: 1, end: 5 }), "  |\n1 | ab\n  |  ^");
         assert_eq!(caret("", Span { start: 0, end: 0 }), "  |\n1 | \n  | ^");
         assert_eq!(caret("é", Span { start: 1, end: 2 }), "  |\n1 | é\n  | ^");
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let long = format!("{}é{}", "a".repeat(5_000), "b".repeat(5_000));
+        let shown = caret(&long, Span { start: 5_002, end: 9_000 });
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], format!("1 | …{}é{}…", "a".repeat(399), "b".repeat(400)));
+        assert_eq!(lines[2], format!("  | {}{}", " ".repeat(401), "^".repeat(400)));
+        let hidden = caret(&"\u{7}".repeat(16_000), Span { start: 8_000, end: 8_001 });
+        assert!(hidden.len() < 10_000, "{} bytes", hidden.len());
     }
 
     #[test]
