@@ -194,6 +194,7 @@ impl Daemon {
             .await
             .map_err(cannot("api.listen"))?;
         let own = ingest_listener.iter().map(Listener::address).chain([api_listener.address()]);
+        let own = own.chain(config.other_listeners());
         config.resources.api_targets.outbound.set_own(own.collect());
         let (limits, proxies) = (of_api, config.api.trusted_proxies.clone());
         let starting = Served::apart(api_listener.clone(), api::starting(), limits, proxies);

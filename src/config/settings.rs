@@ -120,6 +120,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// The addresses that are listened on beside those of HTTP.
+    pub fn other_listeners(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let of_syslog = self.syslog.as_ref().map(|it| it.listen);
+        of_syslog.into_iter().chain(self.envoy.as_ref().map(|it| it.listen))
+    }
+
     /// Reads a settings file and checks everything in it. References are filled in from the
     /// process's environment.
     ///
@@ -215,6 +221,7 @@ impl Config {
                 hash: document.hash(),
             };
             let listeners = config.ingest.iter().map(|http| http.listen).chain([config.api.listen]);
+            let listeners = listeners.chain(config.other_listeners());
             config.resources.api_targets.outbound.set_own(listeners.collect());
             Some(config)
         })

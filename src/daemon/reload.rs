@@ -50,6 +50,8 @@ impl Daemon {
 
     async fn put_in_force(&mut self, mut config: Config) -> Result<Reloaded, Refusal> {
         let own = self.ingest_address().into_iter().chain([self.api_address()]);
+        // Those that are listened on, whatever the new settings say.
+        let own = own.chain(self.config.other_listeners());
         config.resources.api_targets.outbound.set_own(own.collect());
         self.control.reload(&config.resources).await?;
         self.replace_tokens(&config);

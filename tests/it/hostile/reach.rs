@@ -1,6 +1,7 @@
 //! Where targets lead that were made through the API, and as whom: to this machine, to its neighbours, to
 //! the daemon itself, and with what is not theirs.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -123,6 +124,23 @@ fn the_daemons_own_listeners_are_not_reached_by_address_name_or_another_form() {
         assert!(said.contains("ERR_SLUICEGATE_1321"), "{said}");
     }
     assert_eq!(daemon.status()["ingest"]["accepted"], 0);
+}
+
+#[test]
+fn the_listeners_of_syslog_and_of_envoy_are_the_daemons_own_too() {
+    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (syslog, envoy) = (port(), port());
+    let entrances = format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0' }}, syslog: {{ listen: '127.0.0.1:{syslog}', format: apache }}, \
+         envoy: {{ listen: '127.0.0.1:{envoy}' }} }}\n"
+    );
+    let daemon = daemon(&[&entrances]);
+    let client = Client::new(&daemon);
+    for port in [syslog, envoy] {
+        let url = format!("http://127.0.0.1:{port}/");
+        let refused = client.refused("POST /event_destinations", &callback(&url));
+        assert_eq!(refused, (400, "ERR_SLUICEGATE_1321".to_owned()), "{url}");
+    }
 }
 
 #[test]
