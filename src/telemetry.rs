@@ -4,13 +4,14 @@
 //! two never disagree and the path of an event pays nothing; only what has no such reading (how long
 //! requests take) is recorded as it happens. It opens no port.
 
+mod rare;
 mod refusals;
 mod text;
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use tracing_subscriber::EnvFilter;
@@ -60,7 +61,7 @@ pub const FILES_FOLLOWED: &str = "sluicegate_files_followed";
 /// Bytes of them that were seen and not read yet.
 pub const FILES_UNREAD: &str = "sluicegate_files_unread_bytes";
 /// Bytes that were seen in a log file and gone before they were read.
-pub const FILES_CUT: &str = "sluicegate_files_cut_bytes_total";
+const FILES_CUT: &str = "sluicegate_files_cut_bytes_total";
 /// Events of a subscription's types; label `subscription`.
 pub const SUBSCRIPTION_SEEN: &str = "sluicegate_subscription_seen_events_total";
 /// Events that matched; label `subscription`.
@@ -179,8 +180,8 @@ pub const READY: &str = "sluicegate_ready";
 const REQUEST_BUCKETS: [f64; 12] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0];
 
-/// A gauge that no scrape has set for so long, such as the lag of a partition that another daemon has
-/// now, is not shown any more. All others are set at each scrape.
+/// A gauge or a counter that no scrape has set for so long, such as the lag of a partition that another daemon has
+/// now, or one of a subscription that is deleted, is not shown any more. All others are set at each scrape.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 
 /// How log lines are written.
@@ -227,7 +228,7 @@ pub fn start_logging(format: LogFormat) -> Result<(), String> {
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(REQUEST_SECONDS.to_owned()), &REQUEST_BUCKETS)?
-        .idle_timeout(MetricKindMask::GAUGE, Some(GONE_AFTER))
+        .idle_timeout(MetricKindMask::GAUGE | MetricKindMask::COUNTER, Some(GONE_AFTER))
         .install_recorder()?;
     describe_of_process();
     describe_of_journal();
@@ -354,30 +355,41 @@ fn describe_of_journal() {
 
 /// Records how long one request to a destination's service took.
 pub fn request_finished(destination: &str, took: Duration) {
-    histogram!(REQUEST_SECONDS, "destination" => destination.to_owned()).record(took.as_secs_f64());
+    let label = rare::timed(destination);
+    histogram!(REQUEST_SECONDS, "destination" => label).record(took.as_secs_f64());
 }
 
 /// Counts a connection that was ended for this reason (see [`CONNECTIONS_CUT`]).
 pub fn connection_cut(reason: &'static str) {
-    counter!(CONNECTIONS_CUT, "reason" => reason).increment(1);
+    rare::count(CONNECTIONS_CUT, "reason", reason, 1);
 }
 
 /// Counts a request that a target made through the API may not make (see [`OUTBOUND_BARRED`]).
 pub fn outbound_barred(code: &'static str) {
-    counter!(OUTBOUND_BARRED, "code" => code).increment(1);
+    rare::count(OUTBOUND_BARRED, "code", code, 1);
 }
 
 /// Counts an event whose log stream was one too many (see [`LOG_STREAMS_OTHER`]).
 pub fn log_stream_was_one_too_many() {
-    counter!(LOG_STREAMS_OTHER).increment(1);
+    rare::count(LOG_STREAMS_OTHER, "", "", 1);
 }
 
 /// Counts a reload of the settings file that ended in this way (see [`RELOADS`]).
 pub fn reload_ended(outcome: &'static str) {
-    counter!(RELOADS, "outcome" => outcome).increment(1);
+    rare::count(RELOADS, "outcome", outcome, 1);
 }
 
 /// Counts a failure of a task of the daemon's own (see [`TASK_FAILURES`]).
 pub fn task_failed(task: &'static str) {
-    counter!(TASK_FAILURES, "task" => task).increment(1);
+    rare::count(TASK_FAILURES, "task", task, 1);
+}
+
+/// Counts bytes of log files that were cut off unread (see [`FILES_CUT`]).
+pub fn files_cut(bytes: u64) {
+    rare::count(FILES_CUT, "", "", bytes);
+}
+
+/// Puts what was counted where it happened into the recorder, just before that is read.
+pub fn show_counts() {
+    rare::show();
 }

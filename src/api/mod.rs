@@ -52,6 +52,7 @@ use crate::http::{
 };
 use crate::ingest::Boards;
 use crate::pipeline::Pipeline;
+use crate::telemetry;
 
 pub use daemons::keep_reporting;
 pub use examine::examination;
@@ -400,6 +401,7 @@ async fn show_metrics(State(api): State<Arc<Api>>) -> Response {
         let control = &of_reading.control;
         metrics::set_store(control.cannot_write().is_some(), control.changed_outside().len());
         metrics::set_fleet(control.standing().as_ref());
+        telemetry::show_counts();
         of_reading.metrics.render().into_bytes()
     });
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

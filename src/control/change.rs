@@ -11,6 +11,7 @@ use super::admission;
 use super::audit::{self, Caller, Verb};
 use super::keys;
 use super::kind::{Kind, Shape};
+use super::memory;
 use super::object::{Managed, Object};
 use super::refusal::{Class, Refusal, UNKNOWN};
 use super::request;
@@ -155,6 +156,7 @@ impl Control {
     ) -> Result<Map<String, Value>, Refusal> {
         // Before the change has its turn: a service may take seconds, and other changes need not wait.
         if kind == Kind::EventDestination {
+            memory::check_lingering(self.pipeline.lingering())?;
             self.verify(&input, None).await?;
         }
         let caller = asked.caller.clone();

@@ -12,6 +12,10 @@ use crate::resources::{DESTINATION_BYTES, show_size, source_bytes, subscription_
 /// Most bytes that the filters of one subscription may have together: a hundred of a page each.
 const MAX_FILTERS: usize = 256 << 10;
 
+/// Most destinations that may be gone and still have records: each takes what a destination takes, and goes on until
+/// it has delivered them.
+const MAX_LINGERING: usize = 100;
+
 /// A resource in its list, with its id, apart from its fields.
 const OBJECT: usize = 512;
 
@@ -51,6 +55,18 @@ pub(super) fn within_filters(sources: &[Value]) -> impl Iterator<Item = &Value> 
         filters += filter_of(source);
         filters <= MAX_FILTERS
     })
+}
+
+/// Refuses another destination where so many are gone that still have records.
+pub(super) fn check_lingering(lingering: usize) -> Result<(), Refusal> {
+    if lingering < MAX_LINGERING {
+        return Ok(());
+    }
+    let message = format!(
+        "{lingering} destinations were deleted and still have records that wait: have those taken, or turn \
+         destinations off in place of deleting them"
+    );
+    Err(Refusal::invalid("ERR_SLUICEGATE_1372", message))
 }
 
 /// Refuses what makes more of all together than may be.

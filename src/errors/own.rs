@@ -397,6 +397,11 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Ask again later, or for a smaller page (`limit`); look who asks and does not read.",
     ),
     entry(
+        "ERR_SLUICEGATE_1372",
+        "too many destinations were deleted and still have records that wait",
+        "Look at `removed` in `/status`: have their services take the records; stop the daemon and `sluicegate journal forget` what nobody will take.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1400",
         "the settings file that was read again would take most of what runs away, so it was not taken",
         "If the file was cut short, restore it. If it is meant: `sluicegate reload --confirm-removal`, the header \

@@ -152,6 +152,12 @@ impl Deliveries {
         self.running().retain(|running| !running.removed || waits(running));
     }
 
+    /// How many destinations were removed and have records that wait.
+    pub(super) fn lingering(&self) -> usize {
+        let lingers = |it: &&Running| it.removed && self.account(it).pending_records > 0;
+        self.running().iter().filter(lingers).count()
+    }
+
     fn spawn(&self, outlet: Outlet) -> Running {
         let health = Arc::new(Health::default());
         let (orders, receiver) = watch::channel(outlet.orders());

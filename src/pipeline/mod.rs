@@ -312,6 +312,12 @@ impl Pipeline {
         self.deliveries.sink_of(destination)
     }
 
+    /// How many destinations were removed and have records that wait: each goes on until it has delivered them.
+    #[must_use]
+    pub fn lingering(&self) -> usize {
+        self.deliveries.lingering()
+    }
+
     /// A destination as it is in force.
     #[must_use]
     pub fn destination(&self, id: &ResourceId) -> Option<Arc<Destination>> {

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metrics::counter;
 use ring::digest::{SHA256, digest};
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
@@ -22,7 +21,7 @@ use crate::event::{Framed, Timestamp};
 use crate::formats::{MISFIT, Stamp};
 use crate::journal::{AT_FILES, Settlement};
 use crate::pipeline::{NotTaken, Pipeline, Sender};
-use crate::telemetry::{Entrance, FILES_CUT};
+use crate::telemetry::{self, Entrance};
 
 /// How often files are looked at where there was nothing more in any.
 const POLL: Duration = Duration::from_millis(100);
@@ -231,7 +230,7 @@ fn tell(event: &Event) {
             "a log file that was renamed is read to its end; its last line has none and was left"
         ),
         Event::Cut(path, unread) => {
-            counter!(FILES_CUT).increment(*unread);
+            telemetry::files_cut(*unread);
             let path = path.display();
             match unread {
                 0 => info!(%path, "a log file was cut; it is read from its beginning again"),

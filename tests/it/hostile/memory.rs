@@ -113,3 +113,28 @@ fn a_page_of_large_resources_ends_early_and_the_next_ones_have_the_rest() {
     }
     assert_eq!(pages, [4, 3]);
 }
+
+#[test]
+fn destinations_that_are_made_and_deleted_again_and_again_come_to_an_end() {
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    // Nobody listens there.
+    let target = json!({"debug": {"callback_url": "http://127.0.0.1:9/"}});
+    let body = json!({"format": "json", "target": target});
+    let refused = (0..150).find_map(|_| {
+        let answer = client.ask("POST /event_destinations", &body);
+        if answer.status != 201 {
+            return Some((answer.status, code(&answer)));
+        }
+        let id = answer.json()["id"].as_str().unwrap().to_owned();
+        let source = json!({"type": "http_request_complete.v0"});
+        let subscription = json!({"sources": [source], "destination_ids": [id]});
+        let subscription = client.must("POST /event_subscriptions", &subscription);
+        daemon.send(&[r#"{"event_type":"http_request_complete.v0","object":{}}"#.to_owned()]);
+        let made = subscription["id"].as_str().unwrap();
+        client.must(&format!("DELETE /event_subscriptions/{made}"), &Value::Null);
+        client.must(&format!("DELETE /event_destinations/{id}"), &Value::Null);
+        None
+    });
+    assert_eq!(refused, Some((400, "ERR_SLUICEGATE_1372".to_owned())));
+}
