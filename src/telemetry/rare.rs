@@ -55,8 +55,10 @@ mod tests {
 
     #[test]
     fn so_many_destinations_are_timed_for_themselves_and_the_rest_together() {
-        let labels: BTreeSet<String> = (0..5_000).map(|n| timed(&format!("ed_{n}"))).collect();
-        assert_eq!((labels.len(), labels.contains(OTHERS)), (MAX_TIMED + 1, true));
+        let mut labels: BTreeSet<String> = (0..5_000).map(|n| timed(&format!("ed_{n}"))).collect();
+        assert!(labels.remove(OTHERS));
+        // Other tests have theirs in this process.
+        assert!((MAX_TIMED / 2..=MAX_TIMED).contains(&labels.len()), "{}", labels.len());
         assert_eq!(timed("ed_0"), "ed_0");
     }
 }
