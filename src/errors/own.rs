@@ -376,17 +376,6 @@ pub(super) const CODES: &[ErrorCode] = &[
         "Make several subscriptions of it, or keep long lists of values elsewhere.",
     ),
     entry(
-        "ERR_SLUICEGATE_1380",
-        "a target's `partition_key` cannot be read, or is the same for every record",
-        "Write `event_id`, the path of a field such as `ev.conn.client_ip` or `event.account_id`, or an expression \
-         that reads some field.",
-    ),
-    entry(
-        "ERR_SLUICEGATE_1381",
-        "no record for a destination can have the `partition_key` of its target",
-        "Name a field that the event types of its subscriptions have, and that their `fields` choose.",
-    ),
-    entry(
         "ERR_SLUICEGATE_1370",
         "all connections of the API, or of the client's address, are busy",
         "Ask again later. If they are those of your programs, raise `api.max_connections`; probes are answered all the same.",
@@ -400,6 +389,17 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ERR_SLUICEGATE_1372",
         "too many destinations were deleted and still have records that wait",
         "Look at `removed` in `/status`: have their services take the records; stop the daemon and `sluicegate journal forget` what nobody will take.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1380",
+        "a target's `partition_key` cannot be read, or is the same for every record",
+        "Write `event_id`, the path of a field such as `ev.conn.client_ip` or `event.account_id`, or an expression \
+         that reads some field.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1381",
+        "no record for a destination can have the `partition_key` of its target",
+        "Name a field that the event types of its subscriptions have, and that their `fields` choose.",
     ),
     entry(
         "ERR_SLUICEGATE_1400",
