@@ -17,7 +17,6 @@ impl AsRef<[u8]> for HeldBytes {
 }
 
 /// A body whose bytes count as held for as long as any of them is there.
-#[must_use]
 pub fn held_answer(bytes: Bytes, held: Held) -> Body {
     Body::from(Bytes::from_owner(HeldBytes { bytes, _held: held }))
 }

@@ -163,7 +163,7 @@ impl Follower {
             }
             return Ok(());
         }
-        let Some(file) = open(path)? else { return Ok(()) };
+        let file = open(path)?;
         let followed = self.begin(file, path, setting, now)?;
         events.push(Event::Begun(path.to_owned(), followed.position.offset));
         self.files.push(followed);
@@ -215,7 +215,7 @@ impl Follower {
             let name = |it: &Path| it.file_name().map(|it| it.to_string_lossy().into_owned());
             let is_log = found.as_deref().and_then(name).zip(name(&path));
             let is_log = is_log.is_some_and(|(now, log)| now == log || is_rotated(&now, &log));
-            let Some(file) = found.and_then(|it| open(&it).ok().flatten()) else {
+            let Some(file) = found.and_then(|it| open(&it).ok()) else {
                 events.push(Event::Gone(path, offset));
                 continue;
             };
@@ -250,7 +250,7 @@ impl Follower {
             if self.files.iter().any(is_known) || self.files.len() >= MAX_FILES {
                 continue;
             }
-            let followed = File::open(&rotated.file)
+            let followed = open(&rotated.file)
                 .and_then(|file| self.begin(file, &rotated.log, rotated.setting, now));
             match followed {
                 Ok(mut followed) => {
@@ -324,11 +324,11 @@ impl Follower {
     }
 }
 
-/// Opens a file, if it is one by then: a pipe that was put in its place would keep whoever opens it waiting.
-fn open(path: &Path) -> io::Result<Option<File>> {
+/// Opens a file. A pipe that was put in its place would keep whoever opens it waiting, and is as good as none.
+fn open(path: &Path) -> io::Result<File> {
     let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = File::options().read(true).custom_flags(at_once).open(path)?;
-    Ok(file.metadata()?.is_file().then_some(file))
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Whether a pattern is one that may have named a path: by its folder, if it has no `*` and `?` there.
