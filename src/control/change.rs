@@ -135,14 +135,6 @@ fn sources_of(input: &Map<String, Value>) -> Vec<Value> {
     input.get("sources").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
-pub(super) fn no_source(event_type: &str) -> Refusal {
-    Refusal {
-        class: Class::NotFound,
-        code: Some("ERR_NGROK_5125"),
-        message: format!("`{event_type}` is not a source of this subscription"),
-    }
-}
-
 impl Control {
     /// Makes a resource; the answer has its token if it has one.
     ///
@@ -276,7 +268,7 @@ impl Control {
         let ready = self.compile(self.sources_after(subscription, &event_type, &input)).await;
         self.change_sources(subscription.to_owned(), asked, ready, move |sources| {
             let source = sources.iter_mut().find(|source| source["type"] == *wanted);
-            let source = source.ok_or_else(|| no_source(&wanted))?;
+            let source = source.ok_or_else(|| Refusal::no_source(&wanted))?;
             let mut merged = source.as_object().cloned().unwrap_or_default();
             merged.extend(input);
             *source = request::source(&Value::Object(merged))?;
@@ -298,7 +290,7 @@ impl Control {
     ) -> Result<(), Refusal> {
         self.change_sources(subscription.to_owned(), asked, Vec::new(), move |sources| {
             let at = sources.iter().position(|source| source["type"] == *event_type);
-            sources.remove(at.ok_or_else(|| no_source(&event_type))?);
+            sources.remove(at.ok_or_else(|| Refusal::no_source(&event_type))?);
             Ok(())
         })
         .await?;

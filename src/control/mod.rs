@@ -428,7 +428,7 @@ impl Control {
     ) -> Result<Value, Refusal> {
         let sources = self.sources(subscription, base)?;
         let found = sources.into_iter().find(|source| source["type"] == event_type);
-        found.ok_or_else(|| change::no_source(event_type))
+        found.ok_or_else(|| Refusal::no_source(event_type))
     }
 
     /// Sends a test event straight to a destination and waits for the service's verdict.

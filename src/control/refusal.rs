@@ -35,6 +35,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// That a subscription has no source of this type.
+    pub(super) fn no_source(event_type: &str) -> Refusal {
+        Refusal {
+            class: Class::NotFound,
+            code: Some("ERR_NGROK_5125"),
+            message: format!("`{event_type}` is not a source of this subscription"),
+        }
+    }
+
     /// A request that cannot be done as it stands.
     #[must_use]
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Refusal {
