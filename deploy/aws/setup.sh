@@ -13,6 +13,7 @@ Usage: setup.sh --target ARN --principal ARN [options]
   --api URL           take the external id of the Sluicegate whose API is there, which it presents for
                       every role that is named through the API; the key is in SLUICEGATE_API_KEY
   --kms-key ARN       the key of a Kinesis stream encrypted with a customer managed key
+  --aggregate         allow what a Kinesis stream with `aggregate: kpl` asks besides
   --deliver-only      leave out what only `sluicegate check --online`, `destination check` and automatic
                       settings ask
   --dry-run           print the policies and commands; call nothing
@@ -33,7 +34,7 @@ bad_arguments() {
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-target='' principal='' role=sluicegate-delivery external_id='' api='' kms_key='' check=true dry_run=false
+target='' principal='' role=sluicegate-delivery external_id='' api='' kms_key='' check=true aggregate=false dry_run=false
 
 while [ $# -gt 0 ]; do
     case $1 in
@@ -49,6 +50,7 @@ while [ $# -gt 0 ]; do
     --api) api=$2 && shift 2 ;;
     --kms-key) kms_key=$2 && shift 2 ;;
     --check) shift ;; # has become the default
+    --aggregate) aggregate=true && shift ;;
     --deliver-only) check=false && shift ;;
     --dry-run) dry_run=true && shift ;;
     --help | -h) usage && exit 0 ;;
@@ -80,6 +82,10 @@ logs/log-group:?*) kind=cloudwatch-logs name=${resource#log-group:} ;;
 esac
 if [ -n "$kms_key" ] && [ "$kind" != kinesis ]; then
     bad_arguments "--kms-key is for Kinesis streams only; $kind encrypts on its own side"
+fi
+
+if $aggregate && [ "$kind" != kinesis ]; then
+    bad_arguments "--aggregate is for Kinesis streams only"
 fi
 
 # policy FILE: its text with every ${NAME} filled in.
@@ -180,6 +186,7 @@ put_policy() {
 }
 put_policy deliver "$kind-policy.json"
 if $check; then put_policy check "$kind-check-policy.json"; fi
+if $aggregate; then put_policy aggregate kinesis-aggregate-policy.json; fi
 if [ -n "$kms_key" ]; then put_policy encrypt kinesis-kms-policy.json; fi
 
 cat <<EOF

@@ -62,6 +62,14 @@ data "aws_iam_policy_document" "delivery" {
     }
   }
   dynamic "statement" {
+    for_each = length(var.kinesis_stream_arns) > 0 && var.kinesis_aggregate ? [true] : []
+    content {
+      sid       = "ListShards"
+      actions   = ["kinesis:ListShards"]
+      resources = var.kinesis_stream_arns
+    }
+  }
+  dynamic "statement" {
     for_each = length(var.kms_key_arns) > 0 ? [true] : []
     content {
       sid       = "GenerateDataKey"

@@ -24,6 +24,12 @@ variable "kinesis_stream_arns" {
   default     = []
 }
 
+variable "kinesis_aggregate" {
+  type        = bool
+  description = "Also allow what Kinesis streams with `aggregate: kpl` ask"
+  default     = false
+}
+
 variable "delivery_stream_arns" {
   type        = list(string)
   description = "Firehose delivery streams to deliver to"

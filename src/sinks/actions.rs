@@ -45,6 +45,7 @@ const fn action(name: &'static str, purpose: Purpose, on: On) -> Action {
 pub(super) const PUT_RECORDS: Action = action("kinesis:PutRecords", Purpose::Deliver, On::Target);
 pub(super) const DESCRIBE_STREAM: Action =
     action("kinesis:DescribeStreamSummary", Purpose::Check, On::Target);
+pub(super) const LIST_SHARDS: Action = action("kinesis:ListShards", Purpose::Check, On::Target);
 pub(super) const PUT_RECORD_BATCH: Action =
     action("firehose:PutRecordBatch", Purpose::Deliver, On::Target);
 pub(super) const DESCRIBE_DELIVERY_STREAM: Action =
@@ -58,6 +59,8 @@ pub(super) const DESCRIBE_LOG_STREAMS: Action =
 
 /// Everything that a kind of target calls.
 pub(super) const KINESIS: [Action; 2] = [PUT_RECORDS, DESCRIBE_STREAM];
+/// The same where events share records.
+pub(super) const KINESIS_AGGREGATED: [Action; 3] = [PUT_RECORDS, DESCRIBE_STREAM, LIST_SHARDS];
 pub(super) const FIREHOSE: [Action; 2] = [PUT_RECORD_BATCH, DESCRIBE_DELIVERY_STREAM];
 pub(super) const CLOUDWATCH_LOGS: [Action; 3] =
     [PUT_LOG_EVENTS, CREATE_LOG_STREAM, DESCRIBE_LOG_STREAMS];

@@ -4,30 +4,45 @@
 //! records were sent, and a sequence number in the record's entry.
 //!
 //! The event's id is the partition key unless the settings name another (`partition_key`), so a stream's
-//! shards fill evenly and a record that is sent twice goes to the same shard. Events are not packed together:
-//! a consumer needs no library.
+//! shards fill evenly and a record that is sent twice goes to the same shard. Events share records
+//! where the settings say so (`aggregate`), and what is known of the stream allows it.
 
-use std::collections::HashSet;
+mod aggregate;
+mod request;
+mod stream;
+mod untaken;
+
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::operation::describe_stream_summary::builders::DescribeStreamSummaryFluentBuilder;
 use aws_sdk_kinesis::operation::put_records::PutRecordsInput;
-use aws_sdk_kinesis::types::{PutRecordsResultEntry, StreamStatus};
+use aws_sdk_kinesis::types::{
+    PutRecordsResultEntry, Shard, ShardFilter, ShardFilterType, StreamDescriptionSummary,
+    StreamStatus,
+};
 use hyper::Uri;
+use tokio::sync::Mutex;
+
+use self::aggregate::{Aggregate, ROOM};
+use self::request::{Entry, body, entries, groups};
+use self::stream::{Described, Known, Memory, Shards};
+use self::untaken::Untaken;
 
 use super::ack::{Ack, Fault, FaultKind};
-use super::actions::{DESCRIBE_STREAM, KINESIS, PUT_RECORDS};
+use super::actions::{DESCRIBE_STREAM, KINESIS, KINESIS_AGGREGATED, LIST_SHARDS, PUT_RECORDS};
 use super::answer::{Call, CallError};
 use super::arn::{ArnOf, Stream};
 use super::auth::{Auth, Endpoint};
 use super::aws::Connection;
 use super::batch::{Count, Limits};
-use super::body::{base64, in_place, string};
+use super::body::in_place;
 use super::error::OpenError;
 use super::kind::{AtAws, Boxed, Kind, Measured, Opened};
 use super::log_output::LogOutput;
+use super::packing::{Packing, Room, requests};
 use super::partition_key::{PartitionKey, hash_of};
 use super::parts::{Outcome, Parts};
 use super::refusal::{CONFIGURATION, Class, Refusal, class_of};
@@ -35,7 +50,7 @@ use super::transport::Sending;
 use crate::event::{EventType, Record};
 #[cfg(test)]
 use crate::form::Wrong;
-use crate::form::{Checked, Door, Form, field};
+use crate::form::{Checked, Door, Form, Shape, Value, Written, field};
 
 /// Most records of one PutRecords (Kinesis API model, `PutRecordsRequestEntryList`).
 const MAX_RECORDS: usize = 500;
@@ -46,6 +61,15 @@ const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// Most bytes of one record with its partition key: what a stream takes unless its owner raises
 /// `MaxRecordSizeInKiB` (Kinesis developer guide, "large records").
 const MAX_RECORD_BYTES: usize = 1024 * 1024;
+/// Most that an owner can raise that to, and most bytes of a request (the same place; Kinesis API model,
+/// `MaxRecordSizeInKiB`).
+const MOST_RECORD_BYTES: u64 = 10 * 1024 * 1024;
+/// Most events of one delivery where they share records: as many of some hundred bytes as its bytes have room
+/// for; and where only those of one key do, of which there may be many.
+const MAX_AGGREGATED: usize = 10_000;
+const MAX_AGGREGATED_BY_KEY: usize = 2_000;
+/// Most pages of shards that are asked for: a page has 1,000 (Kinesis API model, `ListShards`).
+const MAX_PAGES: usize = 50;
 /// Longest id of a shard (Kinesis API model, `ShardId`).
 const MAX_SHARD_ID: usize = 128;
 /// Most requests at once; how many of them go out is learnt from the service.
@@ -68,6 +92,8 @@ const DESCRIBE: &str = DESCRIBE_STREAM.name;
 pub struct KinesisTarget {
     stream: ArnOf<Stream>,
     partition_key: Option<PartitionKey>,
+    aggregate: Aggregate,
+    max_record_bytes: Option<RecordSize>,
     auth: Auth,
     endpoint_url: Option<Checked<Endpoint>>,
 }
@@ -92,9 +118,37 @@ impl Form for KinesisTarget {
             .ours(),
             it.and_then(|it| it.partition_key.as_ref()),
         );
+        let aggregate = d.or(
+            field(
+                "aggregate",
+                "Whether several events share a record, which is billed in whole 25 KiB: `kpl` is the format of Amazon's producer library, which its consumer library (KCL) takes apart. Needs `kinesis:DescribeStreamSummary` and `kinesis:ListShards`; while the stream places records by itself, or cannot be looked at, each event has a record of its own.",
+                "",
+            )
+            .ours(),
+            Aggregate::default(),
+            it.map(|it| &it.aggregate),
+        );
+        let max_record_bytes = d.optional(
+            field(
+                "max_record_bytes",
+                "Most bytes of a record with its key, up to 10MiB where the stream's owner raised `MaxRecordSizeInKiB`. What the stream says of itself counts, if it is less.",
+                "4MiB",
+            )
+            .by_default("1MiB")
+            .ours(),
+            it.and_then(|it| it.max_record_bytes.as_ref()),
+        );
         let auth = Auth::ask(d, it.map(|it| &it.auth));
         let endpoint_url = Endpoint::ask(d, it.and_then(|it| it.endpoint_url.as_ref()));
-        Some(KinesisTarget { stream: stream?, partition_key, auth, endpoint_url })
+        let (stream, aggregate) = (stream?, aggregate?);
+        Some(KinesisTarget {
+            stream,
+            partition_key,
+            aggregate,
+            max_record_bytes,
+            auth,
+            endpoint_url,
+        })
     }
 }
 
@@ -108,13 +162,19 @@ impl KinesisTarget {
     ) -> Result<KinesisTarget, Wrong> {
         let endpoint_url = endpoint_url.map(|url| Checked::new(&url)).transpose()?;
         let stream = ArnOf::new(stream_arn)?;
-        Ok(KinesisTarget { stream, partition_key: None, auth, endpoint_url })
+        let (partition_key, aggregate, max_record_bytes) = (None, Aggregate::Off, None);
+        Ok(KinesisTarget { stream, partition_key, aggregate, max_record_bytes, auth, endpoint_url })
     }
 
     /// The same, placed by what an expression reads.
     #[cfg(test)]
     pub fn placed_by(self, partition_key: &str) -> Result<KinesisTarget, Wrong> {
         Ok(KinesisTarget { partition_key: Some(PartitionKey::new(partition_key)?), ..self })
+    }
+
+    /// Whether events may share records.
+    fn aggregates(&self) -> bool {
+        self.aggregate == Aggregate::Kpl
     }
 
     fn key(&self) -> PartitionKey {
@@ -127,7 +187,7 @@ impl KinesisTarget {
             arn: &self.stream,
             auth: &self.auth,
             endpoint_url,
-            actions: &KINESIS,
+            actions: if self.aggregates() { &KINESIS_AGGREGATED } else { &KINESIS },
             log_stream: "",
         }
     }
@@ -137,13 +197,34 @@ impl KinesisTarget {
     }
 }
 
+/// How large a record may be, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RecordSize(usize, serde_json::Value);
+
+impl Value for RecordSize {
+    const SHAPE: Shape<RecordSize> = Shape::Size(1024..=MOST_RECORD_BYTES, |bytes, written| {
+        RecordSize(usize::try_from(bytes).unwrap_or(MAX_RECORD_BYTES), written)
+    });
+
+    fn written(&self) -> Written {
+        Written::open(self.1.clone())
+    }
+}
+
 impl Kind for KinesisTarget {
     fn name(&self) -> &'static str {
         "kinesis"
     }
 
     fn limits(&self) -> Limits {
-        LIMITS
+        let max_record_bytes = self.max_record_bytes.as_ref().map_or(MAX_RECORD_BYTES, |it| it.0);
+        let max_records = match (self.aggregates(), self.key().is_event_id()) {
+            (false, _) => MAX_RECORDS,
+            (true, true) => MAX_AGGREGATED,
+            (true, false) => MAX_AGGREGATED_BY_KEY,
+        };
+        let max_bytes = MAX_BYTES.max(max_record_bytes);
+        Limits { max_records, max_bytes, max_record_bytes, ..LIMITS }
     }
 
     fn measured(&self, record: &Record) -> Measured {
@@ -188,6 +269,12 @@ pub(super) struct Sink {
     aws: Connection<Client>,
     stream_arn: String,
     key: PartitionKey,
+    aggregates: bool,
+    /// What the settings say.
+    limits: Limits,
+    known: Memory,
+    /// Held by who asks about the stream.
+    asking: Mutex<()>,
 }
 
 impl Opened for Sink {
@@ -197,6 +284,22 @@ impl Opened for Sink {
 
     fn probe(&self) -> Boxed<'_, Result<String, Fault>> {
         Box::pin(self.probe())
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        let known = self.known.last()?;
+        let settings = self.limits;
+        let most = known.max_record_bytes.unwrap_or(settings.max_record_bytes);
+        let is_off = self.aggregates && !known.packing.packs;
+        Some(Limits {
+            max_record_bytes: settings.max_record_bytes.min(most),
+            max_records: if is_off { MAX_RECORDS } else { settings.max_records },
+            ..settings
+        })
+    }
+
+    fn packing(&self) -> Option<Packing> {
+        self.known.last().filter(|_| self.aggregates).map(|it| it.packing)
     }
 
     fn credentials(&self) -> Option<String> {
@@ -222,6 +325,10 @@ impl Sink {
             aws: Connection::open(connection, build).await,
             stream_arn: settings.stream.as_str().to_owned(),
             key: settings.key(),
+            aggregates: settings.aggregates(),
+            limits: settings.limits(),
+            known: Memory::default(),
+            asking: Mutex::default(),
         }
     }
 
@@ -237,39 +344,65 @@ impl Sink {
     }
 
     pub(super) async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let mut parts = Parts::new(records.len());
-        let mut untaken = Untaken::new(&self.key);
+        let shards = self.looked_at().await.and_then(|it| it.shards);
+        let shards = shards.as_deref();
+        let room = if shards.is_some() { ROOM } else { Room::ONE_EACH };
+        let entries = entries(&self.key, records, shards);
+        let mut parts = Parts::of(requests(&groups(room, &entries), MAX_RECORDS));
+        let mut untaken = Untaken::new(!self.key.is_event_id());
         while let Some(part) = parts.next() {
-            let records = &records[part.clone()];
-            let may_go: Vec<bool> = records.iter().map(|it| untaken.may_go(it)).collect();
-            let outcome = if may_go.iter().all(|may| *may) {
-                self.put(records).await
-            } else {
-                let sent = records.iter().zip(&may_go).filter(|(_, may)| **may);
-                let sent: Vec<_> = sent.map(|(it, _)| Arc::clone(it)).collect();
-                match sent.is_empty() {
-                    true => Outcome::Answered(Vec::new()),
-                    false => self.put(&sent).await,
-                }
+            let all = &entries[part.clone()];
+            if all.iter().all(|it| untaken.may_go(it)) {
+                let groups = groups(room, all);
+                let outcome = self.put(all, &groups, shards).await;
+                untaken.note(all, &groups, &outcome);
+                parts.settle_groups(part, &groups, outcome);
+                continue;
+            }
+            let sent: Vec<Entry<'_>> =
+                all.iter().filter(|it| untaken.may_go(it)).cloned().collect();
+            let groups = groups(room, &sent);
+            let outcome = match sent.is_empty() {
+                true => Outcome::Answered(Vec::new()),
+                false => self.put(&sent, &groups, shards).await,
             };
-            parts.settle(part, untaken.noted(records, &may_go, outcome));
+            untaken.note(&sent, &groups, &outcome);
+            parts.settle(part, Untaken::of_some(all, &sent, &groups, outcome));
         }
-        parts.into_acks()
+        let mut acks: Vec<_> = entries.iter().map(|it| it.at).zip(parts.into_acks()).collect();
+        acks.sort_by_key(|(at, _)| *at);
+        acks.into_iter().map(|(_, ack)| ack).collect()
     }
 
-    async fn put(&self, records: &[Arc<Record>]) -> Outcome {
-        let call = Call { action: PUT, resource: &self.stream_arn, strange: self.aws.is_strange() };
-        let body = in_place(body(&self.stream_arn, &self.key, records));
+    /// Sends events, each group of which shares a record.
+    async fn put(
+        &self,
+        entries: &[Entry<'_>],
+        groups: &[Range<usize>],
+        shards: Option<&Shards>,
+    ) -> Outcome {
+        let call = self.call(PUT);
+        let body = in_place(body(&self.stream_arn, entries, groups));
         // The SDK gets what decides where it goes; the records are in the body.
         let sent = self.aws.call(|client| {
             let request = client.put_records().stream_arn(&self.stream_arn);
             request.set_records(Some(vec![])).customize().mutate_request(body).send()
         });
         match sent.await {
-            Ok(answer) if answer.records().len() != records.len() => {
-                call.miscounted(answer.records().len(), records.len())
+            Ok(answer) if answer.records().len() != groups.len() => {
+                call.miscounted(answer.records().len(), groups.len())
             }
-            Ok(answer) => Outcome::Answered(verdicts(&call, answer.records())),
+            Ok(answer) => {
+                let went_elsewhere = |(group, result): (&Range<usize>, &PutRecordsResultEntry)| {
+                    let id = result.shard_id().filter(|id| !id.is_empty());
+                    let place = entries[group.start].place;
+                    id.zip(shards).is_some_and(|(id, shards)| !shards.is_of(place, id))
+                };
+                if groups.iter().zip(answer.records()).any(went_elsewhere) {
+                    self.known.is_stale();
+                }
+                Outcome::Answered(verdicts(&call, answer.records()))
+            }
             Err(CallError::Refused(refusal)) => call.outcome(class(&refusal), &refusal),
             Err(CallError::Unanswered(fault) | CallError::NoCredentials(fault)) => {
                 Outcome::Failed(fault)
@@ -277,18 +410,92 @@ impl Sink {
         }
     }
 
-    pub(super) async fn probe(&self) -> Result<String, Fault> {
-        let call =
-            Call { action: DESCRIBE, resource: &self.stream_arn, strange: self.aws.is_strange() };
+    fn call(&self, action: &'static str) -> Call<'_> {
+        Call { action, resource: &self.stream_arn, strange: self.aws.is_strange() }
+    }
+
+    /// What is known of the stream, if the settings need it. Asks where that is too old: one delivery does, and
+    /// others go on with what was known, if anything was.
+    async fn looked_at(&self) -> Option<Known> {
+        if !self.aggregates && self.limits.max_record_bytes <= MAX_RECORD_BYTES {
+            return None;
+        }
+        if let Some(known) = self.known.fresh() {
+            return Some(known);
+        }
+        let last = self.known.last();
+        let _asking = match (self.asking.try_lock(), &last) {
+            (Ok(asking), _) => asking,
+            (Err(_), Some(_)) => return last,
+            (Err(_), None) => self.asking.lock().await,
+        };
+        // Perhaps somebody else has asked by now.
+        if let Some(known) = self.known.fresh() {
+            return Some(known);
+        }
+        let (known, answered) = match self.look().await {
+            Ok(known) => (known, true),
+            Err(fault) => (Known::without_answer(&fault, last), false),
+        };
+        let Packing { packs, reason } = &known.packing;
+        let before = self.known.learn(known.clone(), answered);
+        if self.aggregates && before.is_none_or(|it| it.packing.packs != *packs) {
+            tracing::info!(stream = self.stream_arn, packs, reason, "events share records, or not");
+        }
+        Some(known)
+    }
+
+    /// Asks what is to be known of the stream.
+    async fn look(&self) -> Result<Known, Fault> {
+        let described = Described::of(&self.summary().await?);
+        let shards = match self.aggregates && described.placed_otherwise.is_none() {
+            true => Some(Shards::of(&self.open_shards().await?)),
+            false => None,
+        };
+        Ok(Known::of(described, shards))
+    }
+
+    async fn open_shards(&self) -> Result<Vec<Shard>, Fault> {
+        let call = self.call(LIST_SHARDS.name);
+        let open = ShardFilter::builder().r#type(ShardFilterType::AtLatest).build();
+        let open = open.map_err(|error| Fault::transient(error.to_string()))?;
+        let (mut shards, mut more) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let (page, filter) = (more.take(), open.clone());
+            let answer = self.aws.call(|client| {
+                let question = client.list_shards();
+                // A page that follows is named by its token alone.
+                match page {
+                    Some(token) => question.next_token(token),
+                    None => question.stream_arn(&self.stream_arn).shard_filter(filter),
+                }
+                .send()
+            });
+            let answer = answer.await.map_err(|error| call.probe_fault(error))?;
+            shards.extend_from_slice(answer.shards());
+            more = answer.next_token;
+            if more.is_none() {
+                break;
+            }
+        }
+        Ok(shards)
+    }
+
+    async fn summary(&self) -> Result<StreamDescriptionSummary, Fault> {
+        let call = self.call(DESCRIBE);
         let answer = self.aws.call(|client| self.describe(client).send()).await;
         let answer = answer.map_err(|error| call.probe_fault(error))?;
-        let Some(summary) = answer.stream_description_summary() else {
-            return Err(Fault::transient("the service answered without describing the stream"));
-        };
+        let nothing = || Fault::transient("the service answered without describing the stream");
+        answer.stream_description_summary.ok_or_else(nothing)
+    }
+
+    pub(super) async fn probe(&self) -> Result<String, Fault> {
+        let summary = self.summary().await?;
         let (name, shards) = (summary.stream_name(), summary.open_shard_count());
         match summary.stream_status() {
             StreamStatus::Active | StreamStatus::Updating => {
-                Ok(format!("stream `{name}` is active, open shards: {shards}"))
+                let more = self.said_of(&summary).await;
+                Ok(format!("stream `{name}` is active, open shards: {shards}{more}"))
             }
             StreamStatus::Creating => {
                 Err(Fault::transient(format!("stream `{name}` is still being created")))
@@ -296,71 +503,32 @@ impl Sink {
             status => Err(Fault::configuration(format!("stream `{name}` is {status}"))),
         }
     }
-}
 
-/// Keys of records of a batch that were not taken: later parts of it must not carry their later records.
-struct Untaken<'k> {
-    key: &'k PartitionKey,
-    places: HashSet<u128>,
-}
-
-impl Untaken<'_> {
-    fn new(key: &PartitionKey) -> Untaken<'_> {
-        Untaken { key, places: HashSet::new() }
-    }
-
-    fn may_go(&self, record: &Record) -> bool {
-        self.places.is_empty() || !self.places.contains(&hash_of(&self.key.of(record).0))
-    }
-
-    /// What became of a part, those records included that were not sent.
-    fn noted(&mut self, records: &[Arc<Record>], may_go: &[bool], outcome: Outcome) -> Outcome {
-        if self.key.is_event_id() {
-            return outcome;
+    /// What a check says besides, where the settings ask for more than any stream gives.
+    async fn said_of(&self, summary: &StreamDescriptionSummary) -> String {
+        let mut said = String::new();
+        let most = Described::of(summary).max_record_bytes.unwrap_or(MAX_RECORD_BYTES);
+        let asked = self.limits.max_record_bytes;
+        if asked > most {
+            said = format!(
+                "; it takes records of {most} bytes, less than `max_record_bytes`: aws kinesis \
+                 update-max-record-size --stream-arn {} --max-record-size-in-ki-b {}",
+                self.stream_arn,
+                asked.div_ceil(1024)
+            );
         }
-        let mut acks = match outcome {
-            Outcome::Answered(acks) => acks.into_iter(),
-            Outcome::Refused(_) if records.len() == 1 => {
-                self.note(&records[0]);
-                return outcome;
-            }
-            _ => return outcome,
-        };
-        let held_back =
-            || Ack::Retry(Fault::transient("an earlier record of its key was not taken"));
-        let mut all = Vec::with_capacity(records.len());
-        for (record, may) in records.iter().zip(may_go) {
-            let Some(ack) = (if *may { acks.next() } else { Some(held_back()) }) else { break };
-            if ack != Ack::Delivered {
-                self.note(record);
-            }
-            all.push(ack);
+        if self.aggregates {
+            let known = match self.look().await {
+                Ok(known) => known,
+                Err(fault) => Known::without_answer(&fault, None),
+            };
+            let Packing { packs, reason } = known.packing;
+            let how =
+                if packs { "events share records" } else { "each event has a record of its own" };
+            said.push_str(&format!("; {how}: {reason}"));
         }
-        Outcome::Answered(all)
+        said
     }
-
-    fn note(&mut self, record: &Record) {
-        self.places.insert(hash_of(&self.key.of(record).0));
-    }
-}
-
-/// The body of a PutRecords.
-fn body(stream_arn: &str, key: &PartitionKey, records: &[Arc<Record>]) -> Vec<u8> {
-    let each = |record: &Arc<Record>| record.body.len() / 3 * 4 + record.event_id.len() + 48;
-    let mut out =
-        Vec::with_capacity(records.iter().map(each).sum::<usize>() + stream_arn.len() + 48);
-    out.extend_from_slice(b"{\"StreamARN\":");
-    string(&mut out, stream_arn);
-    out.extend_from_slice(b",\"Records\":[");
-    for (at, record) in records.iter().enumerate() {
-        out.extend_from_slice(if at == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
-        base64(&mut out, [&*record.body]);
-        out.extend_from_slice(b"\",\"PartitionKey\":");
-        string(&mut out, &key.of(record).0);
-        out.push(b'}');
-    }
-    out.extend_from_slice(b"]}");
-    out
 }
 
 /// The class of an error, of the whole request or of one record.
@@ -409,150 +577,4 @@ fn verdicts(call: &Call, results: &[PutRecordsResultEntry]) -> Vec<Ack> {
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::super::refusal::{THROTTLED, TRANSIENT};
-    use super::*;
-    use crate::event::Timestamp;
-    use crate::sinks::FaultKind;
-
-    const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/errors";
-
-    fn refusal(code: &str, text: &str, status: u16) -> Refusal {
-        let status = Some(status);
-        Refusal { code: code.to_owned(), text: text.to_owned(), status, ..Refusal::default() }
-    }
-
-    #[test]
-    fn every_documented_error_of_put_records_has_its_class() {
-        for (code, status, class) in [
-            ("ProvisionedThroughputExceededException", 400, THROTTLED),
-            ("KMSThrottlingException", 400, THROTTLED),
-            ("ThrottlingException", 400, THROTTLED),
-            ("LimitExceededException", 400, THROTTLED),
-            ("InternalFailureException", 500, TRANSIENT),
-            ("InternalFailure", 500, TRANSIENT),
-            ("ServiceUnavailable", 503, TRANSIENT),
-            ("AccessDeniedException", 400, CONFIGURATION),
-            ("ExpiredTokenException", 400, CONFIGURATION),
-            ("InvalidSignatureException", 400, CONFIGURATION),
-            ("UnrecognizedClientException", 400, CONFIGURATION),
-            ("ResourceNotFoundException", 400, CONFIGURATION),
-            ("KMSAccessDeniedException", 400, CONFIGURATION),
-            ("KMSDisabledException", 400, CONFIGURATION),
-            ("KMSInvalidStateException", 400, CONFIGURATION),
-            ("KMSNotFoundException", 400, CONFIGURATION),
-            ("KMSOptInRequired", 400, CONFIGURATION),
-            ("InvalidArgumentException", 400, Class::Poison),
-            ("ValidationException", 400, Class::Poison),
-            ("", 413, Class::Poison),
-        ] {
-            assert_eq!(super::class(&refusal(code, "", status)), class, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_request_that_is_wrong_about_the_stream_is_not_held_against_the_records() {
-        let at = |member: &str| format!("1 validation error detected: Value at '{member}' failed");
-        for (text, class) in [
-            (at("streamARN"), CONFIGURATION),
-            (at("streamName"), CONFIGURATION),
-            (at("records.7.member.data"), Class::Poison),
-        ] {
-            assert_eq!(super::class(&refusal("ValidationException", &text, 400)), class, "{text}");
-        }
-    }
-
-    #[test]
-    fn each_record_gets_the_verdict_of_its_own_entry() {
-        let failed = |code: &str, text: &str| {
-            PutRecordsResultEntry::builder().error_code(code).error_message(text).build()
-        };
-        let results = [
-            PutRecordsResultEntry::builder().sequence_number("49").shard_id("s-0").build(),
-            failed(
-                "ProvisionedThroughputExceededException",
-                "Rate exceeded for shard shardId-000000000001.",
-            ),
-            failed("InternalFailure", "Internal Service Failure"),
-            failed("KMSThrottlingException", ""),
-            failed("SomethingNew", "?"),
-            PutRecordsResultEntry::builder().build(),
-        ];
-        let call = Call { action: PUT, resource: ARN, strange: false };
-        let retry = |kind, end: &str| {
-            let message = format!("`kinesis:PutRecords` was answered with {end}");
-            let part = end.contains("shard").then(|| "shardId-000000000001".into());
-            Ack::Retry(Fault { part, ..Fault::new(kind, message) })
-        };
-        assert_eq!(
-            verdicts(&call, &results),
-            [
-                Ack::Delivered,
-                retry(
-                    FaultKind::Throttled,
-                    "`ProvisionedThroughputExceededException`: Rate exceeded for shard shardId-000000000001"
-                ),
-                retry(FaultKind::Transient, "`InternalFailure`: Internal Service Failure"),
-                retry(FaultKind::Throttled, "`KMSThrottlingException`"),
-                retry(FaultKind::Transient, "`SomethingNew`: ?"),
-                retry(FaultKind::Transient, "an error without a code"),
-            ]
-        );
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn a_batch_within_our_limits_is_a_request_within_the_services(
-            records in proptest::collection::vec(
-                (prop_oneof![9 => 1usize..3_000, 1 => 1usize..1_050_000], "\\PC{1,64}"),
-                1..=MAX_RECORDS,
-            ),
-        ) {
-            let mut bytes = 0;
-            let fits = |record: &Arc<Record>| {
-                let counted = LIMITS.record_bytes(record);
-                bytes += counted;
-                counted <= LIMITS.max_record_bytes && bytes <= LIMITS.max_bytes
-            };
-            let record = |(length, event_id): (usize, String)| Arc::new(Record {
-                event_id: event_id.into(),
-                time: Timestamp { seconds: 0, nanos: 0 },
-                body: Bytes::from(vec![b'x'; length]),
-                hops: 0,
-            });
-            let records: Vec<_> = records.into_iter().map(record).take_while(fits).collect();
-            let request: serde_json::Value = serde_json::from_slice(&body(ARN, &PartitionKey::default(), &records)).unwrap();
-            prop_assert_eq!(&request["StreamARN"], ARN);
-            let entries = request["Records"].as_array().unwrap();
-            prop_assert_eq!(entries.len(), records.len());
-            let mut all = 0;
-            for (entry, record) in entries.iter().zip(&records) {
-                let key = entry["PartitionKey"].as_str().unwrap();
-                let data = STANDARD.decode(entry["Data"].as_str().unwrap()).unwrap();
-                prop_assert_eq!((key, &*data), (&*record.event_id, &*record.body));
-                prop_assert!(data.len() + key.len() <= 1024 * 1024 && key.chars().count() <= 256);
-                all += data.len() + key.len();
-            }
-            prop_assert!(all <= 10 * 1024 * 1024, "{} bytes", all);
-        }
-    }
-
-    #[test]
-    fn a_stream_is_shown_without_secrets() {
-        let auth = Auth::of_keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI");
-        let settings = KinesisTarget::new(ARN, auth, None).unwrap();
-        assert_eq!(
-            settings.to_string(),
-            "Kinesis stream `errors` in us-east-1, account 123456789012, with key \
-             `AKIAIOSFODNN7EXAMPLE`"
-        );
-        assert!(!format!("{settings:?}").contains("wJalr"));
-    }
-}
+mod tests;

@@ -124,7 +124,7 @@ fn described(operation: &str) -> Value {
         "DescribeStreamSummary" => json!({"StreamDescriptionSummary": {
             "StreamName": "metered", "StreamARN": "metered", "StreamStatus": "ACTIVE",
             "RetentionPeriodHours": 24, "StreamCreationTimestamp": 1, "EnhancedMonitoring": [],
-            "OpenShardCount": 1,
+            "OpenShardCount": 1, "RecordDistributionStrategy": "USER_PARTITION_KEY",
         }}),
         "ListShards" => json!({"Shards": [{
             "ShardId": "shardId-000000000000",

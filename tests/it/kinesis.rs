@@ -1,14 +1,19 @@
-//! Kinesis as its best clients use it: keys and their order, slow shards; against a service of our own.
+//! Kinesis as its best clients use it: keys and their order, slow shards, several events in a record; against
+//! a service of our own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::{Entry, FakeKinesis, Mood, hash_of};
 use crate::support::settings::{Destination, Settings, Subscription};
-use crate::support::{generate, http};
+use crate::support::{generate, http, output_of, venv_program};
 
 /// The settings of one destination, which gets all requests.
 fn settings(fake: &FakeKinesis, target: Value) -> String {
@@ -134,4 +139,184 @@ fn one_throttled_shard_of_four_holds_up_the_keys_of_no_other() {
     assert_eq!(fake.records().len(), 2 * EVENTS);
     assert_eq!(status["destinations"][0]["held_back"], json!({"records": 0, "bytes": 0}));
     assert_eq!(status["destinations"][0]["slow_parts"], json!([]));
+}
+
+/// Takes entries apart as consumers do, by `aws_kinesis_agg`: the key and text of each event. None, with a line
+/// that says so, where it is not installed.
+fn taken_apart(entries: &[Entry]) -> Option<Vec<(String, String)>> {
+    let python = venv_program("python")?;
+    let probe = Command::new(&python).args(["-c", "import aws_kinesis_agg.deaggregator"]).output();
+    if !probe.unwrap().status.success() {
+        println!(
+            "skipped: Python's `aws_kinesis_agg` is not installed; `make clean-venv test` installs it"
+        );
+        return None;
+    }
+    let program = r#"
+import base64, json, sys
+from aws_kinesis_agg.deaggregator import deaggregate_records
+records = [{"kinesis": {"kinesisSchemaVersion": "1.0", "sequenceNumber": "1", "partitionKey": it["key"],
+    "approximateArrivalTimestamp": 1, "data": it["data"]}} for it in json.load(sys.stdin)]
+events = [it["kinesis"] for it in deaggregate_records(records)]
+print(json.dumps([[it["partitionKey"], base64.b64decode(it["data"]).decode()] for it in events]))
+"#;
+    let input: Vec<Value> = entries
+        .iter()
+        .map(|it| json!({"key": it.key, "data": STANDARD.encode(&it.data)}))
+        .collect();
+    let mut child = Command::new(python)
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(json!(input).to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// That entries of several events went where the one hash key of all of them belongs, as KCL demands.
+fn assert_one_hash_key_each(entries: &[Entry], fake: &FakeKinesis) {
+    let shards = fake.shards();
+    for entry in entries.iter().filter(|it| it.data.starts_with(&[0xf3, 0x89, 0x9a, 0xc2])) {
+        let hash_key = entry.explicit_hash_key.expect("an aggregate has a hash key");
+        let shard = shards.iter().find(|it| it.id() == entry.shard).unwrap();
+        assert!((shard.range.0..=shard.range.1).contains(&hash_key));
+        let text = format!("\x12{}{hash_key}", char::from(hash_key.to_string().len() as u8));
+        let at = entry.data.windows(text.len()).filter(|it| *it == text.as_bytes()).count();
+        assert_eq!(at, 1, "it is the only one in it");
+        assert!(entry.data.len() + entry.key.len() <= 51_200);
+    }
+}
+
+#[test]
+fn events_share_records_that_consumers_take_apart_also_when_a_shard_is_split() {
+    let fake = FakeKinesis::with_shards(2, Mood::Well);
+    fake.describe(json!({"RecordDistributionStrategy": "USER_PARTITION_KEY"}));
+    let daemon = Daemon::start(&settings(&fake, json!({"aggregate": "kpl"})));
+    let first = generate("http_request_complete.v0", 2_000, 35);
+    daemon.send(&first);
+    let status = daemon.wait_until_delivered();
+    let packing = &status["destinations"][0]["packing"];
+    assert_eq!(
+        (&packing["packs"], &packing["reason"]),
+        (&json!(true), &json!("its 2 open shards are known"))
+    );
+    fake.split(0);
+    let second = generate("http_request_complete.v0", 2_000, 36);
+    for events in second.chunks(500) {
+        daemon.send(events);
+        daemon.wait_until_delivered();
+    }
+    let entries = fake.entries();
+    println!("{} events in {} records", first.len() + second.len(), entries.len());
+    assert!(entries.len() * 10 < first.len() + second.len(), "{} records", entries.len());
+    assert_one_hash_key_each(&entries, &fake);
+    let shards: BTreeSet<&str> = entries.iter().map(|it| it.shard.as_str()).collect();
+    assert_eq!(shards.len(), 4, "both halves are used: {shards:?}");
+    let Some(events) = taken_apart(&entries) else { return };
+    assert_eq!(events.len(), first.len() + second.len(), "each came once");
+    for (key, text) in &events {
+        assert!(text.contains(&format!("\"event_id\":\"{key}\"")), "the key is the event's id");
+    }
+    let arrived: BTreeSet<String> = events.into_iter().map(|(_, text)| text).collect();
+    assert_eq!(arrived, first.into_iter().chain(second).collect());
+}
+
+#[test]
+fn events_that_share_a_record_have_one_key_where_that_is_theirs() {
+    let fake = FakeKinesis::with_shards(4, Mood::SecondShardThrottled);
+    fake.describe(json!({"StreamModeDetails": {"StreamMode": "PROVISIONED"}}));
+    let target = json!({"aggregate": "kpl", "partition_key": "ev.http.request.method"});
+    let daemon = Daemon::start(&settings(&fake, target));
+    let events = generate("http_request_complete.v0", 1_000, 37);
+    for events in events.chunks(200) {
+        daemon.send(events);
+    }
+    let second = fake.shards()[1].range;
+    let is_of_second = |event: &String| {
+        let event: Value = serde_json::from_str(event).unwrap();
+        let hash = hash_of(event["object"]["http"]["request"]["method"].as_str().unwrap());
+        (second.0..=second.1).contains(&hash)
+    };
+    let others = events.iter().filter(|it| !is_of_second(it)).count();
+    daemon
+        .wait_for("the others' records", |status| status["destinations"][0]["delivered"] == others);
+    fake.set(Mood::Well);
+    daemon.wait_until_delivered();
+    let taken: Vec<Entry> = fake.entries().into_iter().filter(|it| it.is_taken).collect();
+    assert_one_hash_key_each(&taken, &fake);
+    let Some(arrived) = taken_apart(&taken) else { return };
+    let mut of_key: HashMap<String, Vec<String>> = HashMap::new();
+    for (key, text) in arrived {
+        of_key.entry(key).or_default().push(text);
+    }
+    let mut sent: HashMap<String, Vec<String>> = HashMap::new();
+    for text in events {
+        let event: Value = serde_json::from_str(&text).unwrap();
+        let key = event["object"]["http"]["request"]["method"].as_str().unwrap().to_owned();
+        sent.entry(key).or_default().push(text);
+    }
+    assert_eq!(of_key, sent, "each key's arrived once, in their order");
+}
+
+#[test]
+fn each_event_has_a_record_of_its_own_where_aggregates_would_be_lost_or_nobody_can_tell() {
+    for (description, reason) in [
+        (json!({"RecordDistributionStrategy": "AUTO"}), "strategy is AUTO"),
+        (json!({"StreamModeDetails": {"StreamMode": "ON_DEMAND"}}), "does not say"),
+        (Value::Null, "cannot be looked at: `kinesis:DescribeStreamSummary`"),
+    ] {
+        let fake = FakeKinesis::start(Mood::Well);
+        fake.describe(description);
+        let text = settings(&fake, json!({"aggregate": "kpl"}));
+        let daemon = Daemon::start(&text);
+        daemon.send(&generate("http_request_complete.v0", 600, 38));
+        let status = daemon.wait_until_delivered();
+        assert_eq!(fake.entries().len(), 600);
+        assert!(fake.entries().iter().all(|it| it.explicit_hash_key.is_none()));
+        let packing = &status["destinations"][0]["packing"];
+        assert_eq!(packing["packs"], false);
+        assert!(packing["reason"].as_str().unwrap().contains(reason), "{packing}");
+    }
+}
+
+#[test]
+fn a_record_is_as_large_as_the_settings_and_the_stream_allow() {
+    let fake = FakeKinesis::start(Mood::Well);
+    fake.describe(json!({"MaxRecordSizeInKiB": 2048}));
+    let destination = Destination::kinesis("keyed", &fake)
+        .with_kinesis(json!({"max_record_bytes": "4MiB"}))
+        .linger("0ms");
+    let subscription = Subscription::new("all", &["keyed"]);
+    let settings = Settings::new().destination(destination).subscription(subscription);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluicegate.json");
+    std::fs::write(&file, settings.to_string().replace("DIR", folder.path().to_str().unwrap()))
+        .unwrap();
+    let said = output_of(&["check", "-c", file.to_str().unwrap(), "--online"], "");
+    assert!(
+        said.contains("it takes records of 2097152 bytes, less than `max_record_bytes`"),
+        "{said}"
+    );
+    let daemon = Daemon::start(&settings.max_event("5MiB").to_string());
+    let event = |id: &str, bytes: usize| {
+        let path = "x".repeat(bytes);
+        json!({
+            "event_id": id, "event_type": "http_request_complete.v0",
+            "event_timestamp": "2025-09-04T10:11:14Z",
+            "object": {"http": {"request": {"url": {"path": path}}}},
+        })
+        .to_string()
+    };
+    daemon.send(&[event("small", 10)]);
+    daemon.wait_until_delivered();
+    daemon.send(&[event("large", 1_500_000)]);
+    daemon.send(&[event("too-large", 3_000_000)]);
+    let status = daemon.wait_until_delivered();
+    let keyed = &status["destinations"][0];
+    assert_eq!((&keyed["delivered"], &keyed["dead_lettered"]), (&json!(2), &json!(1)), "{keyed}");
+    assert!(fake.entries().iter().any(|it| it.key == "large" && it.data.len() > 1_500_000));
+    assert!(fake.entries().iter().all(|it| it.key != "too-large"));
 }

@@ -196,9 +196,14 @@ fn of_the_script(target: &str, more: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn the_script_allows_the_actions_of_the_policy() {
+    let role = role(", external_id: tenant-7");
+    let aggregated = format!(
+        "destinations: [{{ id: s, target: {{ kinesis: {{ stream_arn: \"{KINESIS}\", aggregate: kpl{role} }} }} }}]\n"
+    );
+    assert_eq!(of_the_script(KINESIS, &["--aggregate"]), actions(&policy(&aggregated, &[])));
     for more in [&[][..], &["--deliver-only"]] {
         let script = [KINESIS, FIREHOSE, LOGS].iter().flat_map(|it| of_the_script(it, more));
-        let printed = policy(&destinations(&role(", external_id: tenant-7"), ""), more);
+        let printed = policy(&destinations(&role, ""), more);
         assert_eq!(script.collect::<BTreeSet<_>>(), actions(&printed), "{more:?}");
     }
 }
@@ -225,6 +230,8 @@ fn the_module_of_terraform_allows_the_actions_of_the_policy() {
         return;
     };
     let settings = destinations(&role(", external_id: tenant-7"), "");
+    let settings = settings
+        .replace("stream_arn: \"arn:aws:kinesis", "aggregate: kpl, stream_arn: \"arn:aws:kinesis");
     let kms = ["--kms-key", "arn:aws:kms:us-east-1:123456789012:key/1"];
     assert_eq!(actions(&module), actions(&policy(&settings, &kms)));
 }

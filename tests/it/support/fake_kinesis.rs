@@ -149,6 +149,22 @@ impl FakeKinesis {
         self.taken.lock().unwrap().shards.clone()
     }
 
+    /// Closes a shard and opens two in its place.
+    pub(crate) fn split(&self, number: usize) {
+        let shards = &mut self.taken.lock().unwrap().shards;
+        let (from, to) = shards[number].range;
+        shards[number].is_open = false;
+        let middle = from + (to - from) / 2;
+        for range in [(from, middle), (middle + 1, to)] {
+            shards.push(Shard { number: shards.len(), range, is_open: true });
+        }
+    }
+
+    /// What the stream's description says beside its name; null: nobody may ask.
+    pub(crate) fn describe(&self, description: Value) {
+        self.taken.lock().unwrap().description = description;
+    }
+
     pub(crate) fn requests(&self) -> u64 {
         self.taken.lock().unwrap().requests
     }

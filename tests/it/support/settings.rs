@@ -81,6 +81,12 @@ impl Settings {
     }
 
     /// Another destination.
+    /// The most bytes of an event that HTTP takes.
+    pub(crate) fn max_event(mut self, size: &str) -> Settings {
+        self.0["ingest"]["http"]["max_event"] = size.into();
+        self
+    }
+
     pub(crate) fn destination(mut self, destination: Destination) -> Settings {
         self.0["destinations"].as_array_mut().unwrap().push(destination.0);
         self
