@@ -203,3 +203,63 @@ pub(super) fn basic(name: &str, password: &Secret) -> String {
 pub(super) fn bearer(token: &Secret) -> Secret {
     Secret::new(format!("Bearer {}", token.expose()))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Tokens of a place that nobody answers at.
+    async fn tokens() -> Tokens {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        Tokens::new(Grant {
+            url: WebUrl::new(&url).unwrap(),
+            client_id: "me".to_owned(),
+            client_secret: Secret::new("s3cret"),
+            in_header: false,
+            fields: vec![],
+        })
+    }
+
+    fn answer(expires_in: Json) -> Answer {
+        let body = json!({"access_token": "t", "token_type": "bearer", "expires_in": expires_in});
+        Answer { status: StatusCode::OK, retry_after: None, body: body.to_string().into_bytes() }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_renewed_five_minutes_before_its_end_or_at_half_of_its_time() {
+        let tokens = tokens().await;
+        let asked = Instant::now();
+        for (expires_in, renew, end) in [
+            (json!(3_600), 3_300, 3_600),
+            (json!("3599"), 3_299, 3_599),
+            (json!(100), 50, 100),
+            (json!(0), 0, 0),
+            (json!(u64::MAX), 86_100, 86_400),
+            (Json::Null, 150, 300),
+        ] {
+            let held = tokens.read(&answer(expires_in.clone()), asked).unwrap();
+            let seconds = |at: Instant| at.duration_since(asked).as_secs();
+            assert_eq!((seconds(held.renew), seconds(held.end)), (renew, end), "{expires_in}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_used_to_its_end_where_the_next_is_not_given() {
+        let tokens = tokens().await;
+        let now = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let hold = async |renew, end| {
+            *tokens.held.lock().await = Some(Held { token: Secret::new("t"), renew, end });
+            tokens.get(&Sending::default()).await
+        };
+        for (renew, end) in [(now + hour, now + hour), (now, now + hour)] {
+            assert_eq!(hold(renew, end).await.unwrap().expose(), "t");
+        }
+        let fault = hold(now, now).await.unwrap_err();
+        assert!(fault.unanswered, "{fault}");
+    }
+}

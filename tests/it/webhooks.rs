@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::control::{Client, UNLIMITED, id};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, patiently};
 use crate::support::fake_service::{FakeService, Reply, Request};
 use crate::support::receiver::Receiver;
 use crate::support::tls::Certificates;
@@ -227,6 +227,37 @@ fn a_token_is_asked_for_once_and_anew_when_it_is_refused_or_about_to_expire() {
         events(&service).iter().map(|it| it.header("authorization").unwrap().to_owned()).collect();
     let t = |number: usize| format!("Bearer t{number}");
     assert_eq!(used, [t(1), t(1), t(1), t(1), t(2), t(2), t(2)]);
+}
+
+#[test]
+fn a_token_is_renewed_before_it_expires() {
+    let given = Mutex::new(0);
+    let service = FakeService::start(move |it| {
+        if !it.line.starts_with("POST /token") {
+            return taken(200);
+        }
+        let mut given = given.lock().unwrap();
+        *given += 1;
+        // Half of its time is the time to ask for the next.
+        token(*given, if *given == 1 { 2 } else { 3_600 })
+    });
+    let url = service.url();
+    let more = format!(
+        r#", auth: {{ oauth2: {{ token_url: "{url}/token", client_id: me, client_secret: s3cret }} }}"#
+    );
+    let daemon = Daemon::start(&settings(&url, &more));
+    let mut seed = 0;
+    patiently("the second token is used", || {
+        seed += 1;
+        daemon.send(&generate(HTTP, 1, seed));
+        daemon.wait_until_delivered();
+        let last = events(&service).pop().unwrap();
+        last.header("authorization") == Some("Bearer t2")
+    });
+    assert_eq!(
+        service.requests().iter().filter(|it| it.line.starts_with("POST /token")).count(),
+        2
+    );
 }
 
 #[test]
