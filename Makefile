@@ -54,11 +54,12 @@ chaos:
 	$(DEV) SLUICEGATE_CHAOS_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it \
 		nothing_that_was_accepted_is_lost -- --nocapture
 
-# Mutated filters and events for longer than `make test`. For example: make fuzz CASES=1000000. With
-# cargo-fuzz and a nightly compiler, fuzz/ has targets for a coverage-guided fuzzer.
-fuzz: CASES ?= 100000
+# Mutated filters, events, settings, rules, files on disk, requests to the API and answers of services for longer than
+# `make test`. For example: make fuzz CASES=1000000. With cargo-fuzz and a nightly compiler, fuzz/ has targets for a
+# coverage-guided fuzzer.
+fuzz: CASES ?= 20000
 fuzz:
-	$(DEV) SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --locked --test it no_mutated_filter -- --nocapture
+	$(DEV) SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --locked --lib --test it no_mutated -- --nocapture
 
 # Texts of unusual shapes, read by our reader of events and by serde_json, for longer; optimised, and built
 # within seconds, since only these files are. For example: make fuzz-events CASES=1000000
