@@ -3,7 +3,9 @@
 //! The events go through the daemon's own dispatch, batches and sinks, into a meter in place of the service;
 //! so what is counted is what would be sent. Prices come from a file (`prices.rs`).
 
+mod bills;
 mod prices;
+mod sample;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -11,27 +13,28 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::access::Access;
+use super::api::Remote;
 use super::{Failure, Outcome, OutputFormat, block_on, events, with_saved};
 use crate::config::Config;
-use crate::event::Timestamp;
-use crate::formats::Format;
-use crate::pipeline::{Sampled, Sampler, metered};
-use crate::report::counted;
-use crate::resources::{Destination, Resources};
-use crate::sinks::Bill;
-use prices::{MONTH_HOURS, Month, Prices, SHIPPED};
-
-/// Most events of a sample: enough for any mix of events, and not more than memory for one minute.
-const MAX_EVENTS: usize = 100_000;
-/// Most bytes of a sample's events.
-const MAX_BYTES: usize = 128 << 20;
+use crate::control::resources_told;
+use crate::event::Catalog;
+use crate::pipeline::Sampled;
+use crate::resources::Resources;
+use bills::Reckoning;
+use prices::{MONTH_HOURS, Prices, SHIPPED};
+use sample::Sample;
 
 /// Counts what the events of a sample would be billed as, and what a month of them costs.
 #[derive(Debug, Args)]
 pub(super) struct Cost {
-    /// The settings file (.yaml, .toml or .json); destinations made through the API count too
-    #[arg(short, long, value_name = "FILE", required_unless_present = "print_prices")]
+    /// The settings file (.yaml, .toml or .json); destinations made through the API count too. With --api
+    /// it only gives the event types of its own
+    #[arg(short, long, value_name = "FILE", required_unless_present_any = ["print_prices", "api"])]
     config: Option<PathBuf>,
+    // With --api: the destinations and subscriptions are those of a running daemon.
+    #[command(flatten)]
+    access: Access,
     /// Events as NDJSON, or lines of --format; standard input if left out
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
@@ -53,68 +56,34 @@ pub(super) struct Cost {
     output: OutputFormat,
 }
 
-/// The events that are tried.
-#[derive(Default)]
-struct Sample {
-    events: Vec<String>,
-    bad: usize,
-    cut: bool,
-    /// When the first and the last of them happened.
-    span: Option<(Timestamp, Timestamp)>,
-}
-
-/// What a destination was billed for the sample.
-struct Billed {
-    bill: Bill,
-    refused: usize,
-}
-
 impl Cost {
     pub(super) fn run(self) -> Outcome {
         if self.print_prices {
             return Ok(io::stdout().lock().write_all(SHIPPED.as_bytes())?);
         }
         let prices = Prices::read(self.prices.as_deref())?;
-        let file = self.config.as_deref().unwrap_or_else(|| std::path::Path::new(""));
-        let config = with_saved(Config::load(file)?)?;
-        let format = events::format(self.format.as_deref(), &config.formats)?;
-        let resources = config.resources;
-        let mut sample = self.sample(format.as_ref())?;
+        let of_file = self.config.as_deref().map(Config::load).transpose()?;
+        let mapped = of_file.as_ref().map(|it| it.formats.clone()).unwrap_or_default();
+        let format = events::format(self.format.as_deref(), &mapped)?;
+        let resources = self.resources(of_file)?;
+        let mut sample = Sample::read(self.sample.as_deref(), format.as_ref())?;
         let mut sampled = Sampled::new();
         sample.go_through(&resources, &mut sampled);
-        if sample.events.len() == sample.bad {
-            return Err(Failure::work("the sample has no event"));
-        }
-        if sample.cut {
-            let max = MAX_EVENTS;
-            writeln!(
-                io::stderr(),
-                "remark: only the first {max} events, or 128 MiB, are looked at"
-            )?;
-        }
-        if sample.bad > 0 {
-            let bad = counted(sample.bad as u64, "line");
-            writeln!(io::stderr(), "remark: {bad} of the sample cannot be read as events")?;
-        }
-        let rate = self.rate(&sample)?;
-        let events = (sample.events.len() - sample.bad) as f64;
+        sample.remark()?;
+        let rate = match self.rate {
+            Some(rate) if rate.is_finite() && rate > 0.0 => rate,
+            Some(_) => return Err(Failure::Usage("--rate must be more than 0".to_owned())),
+            None => sample.rate()?,
+        };
+        let (events, bad) = (sample.events() as f64, sample.bad());
         let scale = rate * MONTH_HOURS * 3_600.0 / events;
+        let reckoning = Reckoning { resources: &resources, prices: &prices, scale };
         let mut destinations = Vec::new();
         for destination in resources.destinations() {
-            let billed = bill(destination, &sampled)?;
-            let month = prices.month(destination.target.kind(), &billed.bill, scale);
-            let fields = if month.money.is_empty() {
-                Vec::new()
-            } else {
-                self.fields(&resources, destination, &mut sample, &|bill| {
-                    let less = prices.month(destination.target.kind(), bill, scale);
-                    saved(&month, &less)
-                })?
-            };
-            destinations.push(described(destination, &billed, &month, fields));
+            destinations.push(reckoning.of(destination, &sampled, &mut sample)?);
         }
         let answer = json!({
-            "sample": {"events": events, "bad": sample.bad},
+            "sample": {"events": events, "bad": bad},
             "events_per_second": rate,
             "prices": {
                 "currency": prices.text("currency"),
@@ -126,78 +95,24 @@ impl Cost {
         self.print(&answer)
     }
 
-    fn sample(&self, format: Option<&Format>) -> Result<Sample, Failure> {
-        let mut sample = Sample::default();
-        let mut bytes = 0;
-        let input = events::open(self.sample.as_deref())?;
-        events::for_each_line(input, format, |_, text| {
-            if sample.events.len() == MAX_EVENTS || bytes > MAX_BYTES {
-                sample.cut = true;
-                return Ok(());
-            }
-            let text = text.unwrap_or_default();
-            bytes += text.len();
-            sample.events.push(text.to_owned());
-            Ok(())
-        })?;
-        Ok(sample)
-    }
-
-    fn rate(&self, sample: &Sample) -> Result<f64, Failure> {
-        if let Some(rate) = self.rate {
-            let usable = rate.is_finite() && rate > 0.0;
-            return if usable { Ok(rate) } else { Err(usage("--rate must be more than 0")) };
+    /// The destinations and subscriptions: of the settings file and what was made through the API beside it,
+    /// or those that a running daemon tells.
+    fn resources(&self, of_file: Option<Config>) -> Result<Resources, Failure> {
+        if self.access.given().is_none() {
+            let Some(config) = of_file else {
+                return Err(Failure::Usage("give --config FILE or --api URL".to_owned()));
+            };
+            return Ok(with_saved(config)?.resources);
         }
-        let millis =
-            sample.span.map_or(0, |(first, last)| last.unix_millis() - first.unix_millis());
-        if millis < 1_000 {
-            return Err(usage(
-                "the sample spans less than a second: say with --rate how many events a second come in",
-            ));
-        }
-        Ok((sample.events.len() - sample.bad) as f64 / (millis as f64 / 1_000.0))
-    }
-
-    /// What each selected field of a destination's subscriptions costs: the difference without it.
-    fn fields(
-        &self,
-        resources: &Resources,
-        destination: &Destination,
-        sample: &mut Sample,
-        costs: &dyn Fn(&Bill) -> f64,
-    ) -> Result<Vec<Value>, Failure> {
-        let mut found = Vec::new();
-        for subscription in resources.subscriptions() {
-            if !subscription.destinations.contains(&destination.id) || !subscription.enabled {
-                continue;
-            }
-            for (at, source) in subscription.sources.iter().enumerate() {
-                for field in source.fields.iter().flatten().filter(|_| more_than_one(source)) {
-                    let mut less = (**subscription).clone();
-                    if let Some(fields) = &mut less.sources[at].fields {
-                        fields.retain(|it| it != field);
-                    }
-                    let mut changed = Resources::new(resources.catalog.clone());
-                    for it in resources.destinations() {
-                        changed.add_destination(it.clone()).map_err(Failure::work)?;
-                    }
-                    for it in resources.subscriptions() {
-                        let it = if it.id == less.id { less.clone().into() } else { it.clone() };
-                        changed.add_subscription(it).map_err(Failure::work)?;
-                    }
-                    let mut sampled = Sampled::new();
-                    sample.go_through(&changed, &mut sampled);
-                    let without = bill(destination, &sampled)?;
-                    found.push(json!({
-                        "subscription_id": subscription.id.as_str(),
-                        "event_type": source.event_type.name,
-                        "field": field,
-                        "money_a_month": costs(&without.bill),
-                    }));
-                }
-            }
-        }
-        Ok(found)
+        let types = of_file.map(|config| config.resources.catalog);
+        let types = types.unwrap_or_else(Catalog::builtin);
+        let remote = Remote::new(&self.access)?;
+        let list = |kind: &'static str| {
+            block_on(remote.list(&format!("/{kind}"), kind, String::new(), usize::MAX))
+        };
+        let destinations = list("event_destinations")??;
+        let subscriptions = list("event_subscriptions")??;
+        resources_told(&destinations, &subscriptions, types).map_err(Failure::work)
     }
 
     fn print(&self, answer: &Value) -> Outcome {
@@ -220,13 +135,15 @@ impl Cost {
             writeln!(out, "\n{}  ({})", text(&it["destination_id"]), text(&it["kind"]))?;
             writeln!(
                 out,
-                "  sample   {} records, {} requests, {} bytes, {} bytes billed, {} PUT units",
+                "  sample   {} events, {} records, {} requests, {} bytes, {} bytes billed, {} PUT units",
+                sent["events"],
                 sent["records"],
                 sent["requests"],
                 sent["bytes"],
                 sent["billed_bytes"],
                 sent["put_units"]
             )?;
+            writeln!(out, "  events   {:.0}", number(&month["events"]))?;
             writeln!(out, "  records  {:.0}", number(&month["records"]))?;
             writeln!(out, "  GiB      {:.3}", number(&month["gib"]))?;
             for (name, key) in
@@ -238,6 +155,15 @@ impl Cost {
             }
             for (way, money) in month["money"].as_object().into_iter().flatten() {
                 writeln!(out, "  {way:<12} {:.2} {currency}", number(money))?;
+            }
+            if let Some(packing) = it["packing"].as_object() {
+                writeln!(
+                    out,
+                    "  packing several events into a record saves {:.2} {currency}: {:.2} in place of {:.2}",
+                    number(&packing["saves_a_month"]),
+                    number(&packing["packed"]["money_a_month"]),
+                    number(&packing["unpacked"]["money_a_month"]),
+                )?;
             }
             for field in it["fields"].as_array().into_iter().flatten() {
                 writeln!(
@@ -253,81 +179,6 @@ impl Cost {
     }
 }
 
-impl Sample {
-    /// Has all events make their records.
-    fn go_through(&mut self, resources: &Resources, sampled: &mut Sampled) {
-        let sampler = Sampler::new(resources);
-        (self.bad, self.span) = (0, None);
-        for text in &self.events {
-            match sampler.add(text, sampled) {
-                Err(_) => self.bad += 1,
-                Ok(time) => {
-                    let (first, last) = self.span.unwrap_or((time, time));
-                    self.span = Some((first.min(time), last.max(time)));
-                }
-            }
-        }
-    }
-}
-
-fn more_than_one(source: &crate::resources::Source) -> bool {
-    source.fields.as_ref().is_some_and(|fields| fields.len() > 1)
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn usage(message: &str) -> Failure {
-    Failure::Usage(message.to_owned())
-}
-
-/// The difference in the usual way to pay.
-fn saved(month: &Month, less: &Month) -> f64 {
-    let usual = |it: &Month| it.money.first().map_or(0.0, |(_, money)| *money);
-    usual(month) - usual(less)
-}
-
-/// Sends a destination's records to a meter; what is not of AWS is counted as it stands.
-fn bill(destination: &Destination, sampled: &Sampled) -> Result<Billed, Failure> {
-    let records = sampled.get(&destination.id).map_or(&[][..], Vec::as_slice);
-    let metered = block_on(metered(destination, records))?;
-    let plain = || {
-        let bytes = records.iter().map(|it| destination.measured(it).bytes as u64).sum();
-        (Bill { records: records.len() as u64, bytes, ..Bill::default() }, 0)
-    };
-    let (bill, refused) = metered.unwrap_or_else(plain);
-    Ok(Billed { bill, refused })
-}
-
-fn described(
-    destination: &Destination,
-    billed: &Billed,
-    month: &Month,
-    fields: Vec<Value>,
-) -> Value {
-    let Bill { requests, records, bytes, put_units, billed_bytes } = billed.bill;
-    let money: serde_json::Map<String, Value> =
-        month.money.iter().map(|(way, money)| ((*way).to_owned(), json!(money))).collect();
-    json!({
-        "destination_id": destination.id.as_str(),
-        "kind": destination.target.kind(),
-        "sample": {
-            "requests": requests,
-            "records": records,
-            "bytes": bytes,
-            "put_units": put_units,
-            "billed_bytes": billed_bytes,
-            "refused": billed.refused,
-        },
-        "month": {
-            "records": month.records,
-            "gib": month.gib,
-            "put_units": month.put_units,
-            "billed_gib": month.billed_gib,
-            "shards": month.shards,
-            "money": money,
-        },
-        "fields": fields,
-    })
 }

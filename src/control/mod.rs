@@ -33,6 +33,7 @@ mod request;
 mod rules;
 mod sending;
 mod targets;
+mod told;
 mod uses;
 mod world;
 
@@ -72,6 +73,7 @@ use listing::ListFilter;
 pub use moving::{MoveTo, move_installation};
 pub use refusal::{Class, Refusal};
 pub use reloads::{RejectedReload, ReloadAsked, Reloaded, no_settings_file};
+pub use told::resources_told;
 use world::World;
 
 /// The address that the one user is known by in audit events.

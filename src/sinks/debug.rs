@@ -69,6 +69,11 @@ impl Form for DebugTarget {
 }
 
 impl DebugTarget {
+    /// Standard output and nothing else.
+    pub(super) fn log() -> DebugTarget {
+        DebugTarget { log: true, callback: None }
+    }
+
     /// One of these settings, for tests.
     #[cfg(test)]
     pub fn new(log: Option<bool>, callback_url: Option<&str>) -> Result<DebugTarget, Wrong> {

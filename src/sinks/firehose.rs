@@ -118,6 +118,11 @@ impl FirehoseTarget {
         Ok(FirehoseTarget { stream, pack, auth, endpoint_url })
     }
 
+    /// The same, where events share records or do not, whatever the stream is.
+    pub(super) fn packing(self, packs: bool) -> FirehoseTarget {
+        FirehoseTarget { pack: if packs { Pack::On } else { Pack::Off }, ..self }
+    }
+
     pub(super) fn at(&self) -> AtAws<'_> {
         let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
         AtAws {

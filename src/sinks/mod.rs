@@ -220,6 +220,22 @@ impl Target {
         self.settings().lacks(event_type, fields)
     }
 
+    /// Standard output: what stands for a target of which too little is known.
+    #[must_use]
+    pub fn standard_output() -> Target {
+        Target::Debug(DebugTarget::log())
+    }
+
+    /// The same, where several journal records share one of the service's, or where none do; none for targets
+    /// that have no such setting.
+    #[must_use]
+    pub fn with_packing(&self, packs: bool) -> Option<Target> {
+        match self {
+            Target::Firehose(it) => Some(Target::Firehose(it.clone().packing(packs))),
+            _ => None,
+        }
+    }
+
     /// How a target of AWS proves who it is; none for the others.
     #[must_use]
     pub fn auth(&self) -> Option<&Auth> {

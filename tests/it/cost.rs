@@ -194,6 +194,82 @@ fn each_selected_field_has_its_price() {
 }
 
 #[test]
+fn what_packing_saves_is_the_difference_of_both_ways() {
+    let sample = generate("http_request_complete.v0", 600, 3).join("\n");
+    let settings = settings("http://127.0.0.1:9");
+    let answer = cost(&settings, &sample, &["--rate", "1000"]);
+    let delivery = of(&answer, "delivery");
+    let packing = &delivery["packing"];
+    assert_eq!(packing["unpacked"]["records"], 600);
+    assert_eq!(packing["unpacked"]["billed_bytes"], 600 * 5 * 1024);
+    assert_eq!(packing["packed"]["records"], delivery["sample"]["records"], "it is the default");
+    let money = |way: &str| packing[way]["money_a_month"].as_f64().unwrap();
+    assert!(money("unpacked") > 10.0 * money("packed"), "{packing}");
+    assert_eq!(packing["saves_a_month"], money("unpacked") - money("packed"));
+    assert_eq!(of(&answer, "out")["packing"], Value::Null);
+
+    let unpacked = cost(&unpacked(&settings), &sample, &["--rate", "1000"]);
+    let delivery = of(&unpacked, "delivery");
+    assert_eq!(
+        (&delivery["sample"]["records"], &delivery["sample"]["events"]),
+        (&json!(600), &json!(600))
+    );
+    assert_eq!(delivery["packing"], *packing, "whatever the setting is");
+}
+
+#[test]
+fn a_sample_without_an_event_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sluicegate.yaml");
+    std::fs::write(&file, settings("http://127.0.0.1:9")).unwrap();
+    for (sample, more, expected) in [
+        ("", &[][..], "the sample is empty: give events as NDJSON"),
+        (
+            "\nnothing\n{\"event_type\":\"http_request_complete.v0\"}\n",
+            &[],
+            "the sample has no event: 2 lines, and none can be read as one; line 2: ",
+        ),
+        ("no log line\n", &["--format", "apache"], "1 line, and none can be read as one; line 1: "),
+    ] {
+        let arguments = [&["cost", "--rate", "1", "-c", file.to_str().unwrap()], more].concat();
+        let output = sluicegate(&arguments, sample);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+    let events = generate("http_request_complete.v0", 3, 3).join("\n") + "\nnothing";
+    let file = file.to_str().unwrap();
+    let output = sluicegate(&["cost", "--rate", "1", "-c", file], &events);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("remark: 1 line of the sample cannot be read as events; line 4: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_running_daemon_tells_its_destinations_and_subscriptions() {
+    let sample = generate("http_request_complete.v0", 300, 3).join("\n");
+    let text = settings("http://127.0.0.1:9");
+    let by_file = cost(&text, &sample, &["--rate", "1000"]);
+    let daemon = Daemon::start(&text.replace("out.ndjson", "DIR/out.ndjson"));
+    let file = daemon.path("sluicegate.yaml");
+    let key = output_of(&["api-key", "create", "-c", file.to_str().unwrap()], "");
+    let key_file = daemon.path("key");
+    std::fs::write(&key_file, key).unwrap();
+    let url = format!("http://{}", daemon.api);
+    let access = ["--api", url.as_str(), "--key-file", key_file.to_str().unwrap()];
+    let more = ["cost", "-o", "json", "--rate", "1000"];
+    let by_api: Value =
+        serde_json::from_str(&output_of(&[&more[..], &access[..]].concat(), &sample)).unwrap();
+    for id in ["stream", "delivery", "group", "out"] {
+        for part in ["sample", "month", "fields", "packing", "kind"] {
+            assert_eq!(of(&by_api, id)[part], of(&by_file, id)[part], "{id} {part}");
+        }
+    }
+}
+
+#[test]
 fn lines_of_an_access_log_are_a_sample_too() {
     let line =
         r#"192.0.2.1 - - [26/Nov/2026:10:00:00 +0000] "GET /a HTTP/1.1" 200 12 "-" "curl/8""#;
