@@ -2,6 +2,7 @@
 //! the client is.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,9 @@ use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
@@ -99,7 +102,8 @@ impl Connections {
         let Some(tls) = &self.tls else {
             return self.answer(paced(stream), peer, activity, router, watcher).await;
         };
-        match greet(stream, tls.acceptor(), activity, stopping, &peer.to_string()).await {
+        let shake = (tls.acceptor(), tls.runtime());
+        match greet(stream, shake, activity, stopping, &peer.to_string()).await {
             Some(Greeted::Tls(stream)) => {
                 let stream = Paced::new(*stream, self.limits, Arc::clone(activity));
                 self.answer(stream, peer, activity, router, watcher).await;
@@ -193,7 +197,7 @@ impl Drop for Tracked {
 /// Does the handshake of a stream on which TLS is to be spoken. None if nothing came of it.
 pub(super) async fn greet(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    (acceptor, runtime): (TlsAcceptor, &Handle),
     activity: &Activity,
     mut stopping: watch::Receiver<()>,
     peer: &str,
@@ -202,9 +206,14 @@ pub(super) async fn greet(
         let mut first = [0];
         stream.peek(&mut first).await?;
         if first[0] == HANDSHAKE_RECORD {
-            return Ok(Greeted::Tls(Box::new(acceptor.accept(stream).await?)));
+            // It ends with this future.
+            let mut shaking = JoinSet::new();
+            shaking.spawn_on(acceptor.accept(stream), runtime);
+            let shaken = shaking.join_next().await.transpose()?;
+            let stopped = || io::Error::other("the runtime has ended");
+            return Ok(Greeted::Tls(Box::new(shaken.ok_or_else(stopped)??)));
         }
-        Ok::<_, std::io::Error>(Greeted::Plain(stream))
+        Ok::<_, io::Error>(Greeted::Plain(stream))
     };
     let greeted = tokio::select! {
         _ = stopping.changed() => return None,

@@ -111,7 +111,8 @@ where
         let Some(tls) = &self.tls else {
             return self.answer(stream, peer, activity, watcher).await;
         };
-        match greet(stream, tls.acceptor_for_http2(), activity, stopping, &peer.to_string()).await {
+        let shake = (tls.acceptor_for_http2(), tls.runtime());
+        match greet(stream, shake, activity, stopping, &peer.to_string()).await {
             Some(Greeted::Tls(stream)) => self.answer(*stream, peer, activity, watcher).await,
             Some(Greeted::Plain(_)) => debug!(%peer, "no TLS where it is spoken"),
             None => {}

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
@@ -176,6 +177,7 @@ fn certificates(
 #[derive(Clone)]
 pub struct Tls {
     current: watch::Receiver<Arc<ServerConfig>>,
+    runtime: Handle,
 }
 
 impl Tls {
@@ -188,7 +190,13 @@ impl Tls {
         let seen = Arc::new(Mutex::new(Ok(files)));
         let keep = move || refresh(Arc::clone(&settings), Arc::clone(&seen), Arc::clone(&sender));
         tokio::spawn(supervision::keep("certificates", keep));
-        Ok(Tls { current })
+        Ok(Tls { current, runtime: Handle::current() })
+    }
+
+    /// Where handshakes are done, whose signatures take a millisecond each: the runtime that this was opened on, so
+    /// that they hold up nothing else where connections are served.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// What does the next handshake.

@@ -1,9 +1,15 @@
 //! Work: filters, events and requests that would take a processor for themselves.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 use sluicegate::event::Catalog;
 
@@ -11,6 +17,8 @@ use crate::control::Client;
 use crate::support::daemon::Daemon;
 use crate::support::generate;
 use crate::support::http::request;
+use crate::support::settings::{Settings, Tls};
+use crate::support::tls::Certificates;
 
 const HTTP: &str = "http_request_complete.v0";
 
@@ -192,4 +200,62 @@ fn refusing_costs_no_more_than_ten_times_accepting() {
             events[0]
         );
     }
+}
+
+/// How long a probe takes on a connection that is open, the median of some.
+fn probed(stream: &mut (impl Read + Write)) -> Duration {
+    let mut took: Vec<Duration> = (0..41)
+        .map(|_| {
+            let began = Instant::now();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            let (mut answer, mut bytes) = (String::new(), [0; 1_024]);
+            while !answer.ends_with("ok\n") {
+                let read = stream.read(&mut bytes).unwrap();
+                assert!(read > 0, "cut off after {answer}");
+                answer.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+            }
+            began.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    took[took.len() / 2]
+}
+
+#[test]
+fn handshakes_that_come_as_fast_as_they_can_hold_up_no_probe() {
+    let Some(certificates) = Certificates::make() else { return };
+    let tls = Tls::new(&certificates.path("server.pem"), &certificates.path("server.key"));
+    let daemon = Daemon::start(&Settings::new().api_tls(tls));
+    let connect = || {
+        let mut config = ClientConfig::clone(&certificates.config("ca", None));
+        config.resumption = Resumption::disabled();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        StreamOwned::new(connection, TcpStream::connect(daemon.api).unwrap())
+    };
+    let mut probe = connect();
+    let before = probed(&mut probe);
+    let (over, shaken) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let during = thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let mut stream = connect();
+                    while stream.conn.is_handshaking()
+                        && stream.conn.complete_io(&mut stream.sock).is_ok()
+                    {}
+                    shaken.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while shaken.load(Ordering::Relaxed) < 100 {
+            thread::yield_now();
+        }
+        let during = probed(&mut probe);
+        over.store(true, Ordering::Relaxed);
+        during
+    });
+    let shaken = shaken.load(Ordering::Relaxed);
+    println!("a probe took {before:?} before and {during:?} beside {shaken} handshakes");
+    assert!(during < Duration::from_millis(50).max(before * 20), "{before:?} {during:?}");
 }
