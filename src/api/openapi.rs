@@ -467,7 +467,7 @@ mod tests {
             }
         }
         let whole = describe("http://127.0.0.1:4181");
-        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 15 + EMPTY_LISTS.len());
+        assert_eq!(whole["paths"].as_object().unwrap().len(), 2 * 12 + 21 + EMPTY_LISTS.len());
         check(&whole, &whole);
     }
 }
