@@ -60,6 +60,16 @@ fn rename_over(folder: &Path, key: &str) {
     fs::rename(folder.join("fresh"), folder.join("credentials")).unwrap();
 }
 
+/// The destination once it is paused by an error that says this.
+fn wait_for_pause(daemon: &Daemon, text: &'static str) -> Value {
+    daemon.wait_for(text, |status| {
+        let destination = &status["destinations"][0];
+        let error = destination["last_error"].as_str();
+        destination["state"] == "paused" && error.is_some_and(|it| it.contains(text))
+    })["destinations"][0]
+        .clone()
+}
+
 fn wait_for_error(daemon: &Daemon, text: &'static str) -> Value {
     let status = daemon.wait_for(text, |status| {
         let error = &status["destinations"][0]["last_error"];
@@ -78,8 +88,7 @@ fn a_profile_file_that_appears_and_is_renamed_over_is_read_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = start(&settings(&service, ""), &bare(folder.path(), &[]));
     daemon.send(&generate("http_request_complete.v0", 10, 1));
-    let destination = wait_for_error(&daemon, "no credentials");
-    assert_eq!(destination["state"], "paused");
+    let destination = wait_for_pause(&daemon, "no credentials");
     assert_eq!(destination["credentials"], Value::Null);
     assert_eq!(service.requests().len(), 0);
     rename_over(folder.path(), "AKIDOLD");
@@ -164,8 +173,7 @@ fn a_role_is_assumed_anew_with_the_keys_that_stand_in_the_file_now() {
     let environment = bare(folder.path(), &[("AWS_ENDPOINT_URL_STS", url.as_str())]);
     let daemon = start(&settings(&service, ROLE), &environment);
     daemon.send(&generate("http_request_complete.v0", 10, 3));
-    let destination = wait_for_error(&daemon, "no credentials: `InvalidClientTokenId`");
-    assert_eq!(destination["state"], "paused");
+    wait_for_pause(&daemon, "no credentials: `InvalidClientTokenId`");
     rename_over(folder.path(), "AKIDBASE");
     let destination = wait_for_error(&daemon, "ExpiredTokenException");
     let origin = destination["credentials"].as_str().unwrap();
