@@ -20,7 +20,7 @@ FIGURES = [
     ("event-bytes", 1250, "bytes of an event as it comes in"),
     ("record-bytes", 350, "bytes of a record as it is delivered, with its key (eight fields)"),
     ("matching", 0.09, "records that come of an event"),
-    ("match-us", 2.4, "CPU of the daemon an event, in µs: HTTP in, matched, kept on disk, delivered (benches/README.md)"),
+    ("match-us", 1.5, "CPU of the daemon an event, in µs: HTTP in, matched, kept on disk, delivered (benches/README.md)"),
     ("relay-us", 0, "CPU of the relay an event, in µs; 0 = no river, daemons take events and deliver them themselves"),
     ("busy", 0.5, "how much of a core may be busy, so that bursts and the loss of a third of the machines fit"),
     ("cores", 8, "cores of a machine"),
