@@ -344,14 +344,8 @@ fn is_scalar(token: &[u8]) -> bool {
     match token {
         [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] => true,
         [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => true,
-        _ => is_any_scalar(token),
+        _ => behind_any_scalar(token).is_some_and(<[u8]>::is_empty),
     }
-}
-
-#[inline(never)]
-fn is_any_scalar(token: &[u8]) -> bool {
-    matches!(token, b"true" | b"false" | b"null")
-        || behind_number(token).is_some_and(<[u8]>::is_empty)
 }
 
 /// What follows a number, `true`, `false` or `null`.

@@ -48,6 +48,19 @@ impl Attempt {
         let (tries, released, lone, refused) = (0, false, false, false);
         Attempt { pending, bytes, place, in_order, released, tries, since, lone, refused }
     }
+
+    /// One of a record without a body, whose event's id is its position.
+    #[cfg(test)]
+    pub(super) fn empty(position: u64, measured: Measured) -> Attempt {
+        let record = crate::event::Record {
+            event_id: position.to_string().into(),
+            time: crate::event::Timestamp { seconds: 0, nanos: 0 },
+            body: bytes::Bytes::new(),
+            hops: 0,
+        };
+        let pending = Pending { position, record: std::sync::Arc::new(record) };
+        Attempt::fresh(pending, measured, Instant::now())
+    }
 }
 
 /// Records in the order in which they are to be sent.

@@ -122,28 +122,16 @@ impl InOrder {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
-    use bytes::Bytes;
     use proptest::prelude::*;
-    use tokio::time::Instant;
 
     use super::*;
-    use crate::event::{Record, Timestamp};
-    use crate::journal::Pending;
     use crate::sinks::Measured;
 
     fn attempt(position: u64, place: u128) -> Attempt {
-        let record = Record {
-            event_id: position.to_string().into(),
-            time: Timestamp { seconds: 0, nanos: 0 },
-            body: Bytes::new(),
-            hops: 0,
-        };
-        let pending = Pending { position, record: Arc::new(record) };
         let measured =
             Measured { bytes: 1, place: Some(place), in_order: true, ..Measured::default() };
-        Attempt::fresh(pending, measured, Instant::now())
+        Attempt::empty(position, measured)
     }
 
     fn positions(attempts: &[Attempt]) -> Vec<u64> {

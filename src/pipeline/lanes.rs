@@ -242,25 +242,12 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-
     use super::*;
-    use crate::event::{Record, Timestamp};
-    use crate::journal::Pending;
     use crate::sinks::Measured;
 
     fn attempt(position: u64, place: u128) -> Attempt {
-        let record = Record {
-            event_id: position.to_string().into(),
-            time: Timestamp { seconds: 0, nanos: 0 },
-            body: Bytes::new(),
-            hops: 0,
-        };
-        let pending = Pending { position, record: Arc::new(record) };
         let measured = Measured { bytes: 10, place: Some(place), ..Measured::default() };
-        Attempt::fresh(pending, measured, Instant::now())
+        Attempt::empty(position, measured)
     }
 
     fn answer(lanes: &mut Lanes, taken: &[u128], throttled: Vec<Attempt>) {

@@ -5,6 +5,7 @@
 //! refuses a request as a whole, so one that it refuses for its content is halved until the record is found.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::http::{Method, Request, StatusCode, header};
@@ -18,7 +19,7 @@ use super::error::{OpenError, SETTING};
 use super::exchange::{Answer, class_of, exchange, gzipped};
 use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
-use super::parts::{Outcome, Parts};
+use super::parts::{Outcome, in_parts};
 use super::transport::Sending;
 use super::web_url::WebUrl;
 use crate::event::Record;
@@ -188,15 +189,13 @@ impl Opened for Sink {
 
 impl Sink {
     async fn deliver(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let mut parts = Parts::new(records.len());
-        while let Some(part) = parts.next() {
-            let outcome = match self.post(&records[part.clone()]).await {
+        let send = |part: Range<usize>| async move {
+            match self.post(&records[part.clone()]).await {
                 Ok(answer) => self.outcome(&answer, part.len()),
                 Err(fault) => Outcome::Failed(fault),
-            };
-            parts.settle(part, outcome);
-        }
-        parts.into_acks()
+            }
+        };
+        in_parts(records.len(), send).await
     }
 
     async fn post(&self, records: &[Arc<Record>]) -> Result<Answer, Fault> {

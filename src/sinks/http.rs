@@ -8,6 +8,7 @@ mod auth;
 mod signature;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use super::file::lines;
 use super::format::Format;
 use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
-use super::parts::{Outcome, Parts};
+use super::parts::{Outcome, in_parts};
 use super::refusal::THROTTLED;
 use super::token::{Tokens, bearer};
 use super::transport::Sending;
@@ -303,15 +304,13 @@ impl Sink {
     }
 
     async fn deliver_together(&self, records: &[Arc<Record>]) -> Vec<Ack> {
-        let mut parts = Parts::new(records.len());
-        while let Some(part) = parts.next() {
-            let outcome = match self.post(&records[part.clone()]).await {
+        let send = |part: Range<usize>| async move {
+            match self.post(&records[part.clone()]).await {
                 Ok(answer) => self.outcome(&answer, part.len()),
                 Err(fault) => Outcome::Failed(fault),
-            };
-            parts.settle(part, outcome);
-        }
-        parts.into_acks()
+            }
+        };
+        in_parts(records.len(), send).await
     }
 
     async fn post(&self, records: &[Arc<Record>]) -> Result<Answer, Fault> {

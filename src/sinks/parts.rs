@@ -22,6 +22,19 @@ pub(super) enum Outcome {
     Failed(Fault),
 }
 
+/// Sends so many records, by `send` together and then what was refused in halves, and gives their verdicts.
+pub(super) async fn in_parts<F: Future<Output = Outcome>>(
+    records: usize,
+    mut send: impl FnMut(Range<usize>) -> F,
+) -> Vec<Ack> {
+    let mut parts = Parts::new(records);
+    while let Some(part) = parts.next() {
+        let outcome = send(part.clone()).await;
+        parts.settle(part, outcome);
+    }
+    parts.into_acks()
+}
+
 /// The parts of a batch that wait to be sent, and the verdicts so far.
 #[derive(Debug)]
 pub(super) struct Parts {
