@@ -42,7 +42,8 @@ const CLASSIC: [(&str, &str); 2] =
 /// Produces messages over all partitions with further properties, and waits until the brokers have them.
 fn produce(cluster: &Cluster, topic: &str, options: &[(&str, &str)], all: &[impl AsRef<[u8]>]) {
     let mut config = cluster.client();
-    config.set("acks", "all");
+    // Without it a client that tries again while a partition moves writes the same message twice.
+    config.set("acks", "all").set("enable.idempotence", "true");
     for (name, value) in options {
         config.set(*name, *value);
     }
