@@ -100,6 +100,8 @@ enum Mark {
     },
     /// A key that must not be there twice, by its bit.
     Once(u32),
+    /// Something is wanted below the value that starts here, which therefore must be `null`.
+    Null(usize),
     /// The event's type with its quotes, and the plan of that type.
     Type {
         start: usize,
@@ -319,6 +321,12 @@ impl<'e> Reading<'e, '_> {
                     }
                     self.once |= 1 << bit;
                 }
+                Mark::Null(at) => {
+                    // No other scalar begins so, and it is read as one.
+                    if self.text.as_bytes().get(from + at) != Some(&b'n') {
+                        return None;
+                    }
+                }
                 Mark::Type { start, end, has_escapes, plan } => {
                     self.capture(TYPE, from + start, from + end, has_escapes)?;
                     let wanted = wanted(&self.captured[TYPE]?.string()?);
@@ -422,11 +430,14 @@ impl Lesson<'_, '_> {
         let bracket = self.cursor.next_token()?;
         let start = self.cursor.position();
         if !matches!(bracket, b'{' | b'[') {
-            // Where something is wanted of an object there is none.
             if !node.is_leaf() {
+                self.once()?;
+                self.marks.push(Mark::Null(start - self.end));
+            }
+            let json = self.cursor.value(1).ok()?;
+            if !node.is_leaf() && json != "null" {
                 return None;
             }
-            self.cursor.value(1).ok()?;
             let state = self.shapes.state(&self.path, capture);
             self.gap(start, state)?;
             self.end = self.cursor.position();
@@ -497,7 +508,9 @@ impl Lesson<'_, '_> {
                 return None;
             }
             self.shapes.bytes += bytes.len() + size_of::<Gap>() + marks.len() * size_of::<Mark>();
-            gaps.push(Gap::new(bytes, to, marks));
+            // Before those that it begins with: where it stands no scalar comes behind them.
+            let at = gaps.iter().position(|it| bytes.starts_with(&it.bytes));
+            gaps.insert(at.unwrap_or(gaps.len()), Gap::new(bytes, to, marks));
         }
         self.state = to;
         Some(())

@@ -96,6 +96,46 @@ fn a_key_that_is_there_twice_counts_as_the_walk_counts_it() {
 }
 
 #[test]
+fn null_where_something_below_is_wanted_is_learned_beside_an_object() {
+    let plan = plan(&[&["a", "b"], &["a"]]);
+    let text = |object: &str| format!(r#"{{"event_type":"t","object":{{{object}}}}}"#);
+    let (null, object) = (text(r#""a":null,"d":1"#), text(r#""a":{"b":1},"d":1"#));
+    for learned in [[null.as_str(), &object], [&object, &null]] {
+        assert!(is_known(&learned, &plan, &null.replace("1}", "2}")));
+        assert!(is_known(&learned, &plan, &object.replace("1}", "2}")));
+        for other in
+            [r#""a":7,"d":1"#, r#""a":"null","d":1"#, r#""a":nul,"d":1"#, r#""a":["n"],"d":1"#]
+        {
+            assert!(!is_known(&learned, &plan, &text(other)), "{other}");
+        }
+        let mut reader = EventReader::default();
+        for text in learned.iter().cycle().take(6) {
+            let of_b = if **text == null { None } else { Some("1") };
+            let of_a = if **text == null { "null" } else { r#"{"b":1}"# };
+            assert_eq!(slots(&mut reader, &plan, text), [of_b, Some(of_a)]);
+        }
+        for (twice, of_a) in [
+            (r#""a":{"b":1},"d":1,"a":null"#, "null"),
+            (r#""a":null,"d":1,"a":{"c":1}"#, r#"{"c":1}"#),
+        ] {
+            assert_eq!(slots(&mut reader, &plan, &text(twice)), [None, Some(of_a)]);
+        }
+    }
+}
+
+#[test]
+fn a_value_may_be_a_scalar_or_not() {
+    let plan = plan(&[&["d"]]);
+    let text = |value: &str| format!(r#"{{"event_type":"t","object":{{"c":{value},"d":1}}}}"#);
+    let values = ["7", r#"["x"]"#, r#"{"e":["x"]}"#, "[[7]]", "[]"].map(text);
+    for turned in 0..values.len() {
+        let mut learned: Vec<&str> = values.iter().map(String::as_str).collect();
+        learned.rotate_left(turned);
+        assert!(values.iter().all(|text| is_known(&learned, &plan, text)), "{learned:?}");
+    }
+}
+
+#[test]
 fn what_is_kept_of_ever_new_keys_is_bounded() {
     let plan = plan(&[&["a"]]);
     let mut shapes = Shapes::default();
