@@ -127,6 +127,12 @@ pub(super) const CODES: &[ErrorCode] = &[
          destination more room (`max_pending_bytes`), or `overflow: drop_oldest`.",
     ),
     entry(
+        "ERR_SLUICEGATE_1116",
+        "the request's `Transfer-Encoding` is not `chunked` alone",
+        "Send the body in chunks or with its length. A body that is compressed says so in `Content-Encoding`. Nothing \
+         of the body was kept.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1120",
         "the bodies that are being taken in hold all the memory that they may",
         "Send it again after `Retry-After`; nothing of it was kept. If it comes often, raise \
@@ -308,7 +314,8 @@ pub(super) const CODES: &[ErrorCode] = &[
         "ERR_SLUICEGATE_1326",
         "the event has come through more than 8 daemons, one of which most likely is this one",
         "Look for a callback that leads back to where its events come from, perhaps through another daemon: \
-         the event's id is the same in every copy. A chain that is meant must be shorter.",
+         the event's id is the same in every copy. A chain that is meant must be shorter. A header \
+         `Sluicegate-Hops` that is no number counts as too many.",
     ),
     entry(
         "ERR_SLUICEGATE_1330",

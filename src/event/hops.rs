@@ -16,11 +16,12 @@ pub const MAX_HOPS: u8 = 8;
 pub struct Hops(Vec<u8>);
 
 impl Hops {
-    /// Reads a header. What is no number counts as none; a number that is too large is just that.
+    /// Reads a header's octets. What is no number counts as too many: who spoils the header on the way does not
+    /// begin anew.
     #[must_use]
-    pub fn parse(text: &str) -> Hops {
-        let hops = |item: &str| item.trim().parse::<u64>().unwrap_or(0);
-        Hops(text.split(',').map(|item| hops(item).try_into().unwrap_or(u8::MAX)).collect())
+    pub fn parse(header: &[u8]) -> Hops {
+        let hops = |item: &[u8]| str::from_utf8(item).ok()?.trim().parse().ok();
+        Hops(header.split(|it| *it == b',').map(|item| hops(item).unwrap_or(u8::MAX)).collect())
     }
 
     /// The hops of one event, by its place in the body.
@@ -47,9 +48,16 @@ mod tests {
 
     #[test]
     fn a_header_tells_the_hops_of_each_event_and_the_last_those_of_the_rest() {
-        let hops = Hops::parse("3, 1,x,300");
-        assert_eq!([0, 1, 2, 3, 4, 99].map(|at| hops.of(at)), [3, 1, 0, 255, 255, 255]);
+        let hops = Hops::parse(b"3, 1,0");
+        assert_eq!([0, 1, 2, 3, 99].map(|at| hops.of(at)), [3, 1, 0, 0, 0]);
         assert_eq!(Hops::default().of(7), 0);
+    }
+
+    #[test]
+    fn what_is_no_number_counts_as_too_many() {
+        for spoilt in [&b""[..], b" ", b"x", b"-1", b"1.5", b"\xff", b"300", &[b'9'; 99]] {
+            assert_eq!(Hops::parse(&[b"2,", spoilt].concat()).of(1), u8::MAX, "{spoilt:?}");
+        }
     }
 
     #[test]
@@ -61,7 +69,7 @@ mod tests {
             (vec![], ""),
         ] {
             assert_eq!(Hops::header_of_next(hops.iter().copied()), header);
-            let read = Hops::parse(header);
+            let read = Hops::parse(header.as_bytes());
             for (at, hops) in hops.iter().enumerate() {
                 assert_eq!(read.of(at), hops.saturating_add(1));
             }

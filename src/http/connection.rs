@@ -12,7 +12,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -135,9 +136,17 @@ impl Connections {
             let client = self.proxies.client(peer, request.headers());
             request.extensions_mut().insert(client);
             activity.begin_answer();
-            let answer = router.call(read_on(request));
+            let refused = foreign_coding(request.headers());
+            let request = read_on(request);
+            let answer = match refused {
+                None => Ok(router.call(request)),
+                Some(refused) => Err(refused),
+            };
             async {
-                let answer = answer.await?;
+                let answer = match answer {
+                    Ok(answer) => answer.await?,
+                    Err(refused) => refused.into_response(),
+                };
                 self.tell(answer.extensions().get());
                 Ok::<_, Infallible>(answer.map(|body| Tracked::new(body, activity)))
             }
@@ -238,6 +247,21 @@ pub(super) async fn greet(
 pub(super) enum Greeted {
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     Plain(TcpStream),
+}
+
+/// Refuses a transfer coding that is not undone here. `gzip, chunked` that were taken for `chunked` would be read
+/// in another way than by whoever stands before this daemon.
+fn foreign_coding(headers: &HeaderMap) -> Option<ErrorAnswer> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next()?;
+    if codings.next().is_none() && first.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return None;
+    }
+    Some(ErrorAnswer::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "ERR_SLUICEGATE_1116",
+        "the only `Transfer-Encoding` that is undone here is `chunked`, alone; compression is `Content-Encoding`",
+    ))
 }
 
 async fn not_tls() -> impl axum::response::IntoResponse {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
@@ -309,11 +309,11 @@ fn is_utf8(charset: &str) -> bool {
 
 /// The hops that a body's events have made. Several headers are one list, in their order.
 fn hops(headers: &HeaderMap) -> Hops {
-    let texts: Vec<&str> =
-        headers.get_all(HOPS_HEADER).iter().filter_map(|value| value.to_str().ok()).collect();
-    match texts[..] {
+    let values: Vec<&[u8]> =
+        headers.get_all(HOPS_HEADER).iter().map(HeaderValue::as_bytes).collect();
+    match values[..] {
         [] => Hops::default(),
-        _ => Hops::parse(&texts.join(",")),
+        _ => Hops::parse(&values.join(&b',')),
     }
 }
 

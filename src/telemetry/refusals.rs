@@ -15,6 +15,9 @@ use crate::lock::lock;
 /// How often one code is logged at most.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
+/// How much of a message is logged, in bytes: what a stranger sent may stand in it.
+const MAX_LOGGED: usize = 1_000;
+
 /// Where something comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entrance {
@@ -78,6 +81,8 @@ impl Refusals {
     pub fn tell(&self, entrance: Entrance, code: &'static str, count: u64, message: impl Display) {
         let Some(not_logged) = self.note(entrance, code, count, Instant::now()) else { return };
         let entrance = entrance.name();
+        let mut message = message.to_string();
+        message.truncate(message.floor_char_boundary(MAX_LOGGED));
         info!(code, entrance, count, not_logged, "refused: {message}");
     }
 

@@ -63,8 +63,8 @@ pub(super) enum Failure {
 /// The hops that a message's events have made.
 fn hops(headers: Option<&BorrowedHeaders>) -> Hops {
     let named = |headers: &BorrowedHeaders| {
-        let found = headers.iter().find(|it| it.key.eq_ignore_ascii_case(HOPS_HEADER));
-        found.and_then(|it| str::from_utf8(it.value?).ok()).map(Hops::parse)
+        let found = headers.iter().find(|it| it.key.eq_ignore_ascii_case(HOPS_HEADER))?;
+        Some(Hops::parse(found.value.unwrap_or_default()))
     };
     headers.and_then(named).unwrap_or_default()
 }
@@ -273,7 +273,7 @@ mod tests {
             hops(Some(headers.as_borrowed())).of(0)
         };
         assert_eq!(read("Sluicegate-Hops", Some("3")), 3);
-        assert_eq!(read("sluicegate-hops", None), 0);
+        assert_eq!(read("sluicegate-hops", None), u8::MAX);
         assert_eq!(read("other", Some("3")), 0);
         assert_eq!(hops(None), Hops::default());
     }

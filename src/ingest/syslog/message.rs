@@ -6,11 +6,45 @@
 /// Digits of the length of a message that is counted in octets; none has more than 99 MB.
 const MAX_DIGITS: usize = 8;
 
+/// What came on a stream and is not cut into messages yet.
+#[derive(Debug, Default)]
+pub(super) struct Uncut {
+    bytes: Vec<u8>,
+    /// Where the first message begins.
+    at: usize,
+    /// How many of its bytes are known to have no end in them: one that comes byte by byte is gone through once.
+    sought: usize,
+}
+
+impl Uncut {
+    /// Takes more bytes.
+    pub(super) fn add(&mut self, read: &[u8]) {
+        self.bytes.extend_from_slice(read);
+    }
+
+    /// The next message that is whole.
+    pub(super) fn next_message(&mut self) -> Option<&[u8]> {
+        let Some((length, message)) = first_of(&self.bytes[self.at..], self.sought) else {
+            self.bytes.drain(..self.at);
+            (self.at, self.sought) = (0, self.bytes.len());
+            return None;
+        };
+        let start = self.at;
+        (self.at, self.sought) = (start + length, 0);
+        Some(&self.bytes[start..][message])
+    }
+
+    /// What is left behind the last whole message.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+}
+
 /// The first message of a stream's bytes: how many bytes it takes, and where it stands in them. None if it has
-/// no end yet.
+/// no end yet; in the first `sought` bytes there is none of a line.
 ///
 /// A digit begins one that is counted in octets (RFC 6587, section 3.4.1); others end with a line feed.
-pub(super) fn first_of(bytes: &[u8]) -> Option<(usize, std::ops::Range<usize>)> {
+fn first_of(bytes: &[u8], sought: usize) -> Option<(usize, std::ops::Range<usize>)> {
     let digits = bytes.iter().take(MAX_DIGITS + 1).take_while(|it| it.is_ascii_digit()).count();
     if (1..=MAX_DIGITS).contains(&digits) && bytes.get(digits).is_none_or(|it| *it == b' ') {
         bytes.get(digits)?;
@@ -18,7 +52,7 @@ pub(super) fn first_of(bytes: &[u8]) -> Option<(usize, std::ops::Range<usize>)> 
         let end = digits + 1 + length;
         return (bytes.len() >= end).then_some((end, digits + 1..end));
     }
-    let end = memchr::memchr2(b'\n', 0, bytes)?;
+    let end = sought + memchr::memchr2(b'\n', 0, &bytes[sought..])?;
     Some((end + 1, 0..end))
 }
 
@@ -148,11 +182,27 @@ mod tests {
             ("<1>a", None),
             ("", None),
         ] {
-            let found = first_of(bytes.as_bytes());
+            let found = first_of(bytes.as_bytes(), 0);
             let found = found.map(|(length, range)| (length, &bytes[range]));
             assert_eq!(found, expected, "{bytes}");
         }
         assert_eq!(announced(b"5 <1>a"), Some(7));
         assert_eq!(announced(b"<1>a"), None);
+    }
+
+    #[test]
+    fn a_message_that_comes_byte_by_byte_is_gone_through_once() {
+        let mut uncut = Uncut::default();
+        let mut found = Vec::new();
+        for byte in b"<1>a\n5 <1>ab12\n3x\n<1>c" {
+            // All that is there was looked at before.
+            assert_eq!(uncut.sought, uncut.rest().len());
+            uncut.add(&[*byte]);
+            while let Some(message) = uncut.next_message() {
+                found.push(String::from_utf8(message.to_vec()).unwrap());
+            }
+        }
+        assert_eq!(found, ["<1>a", "<1>ab", "12", "3x"]);
+        assert_eq!(uncut.rest(), b"<1>c");
     }
 }

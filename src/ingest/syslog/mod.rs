@@ -158,7 +158,7 @@ impl Lines {
         admits
     }
 
-    fn refuse(&self, code: &'static str, message: String) {
+    fn refuse(&self, code: &'static str, message: impl std::fmt::Display) {
         self.keeping.pipeline.refusals().tell(Entrance::Syslog, code, 1, message);
     }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::super::counted::Counted;
-use super::message::{announced, first_of};
+use super::message::{Uncut, announced};
 use super::{BATCH, Lines, add};
 use crate::http::{ConnectionLimits, Place, Places, Tls};
 use crate::telemetry;
@@ -103,12 +103,10 @@ async fn read(
 ) -> io::Result<()> {
     let max = lines.settings.max_event + 1;
     let mut stopped = lines.stopped.clone();
-    let mut bytes = Vec::new();
+    let (mut uncut, mut buffer) = (Uncut::default(), vec![0; READ]);
     let mut is_open = true;
     let mut message_began: Option<Instant> = None;
     while is_open {
-        let before = bytes.len();
-        bytes.resize(before + READ, 0);
         let read = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => Ok(0),
@@ -120,32 +118,33 @@ async fn read(
                 telemetry::connection_cut("head");
                 return Err(io::Error::other("a message took too long"));
             }
-            read = stream.read(&mut bytes[before..]) => read,
+            read = stream.read(&mut buffer) => read,
         };
         place.works();
         let length = read.as_ref().map_or(0, |it| *it);
-        bytes.truncate(before + length);
+        uncut.add(&buffer[..length]);
         is_open = length > 0;
-        let (mut text, mut at) = (Vec::new(), 0);
-        while let Some((length, message)) = first_of(&bytes[at..]) {
-            add(&lines.settings.format, &mut text, &bytes[at..][message]);
-            at += length;
+        let (mut text, mut is_cut) = (Vec::new(), false);
+        while let Some(message) = uncut.next_message() {
+            is_cut = true;
+            add(&lines.settings.format, &mut text, message);
             if text.len() >= BATCH {
                 lines.keep(std::mem::take(&mut text), from).await;
             }
         }
-        bytes.drain(..at);
+        let rest = uncut.rest();
         // The last message of a stream may have no end.
-        if !is_open && announced(&bytes).is_none() && !bytes.is_empty() && !*stopped.borrow() {
-            add(&lines.settings.format, &mut text, &bytes);
+        if !is_open && announced(rest).is_none() && !rest.is_empty() && !*stopped.borrow() {
+            add(&lines.settings.format, &mut text, rest);
         }
         lines.keep(text, from).await;
         place.rests();
-        let began = message_began.filter(|_| at == 0).unwrap_or_else(Instant::now);
-        message_began = (!bytes.is_empty()).then_some(began);
+        let began = message_began.filter(|_| !is_cut).unwrap_or_else(Instant::now);
+        message_began = (!rest.is_empty()).then_some(began);
         read?;
-        if bytes.len() > max || announced(&bytes).is_some_and(|it| it > max + 16) {
+        if rest.len() > max || announced(rest).is_some_and(|it| it > max + 16) {
             let message = format!("a message has more than {} bytes", lines.settings.max_event);
+            lines.refuse("ERR_SLUICEGATE_1007", &message);
             return Err(io::Error::other(message));
         }
     }

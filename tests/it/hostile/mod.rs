@@ -5,5 +5,6 @@ mod files;
 mod memory;
 mod places;
 mod reach;
+mod readings;
 mod who;
 mod work;
