@@ -46,6 +46,10 @@ const COPY: &str = "control.copy.db";
 
 /// What cannot be done with the store.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "a part tells of a fleet's store, which such a build lacks")
+)]
 pub enum StoreError {
     /// The file or its folder cannot be used.
     #[error("{0} cannot be used: {1}")]

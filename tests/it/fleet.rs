@@ -136,6 +136,27 @@ fn what_one_of_five_daemons_is_told_is_in_force_on_all() {
 }
 
 #[test]
+fn daemons_that_meet_an_empty_database_at_once_all_start() {
+    let Some(server) = Postgres::start() else { return };
+    let settings = settings(&server.url(server.port), "");
+    let count = |what: &str| {
+        server.sql(&format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {what}"))
+    };
+    thread::scope(|scope| {
+        // The lock under which tables are made, held until all of them wait for it.
+        let lock = "SELECT pg_advisory_lock(x'736c756963656774'::BIGINT), pg_sleep(60)";
+        scope.spawn(|| server.sql(lock));
+        patiently("held", || count("granted").as_deref() == Some("1"));
+        let daemons = [0; 3].map(|_| scope.spawn(|| start(&settings)));
+        patiently("all wait", || count("NOT granted").as_deref() == Some("3"));
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted");
+        for daemon in daemons {
+            assert_eq!(ready(&daemon.join().unwrap()).status, 200);
+        }
+    });
+}
+
+#[test]
 fn changes_from_all_sides_at_once_are_made_one_after_the_other() {
     let Some(fleet) = Fleet::start(2, 1, "") else { return };
     let receiver = Receiver::start(200, None);

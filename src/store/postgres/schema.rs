@@ -98,7 +98,9 @@ pub(super) async fn prepare(client: &Client) -> Result<(), StoreError> {
 
 /// The version of the tables; none where there are none.
 async fn version(client: &Client) -> Result<Option<(i32, usize)>, StoreError> {
-    let there = "SELECT to_regclass('sluicegate_schema') IS NOT NULL";
+    // Not `to_regclass`, which within a transaction says what was so when that began: before the lock.
+    let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class
+        WHERE relname = 'sluicegate_schema' AND pg_catalog.pg_table_is_visible(oid))";
     let there = client.query_typed(there, &[]).await.map_err(failed)?;
     if !there.first().is_some_and(|row| row.get(0)) {
         return Ok(None);
