@@ -1,19 +1,19 @@
-//! Five daemons, two of them behind a network that is cut and mended, a database that stops and comes back, and
-//! changes and events from all sides at once: nobody is refused what one daemon would take, keys and
+//! Five daemons, two of them behind a network that is cut and mended, a sixth that is killed again and again, a
+//! database that stops and comes back, and changes and events from all sides at once: nobody is refused what one daemon would take, keys and
 //! revocations are in force everywhere within a second, and nothing that was acknowledged is missing.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Fleet, HTTP, send, status_of};
+use super::{Fleet, HTTP, send, settings, start, status_of};
 use crate::control::{Client, id};
-use crate::support::daemon::{patiently, pause};
-use crate::support::http::Answer;
+use crate::support::daemon::{Daemon, patiently, pause};
+use crate::support::http::{Answer, try_post};
 use crate::support::proxy::Way;
 use crate::support::receiver::Receiver;
 
@@ -39,6 +39,40 @@ fn stream(fleet: &Fleet, stop: &AtomicBool, acknowledged: &Mutex<BTreeSet<String
         }
         n += 1;
         pause();
+    }
+}
+
+/// Starts a daemon, kills it while it takes events, and starts it again on the same folder, until told to stop.
+/// Gives how often that was, and the daemon that lives.
+fn killed_again_and_again(
+    settings: &str,
+    stop: &AtomicBool,
+    acknowledged: &Mutex<BTreeSet<String>>,
+) -> (usize, Daemon) {
+    let mut lives = 0;
+    loop {
+        let daemon = start(settings);
+        if stop.load(Ordering::Acquire) {
+            return (lives, daemon);
+        }
+        let taken = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0.. {
+                    let ids: Vec<String> = (0..20).map(|k| format!("k-{lives}-{n}-{k}")).collect();
+                    let body: Vec<String> = ids.iter().map(|id| event(id)).collect();
+                    if !try_post(daemon.ingest, &body.join("\n")) {
+                        break;
+                    }
+                    acknowledged.lock().unwrap().extend(ids);
+                    taken.fetch_add(1, Ordering::Release);
+                }
+            });
+            patiently("bodies are taken", || taken.load(Ordering::Acquire) > 10 + lives);
+            daemon.signal("KILL");
+        });
+        daemon.wait();
+        lives += 1;
     }
 }
 
@@ -121,9 +155,13 @@ fn five_daemons_keep_every_promise_while_network_and_database_come_and_go() {
             && client.daemon.status()["subscriptions"].as_array().unwrap().len() == 1
     });
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Mutex::default());
-    let left: BTreeSet<String> = thread::scope(|scope| {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = format!("data_dir: {}\n", folder.path().join("data").display());
+    let of_sixth = settings(&fleet.server.url(fleet.server.port), "") + &data_dir;
+    let (left, (kills, _sixth)): (BTreeSet<String>, _) = thread::scope(|scope| {
         let (shared, acknowledged, stop) = (&fleet, &acknowledged, &stop);
         let sending = scope.spawn(move || stream(shared, stop, acknowledged));
+        let killed = scope.spawn(|| killed_again_and_again(&of_sixth, stop, acknowledged));
         let destination = destination.as_str();
         let changing = |daemon| scope.spawn(move || terraform(shared, daemon, destination, 2));
         let threads: Vec<_> = [0, 2, 3, 4].map(changing).into();
@@ -135,8 +173,9 @@ fn five_daemons_keep_every_promise_while_network_and_database_come_and_go() {
         let left = threads.into_iter().flat_map(|it| it.join().unwrap()).collect();
         stop.store(true, Ordering::Release);
         sending.join().unwrap();
-        left
+        (left, killed.join().unwrap())
     });
+    assert!(kills > 0, "the sixth was killed");
     assert_eq!(left.len(), 40, "half of the eighty that were made");
     // One more answer may have been lost over a change that was made: nothing else is there.
     fleet.everywhere("all see the same", |client| {
