@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use crate::event::{JsonCursor, Record, ScanError, string_value};
 use crate::form::{Rule, Wrong};
 use crate::sinks::error::SETTING;
+use crate::sinks::format::envelope;
 
 /// Longest name of a log stream (CloudWatch Logs API model, `LogStreamName`).
 const MAX_NAME: usize = 512;
@@ -112,8 +113,8 @@ impl Template {
     /// The name for an event.
     pub(super) fn name(&self, record: &Record) -> String {
         let reads = self.0.iter().any(|it| matches!(it, Part::EventType | Part::AccountId));
-        let body = if reads { std::str::from_utf8(&record.body).unwrap_or_default() } else { "" };
-        let envelope = Envelope::read(body);
+        let envelope = if reads { envelope(&record.body) } else { b"" };
+        let envelope = Envelope::read(std::str::from_utf8(envelope).unwrap_or_default());
         let time = record.time.to_string();
         let mut name = String::new();
         for part in &self.0 {
@@ -160,8 +161,7 @@ impl<'r> Envelope<'r> {
             let key = cursor.key()?;
             let value = cursor.value(1)?;
             match key {
-                // The other is that of CloudEvents.
-                "event_type" | "type" => self.event_type = Some(value),
+                "event_type" => self.event_type = Some(value),
                 "account_id" => self.account_id = Some(value),
                 _ => {}
             }
@@ -201,6 +201,7 @@ mod tests {
 
     use super::*;
     use crate::event::Timestamp;
+    use crate::sinks::Format;
 
     fn record(body: &str) -> Record {
         Record {
@@ -237,8 +238,17 @@ mod tests {
             assert_eq!(template.name(&record(body)), name, "{body}");
         }
         assert_eq!(template.other(), "e-other");
-        let cloud_event = record(r#"{"specversion":"1.0","type":"tcp.v0"}"#);
-        assert_eq!(Template::parse("e-{event_type}").unwrap().name(&cloud_event), "e-tcp.v0");
+    }
+
+    #[test]
+    fn a_cloud_event_has_the_name_of_the_event_in_it() {
+        let event = record(
+            r#"{"event_id":"ev_1","event_type":"tcp.v0","event_timestamp":"2026-11-26T09:59:59.5Z","account_id":"ac_1","object":{}}"#,
+        );
+        let template = Template::parse("e-{event_type}-of-{account_id}-{hour}").unwrap();
+        for format in [Format::Json, Format::CloudEvents] {
+            assert_eq!(template.name(&format.written(&event)), "e-tcp.v0-of-ac_1-09");
+        }
     }
 
     #[test]

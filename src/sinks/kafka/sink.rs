@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::super::ack::{Ack, Fault};
+use super::super::format::envelope;
 use super::super::kind::{Boxed, Opened};
 use crate::event::{JsonCursor, Record, string_value};
 use crate::kafka::{
@@ -196,7 +197,7 @@ fn key(by: EventKey, record: &Record) -> Option<String> {
     match by {
         EventKey::None => None,
         EventKey::EventId => Some(record.event_id.as_ref().to_owned()),
-        EventKey::AccountId => account_id(&record.body),
+        EventKey::AccountId => account_id(envelope(&record.body)),
     }
 }
 
@@ -222,8 +223,11 @@ fn account_id(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
-    use crate::sinks::FaultKind;
+    use crate::event::Timestamp;
+    use crate::sinks::{FaultKind, Format};
 
     #[test]
     fn the_account_is_read_from_the_envelope_alone() {
@@ -234,6 +238,21 @@ mod tests {
             ("{}", None),
         ] {
             assert_eq!(account_id(body.as_bytes()).as_deref(), found, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_account_is_that_of_the_event_in_a_cloud_event_too() {
+        let body = r#"{"event_id":"e","event_type":"a.v0","event_timestamp":"2026-11-26T10:00:00Z","account_id":"ac_1","object":{}}"#;
+        let record = Record {
+            event_id: "e".into(),
+            time: Timestamp { seconds: 0, nanos: 0 },
+            body: Bytes::from_static(body.as_bytes()),
+            hops: 0,
+        };
+        for format in [Format::Json, Format::CloudEvents] {
+            let key = key(EventKey::AccountId, &format.written(&record));
+            assert_eq!(key.as_deref(), Some("ac_1"), "{format:?}");
         }
     }
 
