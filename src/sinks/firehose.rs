@@ -23,6 +23,7 @@ use hyper::Uri;
 use tokio::sync::Mutex;
 
 use self::pack::{Decided, Pack, ROOM, of_fault, of_stream};
+use super::Target;
 use super::ack::{Ack, Fault};
 use super::actions::{DESCRIBE_DELIVERY_STREAM, FIREHOSE, PUT_RECORD_BATCH};
 use super::answer::{Call, CallError};
@@ -118,11 +119,6 @@ impl FirehoseTarget {
         Ok(FirehoseTarget { stream, pack, auth, endpoint_url })
     }
 
-    /// The same, where events share records or do not, whatever the stream is.
-    pub(super) fn packing(self, packs: bool) -> FirehoseTarget {
-        FirehoseTarget { pack: if packs { Pack::On } else { Pack::Off }, ..self }
-    }
-
     pub(super) fn at(&self) -> AtAws<'_> {
         let endpoint_url = self.endpoint_url.as_ref().map(Checked::as_str);
         AtAws {
@@ -146,6 +142,11 @@ impl Kind for FirehoseTarget {
 
     fn limits(&self) -> Limits {
         if self.pack == Pack::Off { LIMITS } else { PACKED }
+    }
+
+    fn with_packing(&self, packs: bool) -> Option<Target> {
+        let pack = if packs { Pack::On } else { Pack::Off };
+        Some(Target::Firehose(FirehoseTarget { pack, ..self.clone() }))
     }
 
     fn at_aws(&self) -> Option<AtAws<'_>> {

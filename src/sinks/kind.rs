@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hyper::Uri;
 
+use super::Target;
 use super::ack::{Ack, Fault};
 use super::actions::Action;
 use super::arn::Arn;
@@ -100,6 +101,12 @@ pub(super) trait Kind: fmt::Display {
     /// What of its settings its client, or this build, does not take, with paths that begin at them.
     fn unfit(&self) -> Vec<Unfit> {
         Vec::new()
+    }
+
+    /// The same, where several journal records share one of the service's, or where none do; none where they
+    /// never share.
+    fn with_packing(&self, _: bool) -> Option<Target> {
+        None
     }
 
     /// Where and as whom a target of AWS is called.

@@ -31,6 +31,7 @@ use self::request::{Entry, body, entries, groups};
 use self::stream::{Described, Known, Memory, Shards};
 use self::untaken::Untaken;
 
+use super::Target;
 use super::ack::{Ack, Fault, FaultKind};
 use super::actions::{DESCRIBE_STREAM, KINESIS, KINESIS_AGGREGATED, LIST_SHARDS, PUT_RECORDS};
 use super::answer::{Call, CallError};
@@ -240,6 +241,11 @@ impl Kind for KinesisTarget {
 
     fn lacks(&self, event_type: &Arc<EventType>, fields: Option<&[String]>) -> Option<String> {
         self.partition_key.as_ref()?.may_be_in(event_type, fields).err()
+    }
+
+    fn with_packing(&self, packs: bool) -> Option<Target> {
+        let aggregate = if packs { Aggregate::Kpl } else { Aggregate::Off };
+        Some(Target::Kinesis(KinesisTarget { aggregate, ..self.clone() }))
     }
 
     fn at_aws(&self) -> Option<AtAws<'_>> {

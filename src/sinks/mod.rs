@@ -230,10 +230,7 @@ impl Target {
     /// that have no such setting.
     #[must_use]
     pub fn with_packing(&self, packs: bool) -> Option<Target> {
-        match self {
-            Target::Firehose(it) => Some(Target::Firehose(it.clone().packing(packs))),
-            _ => None,
-        }
+        self.settings().with_packing(packs)
     }
 
     /// How a target of AWS proves who it is; none for the others.

@@ -218,6 +218,30 @@ fn what_packing_saves_is_the_difference_of_both_ways() {
 }
 
 #[test]
+fn what_aggregation_saves_at_a_stream_is_told_whether_it_is_set_or_not() {
+    let sample = generate("http_request_complete.v0", 600, 3).join("\n");
+    let settings = settings("http://127.0.0.1:9");
+    let told = |settings: &str| {
+        let answer = cost(settings, &sample, &["--rate", "2000"]);
+        of(&answer, "stream").clone()
+    };
+    let (off, on) =
+        (told(&settings), told(&changed(&settings, "stream/s\",", "stream/s\", aggregate: kpl,")));
+    let packing = &off["packing"];
+    assert_eq!(packing["unpacked"]["records"], 600);
+    assert_eq!(packing["unpacked"]["put_units"], off["sample"]["put_units"]);
+    assert_eq!(packing["packed"]["put_units"], on["sample"]["put_units"]);
+    assert_eq!(packing["packed"]["records"], on["sample"]["records"]);
+    let units = |way: &str| packing[way]["put_units"].as_u64().unwrap();
+    assert!(units("unpacked") > 10 * units("packed"), "{packing}");
+    assert!(packing["saves_a_month"].as_f64().unwrap() > 10.0, "{packing}");
+    assert_eq!(on["packing"], *packing, "whatever the setting is");
+    // The service has no such thing.
+    let answer = cost(&settings, &sample, &["--rate", "2000"]);
+    assert_eq!(of(&answer, "group")["packing"], Value::Null);
+}
+
+#[test]
 fn a_sample_without_an_event_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sluicegate.yaml");
