@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::control::{Client, UNLIMITED, id};
 use crate::support::daemon::Daemon;
 use crate::support::fake_kinesis::{Entry, FakeKinesis, Mood, hash_of};
 use crate::support::settings::{Destination, Settings, Subscription};
@@ -45,6 +46,41 @@ fn a_partition_key_is_read_from_the_record_and_is_the_events_id_where_there_is_n
         "sluicegate_destination_records_without_key_total{{destination=\"keyed\"}} {without}"
     );
     assert!(http::get(daemon.api, "/metrics").body.contains(&metric));
+}
+
+#[test]
+fn the_api_refuses_whatever_would_leave_a_destination_without_its_key() {
+    const HTTP: &str = "http_request_complete.v0";
+    let daemon = Daemon::start(UNLIMITED);
+    let client = Client::new(&daemon);
+    let target = |key: &str| {
+        json!({"kinesis": {
+            "stream_arn": "arn:aws:kinesis:us-east-1:123456789012:stream/s", "partition_key": key,
+            "auth": {"creds": {"aws_access_key_id": "AKIAIOSFODNN7EXAMPLE", "aws_secret_access_key": "s3cret"}},
+        }})
+    };
+    let refused = |line: &str, body: &Value| {
+        let refused = client.refused(line, body);
+        assert_eq!(refused, (400, "ERR_SLUICEGATE_1381".to_owned()), "{line} {body}");
+    };
+    let body = json!({"format": "json", "target": target("ev.conn.client_ip")});
+    // Nothing is subscribed to yet, so nothing can be said of its records.
+    let made = client.must("POST /event_destinations", &body);
+    let destination = format!("PATCH /event_destinations/{}", id(&made));
+    let fields = |name: &str| json!([{"type": HTTP, "fields": [name]}]);
+    let subscription =
+        |name: &str| json!({"sources": fields(name), "destination_ids": [id(&made)]});
+    refused("POST /event_subscriptions", &subscription("http.request.method"));
+    let line = "POST /event_subscriptions";
+    let subscribed = id(&client.must(line, &subscription("conn.client_ip")));
+    let whole = format!("PATCH /event_subscriptions/{subscribed}");
+    let source = format!("{whole}/sources/{HTTP}");
+    refused(&whole, &json!({"sources": fields("http.request.method")}));
+    refused(&source, &json!({"fields": ["http.request.method"]}));
+    refused(&destination, &json!({"target": target("ev.conn.client_port")}));
+    client.must(&destination, &json!({"target": target("event_id")}));
+    client.must(&source, &json!({"fields": ["http.request.method"]}));
+    refused(&destination, &json!({"target": target("ev.conn.client_ip")}));
 }
 
 /// That no request carries a key while an earlier event of it was not taken, unless it carries that too.
