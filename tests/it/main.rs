@@ -45,6 +45,7 @@ mod fuzz_api;
 mod hostile;
 mod ingest;
 mod journal;
+mod judged;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kafka")]

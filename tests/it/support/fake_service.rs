@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -46,6 +47,8 @@ impl Request {
 pub(crate) enum Reply {
     /// A status, headers (each with its line end) and a body.
     Answer(u16, String, String),
+    /// The same, its body in twenty pieces with a pause before each.
+    Dripped(u16, String, String, Duration),
     /// The bytes of a connection to another address, from here on.
     Tunnel(SocketAddr),
 }
@@ -53,6 +56,14 @@ pub(crate) enum Reply {
 impl Reply {
     pub(crate) fn new(status: u16, headers: &str, body: impl Into<String>) -> Reply {
         Reply::Answer(status, headers.to_owned(), body.into())
+    }
+
+    /// The same answer in pieces, with a pause before each.
+    pub(crate) fn dripped(self, pause: Duration) -> Reply {
+        match self {
+            Reply::Answer(status, headers, body) => Reply::Dripped(status, headers, body, pause),
+            other => other,
+        }
     }
 
     /// An error of the services that speak JSON.
@@ -106,12 +117,19 @@ fn serve(stream: &TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) {
         let mut writer = stream;
         match script(&request) {
             Reply::Answer(status, headers, body) => {
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n",
-                    body.len()
-                );
-                if writer.write_all((head + &body).as_bytes()).is_err() {
+                let answer = head(status, &headers, &body) + &body;
+                if writer.write_all(answer.as_bytes()).is_err() {
                     return;
+                }
+            }
+            Reply::Dripped(status, headers, body, pause) => {
+                let head = head(status, &headers, &body);
+                let pieces = body.as_bytes().chunks(body.len().div_ceil(20).max(1));
+                for piece in [head.as_bytes()].into_iter().chain(pieces) {
+                    if writer.write_all(piece).is_err() {
+                        return;
+                    }
+                    std::thread::sleep(pause);
                 }
             }
             Reply::Tunnel(to) => {
@@ -120,6 +138,10 @@ fn serve(stream: &TcpStream, script: &Script, seen: &Mutex<Vec<Request>>) {
             }
         }
     }
+}
+
+fn head(status: u16, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n", body.len())
 }
 
 /// Carries bytes both ways until both sides have ended.
