@@ -42,6 +42,7 @@ mod parts;
 mod proxy;
 mod refusal;
 mod retry_after;
+mod splunk_hec;
 mod token;
 mod transport;
 mod trouble;
@@ -82,6 +83,7 @@ pub use log_output::LogOutput;
 pub use meter::{Bill, Meter};
 pub use outbound::{Barred, Outbound};
 pub use packing::Packing;
+pub use splunk_hec::SplunkHecTarget;
 
 /// Time for one request if nothing else is set, from connecting to the whole answer: 5 MiB at
 /// 5 Mbit/s, or a service that is slow, but not a request that hangs. A retry after it may deliver
@@ -107,6 +109,8 @@ pub enum Target {
     Datadog(DatadogTarget),
     /// A stream of a data collection rule of Azure Monitor.
     AzureLogsIngestion(AzureLogsIngestionTarget),
+    /// Splunk's HTTP Event Collector.
+    SplunkHec(SplunkHecTarget),
 }
 
 impl Form for Target {
@@ -161,6 +165,11 @@ impl Form for Target {
                 ),
             )
             .map(Target::AzureLogsIngestion),
+            d.variant(
+                section("splunk_hec", "Splunk's HTTP Event Collector.").ours(),
+                it.and_then(|it| if let Target::SplunkHec(it) = it { Some(it) } else { None }),
+            )
+            .map(Target::SplunkHec),
         ];
         kinds.into_iter().flatten().next()
     }
@@ -178,6 +187,7 @@ impl Target {
             Target::Http(settings) => settings,
             Target::Datadog(settings) => settings,
             Target::AzureLogsIngestion(settings) => settings,
+            Target::SplunkHec(settings) => settings,
         }
     }
 

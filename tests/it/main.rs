@@ -69,6 +69,7 @@ mod reload;
 mod replay;
 mod settings;
 mod shares;
+mod splunk_hec;
 mod support;
 mod switches;
 mod tidy;
