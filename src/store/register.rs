@@ -277,7 +277,7 @@ mod tests {
             start.elapsed()
         };
         let few = (0..5).map(|_| took(2_000)).min().unwrap();
-        let many = took(60_000);
+        let many = (0..3).map(|_| took(60_000)).min().unwrap();
         // Where each were compared with all others it would be 900 times.
         assert!(many < few * 300, "{few:?} {many:?}");
     }
