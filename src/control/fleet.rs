@@ -14,7 +14,7 @@ use tracing::{error, warn};
 use super::kind::Kind;
 use super::refusal::Refusal;
 use super::world::World;
-use super::{Control, ControlSettings};
+use super::{Control, ControlSettings, GUARDS_CHANGED};
 use crate::lock::{read, write};
 use crate::pipeline::OnHold;
 use crate::resources::Resources;
@@ -172,6 +172,9 @@ impl Control {
         }
         for told in &news.told {
             error!(code = CHANGED_OUTSIDE, "the store of the fleet was changed outside: {told}");
+        }
+        if news.guards_changed == Some(true) {
+            error!(code = CHANGED_OUTSIDE, "{GUARDS_CHANGED}");
         }
         let version = news.version;
         let of_dispatch = |kind: &str| {

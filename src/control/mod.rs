@@ -79,6 +79,9 @@ use world::World;
 /// The address that the one user is known by in audit events.
 const USER: &str = "operator";
 
+/// What is told where more could come in than should.
+const GUARDS_CHANGED: &str = "IP restrictions, or what they are made of, were changed outside: only this machine is let in until one is changed through the API";
+
 /// How the control plane is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControlSettings {
@@ -130,10 +133,7 @@ impl Saved {
         let world = if store.is_shared() { world.shared() } else { world };
         let mut world = world.with_rows(rows)?;
         if guards_changed {
-            error!(
-                code = CHANGED_OUTSIDE,
-                "IP restrictions, or what they are made of, were changed outside: only this machine is let in until one is changed through the API"
-            );
+            error!(code = CHANGED_OUTSIDE, "{GUARDS_CHANGED}");
             world.let_only_this_machine_in();
         }
         let settings = settings.clone();

@@ -186,11 +186,16 @@ impl World {
             }
         }
         let unread = world.clone();
+        let is_closed = news.guards_changed.unwrap_or(self.access.is_for_this_machine());
         // Only a row that is no resource fails, which somebody else wrote.
-        world.with_rows(news.rows).unwrap_or_else(|refusal| {
+        let mut world = world.with_rows(news.rows).unwrap_or_else(|refusal| {
             error!(code = CHANGED_OUTSIDE, %refusal, "what others changed is not taken over");
             unread
-        })
+        });
+        if is_closed {
+            world.let_only_this_machine_in();
+        }
+        world
     }
 
     /// Keeps a resource that cannot be done here.

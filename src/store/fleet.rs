@@ -1,5 +1,6 @@
 //! The store of one daemon of a fleet: the database, how well it is reached, and the copy for times without it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::copy::Copy;
 use super::postgres::{Postgres, Turn};
 use super::seal::MasterKey;
 use super::settings::PostgresUrl;
+use super::sum::keeps_out;
 use super::{Change, Identity, Inspected, News, Reach, Row, StoreError, Waiting};
 use crate::lock::lock;
 
@@ -156,6 +158,19 @@ impl Fleet {
         }
     }
 
+    /// Looks whether a set that was put back as a whole lets in whom this daemon's copy keeps out.
+    fn compare(&self, news: &mut News) {
+        let copied = self.copied(|copy| Ok((copy.version()?, copy.rows()?)));
+        let Some((Some(version), copied)) = copied else { return };
+        let guards = |rows: &[Row]| -> BTreeSet<(String, String, String)> {
+            let guards = rows.iter().filter(|row| keeps_out(&row.kind)).cloned();
+            guards.map(|Row { kind, id, body, .. }| (kind, id, body)).collect()
+        };
+        if news.whole && version > news.version && guards(&copied) != guards(&news.rows) {
+            news.guards_changed = Some(true);
+        }
+    }
+
     /// The set as it is, or as the copy has it.
     pub(super) fn inspect(&self) -> Result<Inspected, StoreError> {
         let before = self.copied(Copy::version).flatten();
@@ -169,18 +184,22 @@ impl Fleet {
                         news.version
                     ));
                 }
+                self.compare(&mut news);
                 self.keep(&news);
                 Ok(Inspected {
                     rows: news.rows,
                     changed: news.told,
-                    guards_changed: false,
+                    guards_changed: news.guards_changed == Some(true),
                     version: news.version,
                 })
             }
             Err(cause @ StoreError::Unreachable(_)) => {
-                let copied =
-                    self.copied(|copy| Ok((copy.rows()?, copy.version()?.unwrap_or(FIRST))));
-                let (rows, version) = copied.ok_or(cause)?;
+                // A copy that is of nothing yet would say that nobody is kept out.
+                let copied = self.copied(|copy| match copy.version()? {
+                    Some(version) => Ok(Some((copy.rows()?, version))),
+                    None => Ok(None),
+                });
+                let (rows, version) = copied.flatten().ok_or(cause)?;
                 Ok(Inspected { rows, changed: Vec::new(), guards_changed: false, version })
             }
             Err(cause) => Err(cause),
@@ -195,14 +214,20 @@ impl Fleet {
     }
 
     pub(super) fn news(&self, seen: i64) -> Result<Option<News>, StoreError> {
-        let news = self.heard(self.postgres.news(seen))?;
-        news.iter().for_each(|news| self.keep(news));
+        let mut news = self.heard(self.postgres.news(seen))?;
+        if let Some(news) = &mut news {
+            self.compare(news);
+            self.keep(news);
+        }
         Ok(news)
     }
 
     pub(super) fn begin(&self, seen: Option<i64>) -> Result<Turn, StoreError> {
-        let turn = self.heard(self.postgres.begin(seen))?;
-        turn.news.iter().for_each(|news| self.keep(news));
+        let mut turn = self.heard(self.postgres.begin(seen))?;
+        if let Some(news) = &mut turn.news {
+            self.compare(news);
+            self.keep(news);
+        }
         Ok(turn)
     }
 

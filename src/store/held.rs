@@ -58,8 +58,7 @@ impl Sqlite {
         };
         let connection = Mutex::new(connection);
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
-        let unaccepted = Mutex::default();
-        Ok(Sqlite { connection, key, directory, register, held: Some(cause), unaccepted })
+        Ok(Sqlite { connection, key, directory, register, held: Some(cause) })
     }
 
     /// Why nothing can be changed, if so: the disk had no room when the store was opened.

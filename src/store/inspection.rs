@@ -1,8 +1,9 @@
 //! The look at the store when the daemon starts: does it hold what this program wrote last?
 //!
 //! What it finds is told and is no reason not to start. A row that does not open is left out; one that
-//! opens is taken as it is, since a backup that was put back on purpose looks the same. Rows that keep
-//! addresses out are told of at each start until a restriction is changed by this program: [`GUARDS`].
+//! opens is taken as it is, since a backup that was put back on purpose looks the same. That rows which keep addresses
+//! out are not those that were written, or that nothing tells whether they are, holds for each start until a restriction
+//! is changed by this program: the sum of `guards` is then that of nobody's rows.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,14 +14,11 @@ use tracing::warn;
 use super::register::{Read, Rows, hash};
 use super::seal::MasterKey;
 use super::sqlite::{Sqlite, number, set_number};
-use super::{RESTRICTIONS, Row, StoreError};
-use crate::lock::lock;
+use super::sum::{Sum, keeps_out};
+use super::{Row, StoreError, guards};
 
 /// The code of whatever others did to the store.
 pub const CHANGED_OUTSIDE: &str = "ERR_SLUICEGATE_1340";
-
-/// The kinds whose rows keep addresses out: where one was changed outside, more may come in than should.
-const GUARDS: [&str; 3] = [RESTRICTIONS, "ip_policies", "ip_policy_rules"];
 
 /// Most differences that are told one by one.
 const MAX_TOLD: usize = 100;
@@ -38,15 +36,6 @@ pub struct Inspected {
     pub version: i64,
 }
 
-/// A row that keeps addresses out and was changed outside.
-struct Guard {
-    place: (String, String),
-    /// Its hash as this program wrote it.
-    written: Option<String>,
-    /// Its hash now.
-    found: Option<String>,
-}
-
 impl Sqlite {
     /// Reads all rows and compares them with the register, which is begun anew if need be.
     ///
@@ -59,36 +48,43 @@ impl Sqlite {
             Some(_) => None,
             None => Some(Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?),
         };
-        let (rows, mut there, mut changed) = read_rows(connection, &self.key)?;
-        let mut guards = Vec::new();
+        let (rows, there, mut changed) = read_rows(connection, &self.key)?;
         let number = number(connection, &self.key)?;
+        let written = guards::written(connection, &self.key, number)?;
+        let found = guards::found(connection)?;
         let register = self.register.read(&self.key).map_err(|cause| self.unusable(cause))?;
         let is_new = number.is_none() && register.is_none();
-        match (number, &register) {
-            (None, None) => {}
+        let mut is_compared = false;
+        let mut guards_changed = match (number, &register) {
+            (None, None) => false,
             (Some(_), None) => {
                 changed.push("its register is missing, so nothing else can be told".to_owned());
+                false
             }
             (number, Some(register)) => {
-                guards = differences(number, register, &there, &mut changed);
+                is_compared = number.is_some() && !register.is_damaged;
+                differences(number, register, &there, &mut changed)
             }
+        };
+        // A program without the sum wrote it last, or somebody took it away.
+        if written.map_or(!is_new && !is_compared, |written| written != found) {
+            let told = "what keeps addresses out is not known to be as it was written last";
+            changed.push(told.to_owned());
+            guards_changed = true;
         }
         let known = register.as_ref().map_or(0, |it| it.last().max(it.done));
         let next = number.unwrap_or(0).max(known);
         let is_short = register.as_ref().is_some_and(Read::is_one);
-        // What the register knows of these stays, so that the next start finds the same.
-        for Guard { place, written, .. } in &guards {
-            match written {
-                Some(written) => drop(there.insert(place.clone(), written.clone())),
-                None => drop(there.remove(place)),
-            }
-        }
         if let Some(transaction) = transaction
-            && (is_new || !changed.is_empty() || !is_short)
+            && (written.is_none() || !changed.is_empty() || !is_short)
         {
-            let begun = set_number(connection, &self.key, next).and_then(|()| {
-                self.register.replace(&self.key, next, there).map_err(|cause| self.unusable(cause))
-            });
+            let sum = if guards_changed { Sum::OTHER } else { found };
+            let begun = set_number(connection, &self.key, next)
+                .and_then(|()| guards::set(connection, &self.key, next, sum))
+                .and_then(|()| {
+                    let replaced = self.register.replace(&self.key, next, there);
+                    replaced.map_err(|cause| self.unusable(cause))
+                });
             // A full disk, say. The next start compares with what there was.
             match begun.and_then(|()| Ok(transaction.commit()?)) {
                 Ok(()) => {}
@@ -100,9 +96,6 @@ impl Sqlite {
             changed.truncate(MAX_TOLD);
             changed.push(format!("{more} more"));
         }
-        let guards_changed = !guards.is_empty();
-        let as_they_are = guards.into_iter().map(|it| (it.place.0, it.place.1, it.found));
-        *lock(&self.unaccepted) = as_they_are.collect();
         Ok(Inspected { rows, changed, guards_changed, version: 0 })
     }
 
@@ -131,20 +124,20 @@ fn read_rows(
     Ok((rows, there, changed))
 }
 
-/// Tells how the rows that are there differ from those that the register has; gives those that keep
-/// addresses out.
+/// Tells how the rows that are there differ from those that the register has; gives whether rows that keep
+/// addresses out do.
 fn differences(
     number: Option<i64>,
     register: &Read,
     there: &Rows,
     changed: &mut Vec<String>,
-) -> Vec<Guard> {
+) -> bool {
     if register.is_damaged {
         changed.push("its register is damaged, so not everything can be told".to_owned());
     }
     let Some(number) = number else {
         changed.push("the number of its last change is gone".to_owned());
-        return Vec::new();
+        return false;
     };
     // One change may have been written down and not made, by a crash in between.
     if number < register.done || number + 1 < register.last() {
@@ -153,7 +146,7 @@ fn differences(
         changed.push("its register is older than it is: that was put back".to_owned());
     }
     let written = register.rows_after(number.max(register.done));
-    let mut guards = Vec::new();
+    let mut guards_changed = false;
     let places: BTreeSet<_> = written.keys().chain(there.keys()).collect();
     for place in places {
         let (kind, id) = place;
@@ -165,12 +158,9 @@ fn differences(
             (None, _) => "was put back or added",
         };
         changed.push(format!("{kind} `{id}` {said}"));
-        if GUARDS.contains(&kind.as_str()) {
-            let (written, found) = (before.cloned(), now.cloned());
-            guards.push(Guard { place: place.clone(), written, found });
-        }
+        guards_changed |= keeps_out(kind);
     }
-    guards
+    guards_changed
 }
 
 #[cfg(test)]
@@ -256,22 +246,42 @@ mod tests {
 
     #[test]
     fn rows_that_keep_addresses_out_are_told_of_until_a_restriction_is_changed() {
-        let folder = folder();
         let guard =
             |id: &str| Change::Put(Row { kind: "ip_restrictions".to_owned(), ..row(id, "1") });
-        open(folder.path()).write(&[guard("r")], &[]).unwrap();
-        execute(folder.path(), "DELETE FROM objects WHERE id = 'r'");
-        for _ in 0..2 {
+        let unknown = "what keeps addresses out is not known to be as it was written last";
+        let without_register = "its register is missing, so nothing else can be told";
+        for (sql, has_register, told) in [
+            ("DELETE FROM objects WHERE id = 'r'", true, &["ip_restrictions `r` is gone", unknown]),
+            ("DELETE FROM objects WHERE id = 'r'", false, &[without_register, unknown]),
+            ("DELETE FROM meta WHERE name = 'guards'", false, &[without_register, unknown]),
+        ] {
+            let folder = folder();
+            open(folder.path()).write(&[guard("r")], &[]).unwrap();
+            execute(folder.path(), sql);
+            if !has_register {
+                fs::remove_file(folder.path().join("control.register")).unwrap();
+            }
             let inspected = open(folder.path()).inspect().unwrap();
-            assert_eq!(inspected.changed, ["ip_restrictions `r` is gone"]);
-            assert!(inspected.guards_changed);
+            assert!(inspected.changed == told[..] && inspected.guards_changed, "{inspected:?}");
+            let store = open(folder.path());
+            let inspected = store.inspect().unwrap();
+            assert!(inspected.changed == told[1..] && inspected.guards_changed, "{inspected:?}");
+            put(&store, "other", "1");
+            assert!(store.inspect().unwrap().guards_changed);
+            store.write(&[guard("s")], &[]).unwrap();
+            drop(store);
+            let inspected = open(folder.path()).inspect().unwrap();
+            assert_eq!((inspected.changed, inspected.guards_changed), (Vec::new(), false));
         }
-        let store = open(folder.path());
-        store.inspect().unwrap();
-        put(&store, "other", "1");
-        assert!(store.inspect().unwrap().guards_changed);
-        store.write(&[guard("s")], &[]).unwrap();
-        drop(store);
+    }
+
+    #[test]
+    fn a_store_of_a_program_without_the_sum_of_guards_is_taken_by_its_register() {
+        let folder = folder();
+        let guard = Change::Put(Row { kind: "ip_policies".to_owned(), ..row("p", "1") });
+        open(folder.path()).write(&[guard], &[]).unwrap();
+        execute(folder.path(), "DELETE FROM meta WHERE name = 'guards'");
+        put(&open(folder.path()), "other", "1");
         let inspected = open(folder.path()).inspect().unwrap();
         assert_eq!((inspected.changed, inspected.guards_changed), (Vec::new(), false));
     }

@@ -11,6 +11,7 @@ mod copy;
 mod engine;
 #[cfg(feature = "postgres")]
 mod fleet;
+mod guards;
 mod held;
 mod inspection;
 #[cfg(feature = "postgres")]
@@ -21,6 +22,7 @@ mod register;
 mod seal;
 mod settings;
 mod sqlite;
+mod sum;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -150,6 +152,13 @@ impl Change {
             Change::Delete { kind, .. } => kind,
         }
     }
+
+    fn id(&self) -> &str {
+        match self {
+            Change::Put(row) => &row.id,
+            Change::Delete { id, .. } => id,
+        }
+    }
 }
 
 /// An event that still has to be published.
@@ -243,6 +252,8 @@ pub struct News {
     pub gone: Vec<(String, String)>,
     /// What others did to the store: a sentence each, without an end mark.
     pub told: Vec<String>,
+    /// Whether rows that keep addresses out are not those that were written; none where none of them is new.
+    pub guards_changed: Option<bool>,
 }
 
 /// A daemon of a fleet as its store knows it.

@@ -1,6 +1,6 @@
 //! The engine of one daemon: SQLite, in one file of its data folder.
 //!
-//! `inspection` and `register` look at what others did to the file, `held` reads it while its disk takes
+//! `inspection`, `register` and `guards` look at what others did to the file, `held` reads it while its disk takes
 //! nothing more. What is common to both engines stands in `mod.rs`.
 
 use std::fmt;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use tracing::warn;
 
-use super::register::{Register, Written, hash};
+use super::register::{Register, hash};
 use super::seal::{MasterKey, PROOF, PROOF_TEXT};
-use super::{Change, FILE, Identity, RESTRICTIONS, Row, StoreError, Waiting};
+use super::{Change, FILE, Identity, Row, StoreError, Waiting, guards};
 use crate::lock::lock;
 use crate::private;
 
@@ -44,8 +44,6 @@ pub(super) struct Sqlite {
     pub(super) register: Register,
     /// Why it is held in memory, if it is.
     pub(super) held: Option<String>,
-    /// Rows that keep addresses out and were changed outside, as they are now.
-    pub(super) unaccepted: Mutex<Vec<Written>>,
 }
 
 impl fmt::Debug for Sqlite {
@@ -92,8 +90,7 @@ impl Sqlite {
         migrate(&mut connection)?;
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
         let connection = Mutex::new(connection);
-        let unaccepted = Mutex::default();
-        let store = Sqlite { connection, key, directory, register, held: None, unaccepted };
+        let store = Sqlite { connection, key, directory, register, held: None };
         store.prove_key()?;
         Ok(store)
     }
@@ -119,8 +116,7 @@ impl Sqlite {
         let key = sealed.opened_by(key, data_dir)?;
         let (directory, register) = (data_dir.to_owned(), Register::of_folder(data_dir));
         let connection = Mutex::new(connection);
-        let unaccepted = Mutex::default();
-        Ok(Some(Sqlite { connection, key, directory, register, held: None, unaccepted }))
+        Ok(Some(Sqlite { connection, key, directory, register, held: None }))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -193,8 +189,11 @@ impl Sqlite {
         self.check_writable()?;
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let accepts = changes.iter().any(|it| it.kind() == RESTRICTIONS);
-        let mut written = if accepts { lock(&self.unaccepted).clone() } else { Vec::new() };
+        // None before a daemon has begun the register.
+        let last = number(&transaction, &self.key)?;
+        let guards = guards::written(&transaction, &self.key, last)?;
+        let guards = (guards, guards::touched(&transaction, changes)?);
+        let mut written = Vec::new();
         for change in changes {
             match change {
                 Change::Put(Row { kind, id, created_at, body }) => {
@@ -220,17 +219,16 @@ impl Sqlite {
         for event in events {
             transaction.prepare("INSERT INTO outbox (event) VALUES (?1)")?.execute([event])?;
         }
-        // None before a daemon has begun the register.
-        let number = number(&transaction, &self.key)?.map(|last| last + 1);
+        let number = last.map(|last| last + 1);
         if let Some(number) = number {
             set_number(&transaction, &self.key, number)?;
+            if let Some(sum) = guards::after(&transaction, changes, guards)? {
+                guards::set(&transaction, &self.key, number, sum)?;
+            }
             let registered = self.register.write(&self.key, number, written);
             registered.map_err(|cause| self.unusable(cause))?;
         }
         transaction.commit()?;
-        if accepts {
-            lock(&self.unaccepted).clear();
-        }
         if let Some(number) = number
             && let Err(error) = self.register.done(&self.key, number)
         {

@@ -4,6 +4,7 @@
 mod daemons;
 mod moving;
 mod orders;
+mod restrictions;
 mod storm;
 mod tls;
 

@@ -11,7 +11,6 @@ mod link;
 mod moving;
 mod outbox;
 mod schema;
-mod sum;
 mod tls;
 mod turn;
 
@@ -26,10 +25,10 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::seal::{MasterKey, PROOF, PROOF_TEXT};
 use super::settings::PostgresUrl;
+use super::sum::{Sealed, Sum, keeps_out};
 use super::{Identity, News, Row, StoreError};
 use failure::failed;
 use link::{LONG_CALL, Link, Notices};
-use sum::{Sealed, Sum};
 pub(super) use turn::Turn;
 
 /// What the state is sealed for.
@@ -63,8 +62,55 @@ struct State {
     version: i64,
     /// What went before this version is not known one by one.
     floor: i64,
-    /// The sum of all rows; none where the row was not written by this program.
-    sum: Option<Sum>,
+    /// What was written last; none where the row was not written by this program.
+    written: Option<Written>,
+}
+
+/// What the state says of the rows that were written last.
+struct Written {
+    all: Sum,
+    /// None where an older program wrote it, which had one sum.
+    guards: Option<Sum>,
+}
+
+/// The sums of rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    all: Sum,
+    /// That of the rows that keep addresses out.
+    guards: Sum,
+}
+
+impl Sums {
+    fn of<'r>(rows: impl Iterator<Item = Sealed<'r>>) -> Sums {
+        let mut sums = Sums::default();
+        rows.for_each(|row| sums.add(&row));
+        sums
+    }
+
+    fn add(&mut self, row: &Sealed<'_>) {
+        self.all.add(row);
+        if keeps_out(row.kind) {
+            self.guards.add(row);
+        }
+    }
+
+    fn take_away(&mut self, row: &Sealed<'_>) {
+        self.all.take_away(row);
+        if keeps_out(row.kind) {
+            self.guards.take_away(row);
+        }
+    }
+}
+
+impl Written {
+    /// Whether the rows that keep addresses out are others than were written.
+    fn differs_in_guards(&self, found: &Sums) -> bool {
+        match self.guards {
+            Some(guards) => guards != found.guards,
+            None => self.all != found.all,
+        }
+    }
 }
 
 impl Postgres {
@@ -122,15 +168,21 @@ impl Postgres {
         values.push(self.proof());
         let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
         let texts: Vec<&[u8]> = values.iter().map(|(_, value)| &value[..]).collect();
-        let state = self.sealed_state(0, Sum::default());
+        let state = self.sealed_state(0, &Sums::default());
         let kept = self.block(self.reader.call(async |client| {
-            let put = "INSERT INTO sluicegate_meta (name, value)
-                SELECT * FROM UNNEST($1::TEXT[], $2::BYTEA[]) ON CONFLICT DO NOTHING";
-            let values: &Values<'_> = &[(&names, Type::TEXT_ARRAY), (&texts, Type::BYTEA_ARRAY)];
-            client.execute_typed(put, values).await.map_err(failed)?;
-            let begin = "INSERT INTO sluicegate_state (version, floor, sealed) VALUES (0, 0, $1)
+            // A state that somebody took away is not begun anew: nothing would be known of what the rows were.
+            let put = "WITH made AS (
+                    INSERT INTO sluicegate_meta (name, value)
+                    SELECT * FROM UNNEST($1::TEXT[], $2::BYTEA[]) ON CONFLICT DO NOTHING RETURNING name)
+                INSERT INTO sluicegate_state (version, floor, sealed)
+                SELECT 0, 0, $3 WHERE (SELECT count(*) FROM made) = cardinality($1)
                 ON CONFLICT DO NOTHING";
-            client.execute_typed(begin, &[(&state, Type::BYTEA)]).await.map_err(failed)?;
+            let values: &Values<'_> = &[
+                (&names, Type::TEXT_ARRAY),
+                (&texts, Type::BYTEA_ARRAY),
+                (&state, Type::BYTEA),
+            ];
+            client.execute_typed(put, values).await.map_err(failed)?;
             let kept = "SELECT name, value FROM sluicegate_meta";
             client.query_typed(kept, &[]).await.map_err(failed)
         }))?;
@@ -148,19 +200,22 @@ impl Postgres {
         (PROOF.1, self.key.seal(PROOF.0, PROOF.1, PROOF_TEXT))
     }
 
-    fn sealed_state(&self, version: i64, sum: Sum) -> Vec<u8> {
-        let text = format!("{version} {}", sum.to_text());
+    fn sealed_state(&self, version: i64, sums: &Sums) -> Vec<u8> {
+        // Older programs read as far as the first sum.
+        let text = format!("{version} {} {}", sums.all.to_text(), sums.guards.to_text());
         self.key.seal(STATE.0, STATE.1, &text)
     }
 
     fn state(&self, row: &tokio_postgres::Row) -> State {
         let (version, floor) = (row.get(0), row.get(1));
         let text = self.key.open(STATE.0, STATE.1, row.get(2));
-        let sum = text.and_then(|text| {
-            let (sealed, sum) = text.split_once(' ')?;
-            (sealed.parse() == Ok(version)).then(|| Sum::parse(sum))?
+        let written = text.and_then(|text| {
+            let mut words = text.split(' ');
+            let sealed = words.next()?.parse() == Ok(version);
+            let (all, guards) = (Sum::parse(words.next()?)?, words.next().map(Sum::parse));
+            sealed.then(|| Some(Written { all, guards: guards.unwrap_or(None) }))?
         });
-        State { version, floor, sum }
+        State { version, floor, written }
     }
 
     /// What the set has become since a version; none if it is the same.
@@ -197,21 +252,20 @@ impl Postgres {
     /// Reads what is new since a version, within a transaction.
     async fn read(&self, client: &Client, state: &State, seen: i64) -> Result<News, StoreError> {
         // A version that the database has not reached was that of a set that is no more.
-        let whole = seen < state.floor || seen > state.version || seen == 0;
-        let after = if whole { -1 } else { seen };
-        let put = "SELECT kind, id, created_at, version, body FROM sluicegate_objects
-            WHERE version > $1";
-        let put = client.query_typed(put, &[(&after, Type::INT8)]).await.map_err(failed)?;
+        let mut whole = seen < state.floor || seen > state.version || seen == 0;
+        let mut put = rows_after(client, if whole { ALL } else { seen }).await?;
         let gone = "SELECT kind, id FROM sluicegate_gone WHERE version > $1";
-        let gone = match whole {
-            true => Vec::new(),
-            false => client.query_typed(gone, &[(&after, Type::INT8)]).await.map_err(failed)?,
-        };
-        let gone = gone.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let (mut rows, mut told, mut sum) = (Vec::new(), Vec::new(), Sum::default());
+        let gone = client.query_typed(gone, &[(&seen, Type::INT8)]).await.map_err(failed)?;
+        let kinds = put.iter().chain(&gone).map(|row| row.get(0));
+        // What went is not sealed: who writes there may say that a restriction did.
+        if !whole && (state.written.is_none() || kinds.into_iter().any(keeps_out)) {
+            whole = true;
+            put = rows_after(client, ALL).await?;
+        }
+        let gone = gone.iter().filter(|_| !whole).map(|row| (row.get(0), row.get(1))).collect();
+        let (mut rows, mut told) = (Vec::new(), Vec::new());
         for row in &put {
             let sealed = sealed(row);
-            sum.add(&sealed);
             match self.key.open(sealed.kind, &place(sealed.id, sealed.version), sealed.body) {
                 Some(body) => rows.push(Row {
                     kind: sealed.kind.to_owned(),
@@ -229,10 +283,16 @@ impl Postgres {
             let version = state.version;
             told.push(format!("it has version {version}, and this daemon has seen {seen}: it was put back as a whole"));
         }
-        if whole && state.sum != Some(sum) {
-            told.push("its rows are not those that were written last: some were put back, added or taken away".to_owned());
+        let mut guards_changed = None;
+        if whole {
+            let found = Sums::of(put.iter().map(sealed));
+            let written = state.written.as_ref();
+            if written.is_none_or(|it| it.all != found.all) {
+                told.push("its rows are not those that were written last: some were put back, added or taken away".to_owned());
+            }
+            guards_changed = Some(written.is_none_or(|it| it.differs_in_guards(&found)));
         }
-        Ok(News { since: seen, version: state.version, whole, rows, gone, told })
+        Ok(News { since: seen, version: state.version, whole, rows, gone, told, guards_changed })
     }
 
     /// Notes when keys were last used, and tells what the others noted since a time; both in seconds since
@@ -268,6 +328,16 @@ impl Drop for Postgres {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Before the version of every row.
+const ALL: i64 = -1;
+
+/// The rows that were written after a version.
+async fn rows_after(client: &Client, version: i64) -> Result<Vec<tokio_postgres::Row>, StoreError> {
+    let rows = "SELECT kind, id, created_at, version, body FROM sluicegate_objects
+        WHERE version > $1";
+    client.query_typed(rows, &[(&version, Type::INT8)]).await.map_err(failed)
 }
 
 const STATE_ROW: &str = "SELECT version, floor, sealed FROM sluicegate_state";

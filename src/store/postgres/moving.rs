@@ -9,8 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::failure::{failed, no_answer};
 use super::link::{Link, MEMBERS};
-use super::sum::Sum;
-use super::{Postgres, Values};
+use super::{Postgres, Sums, Values};
 use crate::store::seal::MasterKey;
 use crate::store::settings::PostgresUrl;
 use crate::store::{Change, Identity, Moved, StoreError};
@@ -64,11 +63,11 @@ impl Postgres {
                 SELECT * FROM UNNEST($1::TEXT[], $2::BYTEA[])";
             let values: &Values<'_> = &[(&names, Type::TEXT_ARRAY), (&texts, Type::BYTEA_ARRAY)];
             client.execute_typed(put, values).await.map_err(failed)?;
-            let state = self.sealed_state(0, Sum::default());
+            let state = self.sealed_state(0, &Sums::default());
             let begin = "INSERT INTO sluicegate_state (version, floor, sealed) VALUES (0, 0, $1)";
             client.execute_typed(begin, &[(&state, Type::BYTEA)]).await.map_err(failed)?;
             let id = format!("{:032x}", rand::random::<u128>());
-            self.write(client, (1, &id), Sum::default(), (rows, events)).await.map(drop)
+            self.write(client, (1, &id), Sums::default(), (rows, events)).await.map(drop)
         })
     }
 

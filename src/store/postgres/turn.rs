@@ -11,9 +11,12 @@ use tokio_postgres::types::Type;
 
 use super::failure::failed;
 use super::link::{CHANNEL, Link, Slot};
-use super::sum::{Sealed, Sum};
-use super::{CHANGE, Postgres, STATE_ROW, Values, no_state, outbox, place, sealed};
-use crate::store::{Change, News, StoreError, Waiting};
+use super::{
+    ALL, CHANGE, Postgres, STATE_ROW, State, Sums, Values, Written, no_state, outbox, place,
+    rows_after, sealed,
+};
+use crate::store::sum::{Sealed, Sum};
+use crate::store::{Change, News, RESTRICTIONS, StoreError, Waiting};
 
 /// How long it is asked what became of a change whose answer did not come.
 const LOOKING: Duration = Duration::from_secs(5);
@@ -27,7 +30,7 @@ pub(in crate::store) struct Turn {
     slot: Option<OwnedMutexGuard<Slot>>,
     runtime: Handle,
     version: i64,
-    sum: Sum,
+    sums: Sums,
     /// What the set has become since the version that the daemon has seen.
     pub(in crate::store) news: Option<News>,
 }
@@ -74,13 +77,9 @@ impl Postgres {
                 Some(seen) => Some(self.read(&client, &state, seen).await?),
                 None => None,
             };
-            // One that others wrote is told at the start; from then on the sum is that of what is there.
-            let sum = match state.sum {
-                Some(sum) => sum,
-                None => sum_of_all(&client).await?,
-            };
+            let sums = sums_written(&client, &state).await?;
             let (client, slot) = (Some(client), Some(slot));
-            Ok(Turn { client, slot, runtime, version: state.version, sum, news })
+            Ok(Turn { client, slot, runtime, version: state.version, sums, news })
         };
         let waited = || StoreError::Unreachable("other changes take too long".to_owned());
         self.block(async { timeout(CHANGE, begin).await.unwrap_or_else(|_| Err(waited())) })
@@ -103,7 +102,7 @@ impl Postgres {
         let version = turn.version + 1;
         let id = format!("{:032x}", rand::random::<u128>());
         self.block(async {
-            let write = self.write(&client, (version, &id), turn.sum, (changes, events));
+            let write = self.write(&client, (version, &id), turn.sums, (changes, events));
             let written = timeout(CHANGE, write).await;
             let numbers = match written {
                 Ok(written) => written?,
@@ -128,7 +127,7 @@ impl Postgres {
         &self,
         client: &Client,
         (version, id): (i64, &str),
-        mut sum: Sum,
+        mut sums: Sums,
         (changes, events): (&[Change], &[String]),
     ) -> Result<Vec<i64>, StoreError> {
         let columns = self.columns(changes, version);
@@ -139,12 +138,12 @@ impl Postgres {
             WHERE (kind, id) IN (SELECT * FROM UNNEST($1::TEXT[], $2::TEXT[]))";
         let values: &Values<'_> = &[(&touched.0, Type::TEXT_ARRAY), (&touched.1, Type::TEXT_ARRAY)];
         let before = client.query_typed(before, values).await.map_err(failed)?;
-        before.iter().for_each(|row| sum.take_away(&sealed(row)));
+        before.iter().for_each(|row| sums.take_away(&sealed(row)));
         for (at, kind) in kinds.iter().enumerate() {
             // A row keeps the time that it was made at.
             let there = before.iter().map(sealed).find(|it| it.kind == kind && it.id == ids[at]);
             let created_at = there.map_or(created[at], |it| it.created_at);
-            sum.add(&Sealed { kind, id: &ids[at], created_at, version, body: &bodies[at] });
+            sums.add(&Sealed { kind, id: &ids[at], created_at, version, body: &bodies[at] });
         }
         let put = "INSERT INTO sluicegate_objects (kind, id, created_at, version, body)
             SELECT kind, id, made, $5, body
@@ -167,7 +166,11 @@ impl Postgres {
             &[(&gone.0, Type::TEXT_ARRAY), (&gone.1, Type::TEXT_ARRAY), (&version, Type::INT8)];
         client.execute_typed(take, values).await.map_err(failed)?;
         let numbers = outbox::put(self, client, events).await?;
-        let state = self.sealed_state(version, sum);
+        if changes.iter().any(|it| it.kind() == RESTRICTIONS) {
+            // Whoever changes one has looked at them.
+            sums.guards = Sums::of(rows_after(client, ALL).await?.iter().map(sealed)).guards;
+        }
+        let state = self.sealed_state(version, &sums);
         let end = "UPDATE sluicegate_state SET version = $1, sealed = $2";
         let values: &Values<'_> = &[(&version, Type::INT8), (&state, Type::BYTEA)];
         client.execute_typed(end, values).await.map_err(failed)?;
@@ -216,12 +219,19 @@ async fn forget(client: &Client, up_to: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn sum_of_all(client: &Client) -> Result<Sum, StoreError> {
-    let all = "SELECT kind, id, created_at, version, body FROM sluicegate_objects";
-    let rows = client.query_typed(all, &[]).await.map_err(failed)?;
-    let mut sum = Sum::default();
-    rows.iter().for_each(|row| sum.add(&sealed(row)));
-    Ok(sum)
+/// The sums that the next change goes on from.
+async fn sums_written(client: &Client, state: &State) -> Result<Sums, StoreError> {
+    if let Some(Written { all, guards: Some(guards) }) = state.written {
+        return Ok(Sums { all, guards });
+    }
+    let found = Sums::of(rows_after(client, ALL).await?.iter().map(sealed));
+    match &state.written {
+        // An older program wrote it.
+        Some(written) if !written.differs_in_guards(&found) => Ok(found),
+        Some(written) => Ok(Sums { all: written.all, guards: Sum::OTHER }),
+        // One that others wrote is told at the start; from then on the sum is that of what is there.
+        None => Ok(Sums { guards: Sum::OTHER, ..found }),
+    }
 }
 
 /// Looks whether a change was made whose answer did not come.

@@ -112,9 +112,17 @@ impl Daemon {
 
     /// Starts a daemon that is to end at once with an error, and gives what it says.
     pub(crate) fn fail_to_start(settings: &(impl Display + ?Sized)) -> String {
+        Daemon::fail_to_start_with(settings, &[])
+    }
+
+    /// The same with further environment variables.
+    pub(crate) fn fail_to_start_with(
+        settings: &(impl Display + ?Sized),
+        environment: &[(&str, &str)],
+    ) -> String {
         let folder = tempfile::tempdir().unwrap();
         write_settings(folder.path(), settings);
-        let output = command(folder.path(), &[]).output().unwrap();
+        let output = command(folder.path(), environment).output().unwrap();
         assert!(!output.status.success(), "it started");
         String::from_utf8(output.stderr).unwrap()
     }

@@ -1,20 +1,32 @@
-//! One number for all rows: a sum of hashes, which a change brings up to date without reading the rest.
+//! One number for many rows: a sum of hashes, which a change brings up to date without reading the rest.
 //!
-//! It stands sealed beside the version, so that rows which somebody put back, added or took away show when all
-//! are read. A database that is put back whole agrees with itself; that it is older than a daemon's copy
-//! shows by its version.
+//! It stands sealed beside the rows, with the number of the last change, so that rows which somebody put back, added or
+//! took away show when all are read. Each store has one of the rows that keep addresses out: where they are not what it
+//! says, only the machine itself is let in ([`GUARDS`]). A store that is put back whole agrees with itself; that it is
+//! older than something else is found elsewhere.
 
 use ring::digest::{SHA256, digest};
+
+use super::RESTRICTIONS;
+
+/// The kinds whose rows keep addresses out: where one was changed outside, more may come in than should.
+pub(super) const GUARDS: [&str; 3] = [RESTRICTIONS, "ip_policies", "ip_policy_rules"];
+
+/// Whether rows of a kind keep addresses out.
+pub(super) fn keeps_out(kind: &str) -> bool {
+    GUARDS.contains(&kind)
+}
 
 /// Four words, each a sum of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum([u64; 4]);
 
-/// A row as the database has it.
+/// A row as the store has it.
 pub(super) struct Sealed<'r> {
     pub(super) kind: &'r str,
     pub(super) id: &'r str,
     pub(super) created_at: i64,
+    /// The number of the change that wrote it, where the engine keeps that with each row.
     pub(super) version: i64,
     pub(super) body: &'r [u8],
 }
@@ -33,14 +45,28 @@ impl Sealed<'_> {
 }
 
 impl Sum {
+    /// That of no rows that anybody will ever see, not even of none: it says that they are not those that were written.
+    pub(super) const OTHER: Sum = Sum([u64::MAX; 4]);
+
     pub(super) fn add(&mut self, row: &Sealed<'_>) {
-        let words = row.words();
-        self.0.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+        *self = self.with(Sum(row.words()));
     }
 
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "of a fleet alone"))]
     pub(super) fn take_away(&mut self, row: &Sealed<'_>) {
-        let words = row.words();
-        self.0.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_sub(word));
+        *self = self.without(Sum(row.words()));
+    }
+
+    /// The sum of these rows and others.
+    pub(super) fn with(mut self, others: Sum) -> Sum {
+        self.0.iter_mut().zip(others.0).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+        self
+    }
+
+    /// The sum of these rows but for some of them.
+    pub(super) fn without(mut self, some: Sum) -> Sum {
+        self.0.iter_mut().zip(some.0).for_each(|(sum, word)| *sum = sum.wrapping_sub(word));
+        self
     }
 
     pub(super) fn to_text(self) -> String {
@@ -53,6 +79,12 @@ impl Sum {
             *word = u64::from_str_radix(text.get(16 * at..16 * (at + 1))?, 16).ok()?;
         }
         Some(Sum(words))
+    }
+}
+
+impl std::iter::Sum for Sum {
+    fn sum<I: Iterator<Item = Sum>>(sums: I) -> Sum {
+        sums.fold(Sum::default(), Sum::with)
     }
 }
 
