@@ -7,10 +7,13 @@
 use std::fmt;
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 
 use super::ack::{Ack, Fault};
@@ -265,6 +268,9 @@ fn is_still_at(file: &File, path: &Path) -> bool {
 }
 
 fn open_for_append(path: &Path, mode: u32) -> io::Result<File> {
+    if is_unread_pipe(path) {
+        return Err(io::Error::other("it is a pipe that no program reads"));
+    }
     let is_new = !path.exists();
     let mut file = private::file().append(true).open(path)?;
     if is_new {
@@ -278,6 +284,13 @@ fn open_for_append(path: &Path, mode: u32) -> io::Result<File> {
         file.write_all(b"\n")?;
     }
     Ok(file)
+}
+
+/// Whether to open it would wait until somebody opens its other end, and nobody would be told for what.
+fn is_unread_pipe(path: &Path) -> bool {
+    let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    let at_once = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    is_pipe && File::options().append(true).custom_flags(at_once).open(path).is_err()
 }
 
 /// Whether a file has a last line without its newline. What cannot be read is left alone.
