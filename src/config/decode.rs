@@ -33,6 +33,10 @@ impl Context<'_> {
     fn push(self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
     }
+
+    fn is_full(self) -> bool {
+        self.mistakes.borrow().is_full()
+    }
 }
 
 /// A setting that is written as text, or as a section.
@@ -229,6 +233,10 @@ impl<'d> Section<'d> {
                 message += &format!(" in `{}`", self.path);
             }
             let mistake = Mistake::at(key.span, message);
+            if self.context.is_full() {
+                self.push(mistake);
+                break;
+            }
             self.push(match nearest(&key.name, self.asked.iter().copied()) {
                 Some(name) => mistake.help(format!("did you mean `{name}`?")),
                 None if self.asked.is_empty() => mistake.help("this section has no settings"),
@@ -340,7 +348,9 @@ impl<'d> Setting<'d> {
         let names = || words.iter().map(|(word, _)| *word);
         let mistake = self.wrong(node, &either(names(), "or"));
         // A suggestion would tell something about filled-in text.
-        self.push(match nearest(text, names()).filter(|_| !node.filled) {
+        let is_looked_for = !node.filled && !self.context.is_full();
+        let near = if is_looked_for { nearest(text, names()) } else { None };
+        self.push(match near {
             Some(word) => mistake.help(format!("did you mean `{word}`?")),
             None => mistake,
         });

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use crate::report::{Span, caret, line_column};
 
-/// Most mistakes that are printed; the rest are only counted. A person fixes a screenful at a time,
-/// and a file of another kind altogether would give one for each of its lines.
+/// Most mistakes that are printed; the rest are only counted. A person fixes a screenful at a time.
 pub const MAX_SHOWN: usize = 200;
+
+/// Most mistakes that are looked for: a file of another kind altogether would give one for each of its lines.
+pub const MAX_FOUND: usize = 1_000;
 
 /// Most mistakes of a summary, which is one line.
 const MAX_IN_SUMMARY: usize = 5;
@@ -80,18 +82,29 @@ pub struct Mistakes {
     name: String,
     source: Arc<str>,
     found: Vec<Mistake>,
+    /// Whether there are more, which nobody keeps.
+    has_more: bool,
 }
 
 impl Mistakes {
     /// None yet, for a file of this name and text.
     #[must_use]
     pub fn new(name: impl Into<String>, source: impl Into<Arc<str>>) -> Mistakes {
-        Mistakes { name: name.into(), source: source.into(), found: Vec::new() }
+        Mistakes { name: name.into(), source: source.into(), found: Vec::new(), has_more: false }
     }
 
-    /// Adds one.
+    /// Adds one, unless there are so many already that it is only noted that there are more.
     pub fn push(&mut self, mistake: Mistake) {
-        self.found.push(mistake);
+        match self.is_full() {
+            false => self.found.push(mistake),
+            true => self.has_more = true,
+        }
+    }
+
+    /// Whether it is of no use to find out more about a mistake than that it is one.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= MAX_FOUND
     }
 
     /// Whether there is none.
@@ -115,7 +128,9 @@ impl Mistakes {
                 }
             })
             .collect();
-        if ordered.len() > MAX_IN_SUMMARY {
+        if self.has_more {
+            parts.push("and many more".to_owned());
+        } else if ordered.len() > MAX_IN_SUMMARY {
             parts.push(format!("and {} more", ordered.len() - MAX_IN_SUMMARY));
         }
         parts.join("; ")
@@ -147,6 +162,11 @@ impl fmt::Display for Mistakes {
         }
         let (count, name) = (ordered.len(), &self.name);
         match count {
+            _ if self.has_more => write!(
+                f,
+                "more than {MAX_FOUND} mistakes in {name}, of which {} are shown",
+                count.min(MAX_SHOWN)
+            ),
             1 => write!(f, "1 mistake in {name}"),
             _ if count > MAX_SHOWN => {
                 write!(f, "{count} mistakes in {name}, of which the first {MAX_SHOWN} are shown")
@@ -218,7 +238,7 @@ s.yaml:1:9: no filter
     }
 
     #[test]
-    fn only_so_many_are_shown_but_all_are_counted() {
+    fn only_so_many_are_shown_and_only_so_many_counted() {
         let mut mistakes = Mistakes::new("s.yaml", "a");
         for number in 0..=MAX_SHOWN {
             mistakes.push(Mistake::of_file(format!("mistake {number}")));
@@ -229,5 +249,12 @@ s.yaml:1:9: no filter
         let summary = mistakes.summary();
         assert!(summary.starts_with("s.yaml: mistake 0; s.yaml: mistake 1; "), "{summary}");
         assert!(summary.ends_with("; s.yaml: mistake 4; and 196 more"), "{summary}");
+        for number in 0..2 * MAX_FOUND {
+            mistakes.push(Mistake::of_file(format!("mistake {number}")));
+        }
+        assert_eq!(mistakes.found.len(), MAX_FOUND);
+        let shown = mistakes.to_string();
+        assert!(shown.ends_with("more than 1000 mistakes in s.yaml, of which 200 are shown"));
+        assert!(mistakes.summary().ends_with("; and many more"));
     }
 }
