@@ -133,6 +133,16 @@ pub(super) const CODES: &[ErrorCode] = &[
          of the body was kept.",
     ),
     entry(
+        "ERR_SLUICEGATE_1117",
+        "a request's head has more than 32 KiB or 100 lines; the answer is 431 without a body",
+        "Send fewer or shorter headers, and what is long in a body.",
+    ),
+    entry(
+        "ERR_SLUICEGATE_1118",
+        "what came on a connection is no request of HTTP/1.1; the answer is 400 without a body",
+        "Look who connects there: a client that speaks TLS to an address without it, or one that is no HTTP client.",
+    ),
+    entry(
         "ERR_SLUICEGATE_1120",
         "the bodies that are being taken in hold all the memory that they may",
         "Send it again after `Retry-After`; nothing of it was kept. If it comes often, raise \

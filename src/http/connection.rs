@@ -160,9 +160,25 @@ impl Connections {
             .max_headers(MAX_HEADERS);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         if let Err(error) = watcher.watch(connection).await {
+            self.tell(unread_head(&error).as_ref());
             debug!(%peer, %error, "connection ended");
         }
     }
+}
+
+/// What hyper has answered itself, with 431 or 400 and no words, since no request could be read.
+fn unread_head(error: &hyper::Error) -> Option<Refused> {
+    let (code, message) = match error {
+        error if error.is_parse_too_large() => (
+            "ERR_SLUICEGATE_1117",
+            format!("a request's head has more than {MAX_HEAD} bytes or {MAX_HEADERS} lines"),
+        ),
+        error if error.is_parse() => {
+            ("ERR_SLUICEGATE_1118", format!("what came is no request of HTTP/1.1: {error}"))
+        }
+        _ => return None,
+    };
+    Some(Refused { code, message })
 }
 
 /// An answer's body, whose end is the end of the answer.

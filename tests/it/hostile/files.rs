@@ -136,3 +136,36 @@ subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], des
     let ended = daemon.stop();
     assert!(ended.status.success(), "{}", ended.log);
 }
+
+#[test]
+fn a_file_of_nothing_but_mistakes_is_refused_before_each_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("settings.yaml");
+    let keys: String = (0..300_000).map(|number| format!("k{number}: {number}\n")).collect();
+    fs::write(&path, keys).unwrap();
+    let output = sluicegate(&["check", "-c", path.to_str().unwrap()], "");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("more than 1000 mistakes in "), "{}", &told[told.len() - 200..]);
+    assert!(told.contains("of which 200 are shown"));
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_told_of_and_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let daemon = Daemon::start(&format!(
+        "destinations: [{{ id: piped, target: {{ file: {{ path: {} }} }} }}]
+subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], destinations: [piped] }}]
+",
+        pipe.display()
+    ));
+    daemon.send(&generate("http_request_complete.v0", 1, 1));
+    patiently("it is told", || {
+        let told = daemon.destination("piped")["last_error"].to_string();
+        told.contains("a pipe that no program reads")
+    });
+    let reader = Command::new("head").args(["-n", "1"]).arg(&pipe).output().unwrap();
+    assert!(reader.stdout.ends_with(b"}\n"), "{reader:?}");
+    daemon.wait_until_delivered();
+}

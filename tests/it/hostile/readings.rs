@@ -58,6 +58,29 @@ fn a_transfer_coding_that_nobody_undoes_is_refused_at_every_listener() {
 }
 
 #[test]
+fn heads_that_are_too_large_or_no_http_are_counted_at_every_listener() {
+    let daemon = Daemon::start(DESTINATION);
+    let lines = "a: b\r\n".repeat(101);
+    for address in [daemon.ingest, daemon.api] {
+        for (head, status) in [
+            (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(70_000)), "431"),
+            (format!("GET / HTTP/1.1\r\nhost: x\r\n{lines}\r\n"), "431"),
+            ("GET / HTTP/1.1\r\nhost: x\r\nna me: y\r\n\r\n".to_owned(), "400"),
+            ("\u{16}\u{3}\u{1} hello\r\n\r\n".to_owned(), "400"),
+        ] {
+            let answer = said(address, head.as_bytes());
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        }
+    }
+    patiently("all are counted", || {
+        ["api", "ingest"].iter().all(|at| {
+            let refused = &daemon.status()[at]["refused"];
+            refused["ERR_SLUICEGATE_1117"] == 2 && refused["ERR_SLUICEGATE_1118"] == 2
+        })
+    });
+}
+
+#[test]
 fn a_count_of_hops_that_is_no_number_does_not_begin_anew() {
     let daemon = Daemon::start(DESTINATION);
     for spoilt in ["x", "", "-1", "\u{fc}", "99999999999999999999999"] {
