@@ -27,6 +27,7 @@ mod filter_test;
 mod fleet;
 mod generate;
 mod health;
+mod heap;
 mod journal;
 mod ledger;
 mod mended;
@@ -227,7 +228,10 @@ fn escaped_lines(message: &str) -> String {
 fn run_command(command: Command, progress: Progress) -> Outcome {
     match command {
         Command::Demo(demo) => block_on(demo.run())?,
-        Command::Run(run) => block_on(run.run(progress))?,
+        Command::Run(run) => {
+            heap::settle();
+            block_on(run.run(progress))?
+        }
         Command::Check(check) => check.run(),
         Command::Aws(aws) => aws.run(),
         Command::Destination(command) => command.run(),

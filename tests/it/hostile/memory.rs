@@ -1,6 +1,6 @@
 //! Memory: what resources take, and that all of the daemon stays within the bound that `check` states.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -137,4 +137,32 @@ fn destinations_that_are_made_and_deleted_again_and_again_come_to_an_end() {
         None
     });
     assert_eq!(refused, Some((400, "ERR_SLUICEGATE_1372".to_owned())));
+}
+
+#[test]
+fn bodies_of_all_sizes_leave_nothing_behind_however_often_they_come() {
+    let daemon = Daemon::start(UNLIMITED);
+    let line = format!("{{\"event_type\":\"x\"}}{}\n", " ".repeat(1_000));
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for sender in 0..30 {
+                let (daemon, line) = (&daemon, &line);
+                scope.spawn(move || {
+                    let Ok(mut stream) = TcpStream::connect(daemon.ingest) else { return };
+                    let body = line.repeat(3_000 + 400 * sender);
+                    let head = format!(
+                        "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+                        body.len()
+                    );
+                    // Some are refused, and cut off in the middle.
+                    let _refused = stream.write_all((head + &body).as_bytes());
+                    let _cut = stream.read_to_end(&mut Vec::new());
+                });
+            }
+        });
+    }
+    assert_eq!(daemon.post("application/json", "{}").status, 400);
+    let left = daemon.memory("VmRSS");
+    assert!(left.is_none_or(|kib| kib < 200 << 10), "{left:?} KiB");
 }
