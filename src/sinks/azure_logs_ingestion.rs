@@ -23,6 +23,7 @@ use super::parts::{Outcome, in_parts};
 use super::refusal::{CONFIGURATION, THROTTLED};
 use super::token::{Grant, Tokens};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use super::web_url::WebUrl;
 use crate::event::Record;
 use crate::form::{Checked, Door, Form, Nature, Rule, Secret, Wrong, field};
@@ -168,6 +169,17 @@ impl Kind for AzureLogsIngestionTarget {
 
     fn url(&self) -> Option<Uri> {
         self.place().ok()
+    }
+
+    fn next(&self, trouble: Trouble) -> Option<String> {
+        let AzureLogsIngestionTarget { client_id, tenant_id, .. } = self;
+        Some(match trouble {
+            Trouble::Refused => format!(
+                "az ad app credential list --id {client_id} (of the tenant {tenant_id}; and the role: az role assignment list --all --assignee {client_id}, which must show Monitoring Metrics Publisher)"
+            ),
+            Trouble::MissingTarget => "az monitor data-collection rule list --query \"[].[name,immutableId]\" (give the immutable id as `data_collection_rule_id`)".to_owned(),
+            _ => return None,
+        })
     }
 
     fn open(

@@ -21,6 +21,7 @@ use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::parts::{Outcome, in_parts};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use super::web_url::WebUrl;
 use crate::event::Record;
 use crate::form::{
@@ -145,6 +146,13 @@ impl Kind for DatadogTarget {
         self.intake().ok()
     }
 
+    fn next(&self, trouble: Trouble) -> Option<String> {
+        let api = self.place("api", "/api/v1/validate").ok()?;
+        (trouble == Trouble::Refused).then(|| {
+            format!("curl -H \"DD-API-KEY: $DD_API_KEY\" {api} (a key is good on its own site only: `ddsite`)")
+        })
+    }
+
     fn open(
         &self,
         _: LogOutput,
@@ -252,7 +260,8 @@ impl Sink {
                 Outcome::Failed(fault) => Err(fault),
                 Outcome::Refused(message) => Err(Fault::configuration(message)),
                 Outcome::Answered(_) => {
-                    Err(Fault::unanswered(format!("{target} did not say whether the key is good")))
+                    let said = format!("{target} did not say whether the key is good");
+                    Err(Fault::unanswered(said).with(Trouble::Stranger))
                 }
             },
         }

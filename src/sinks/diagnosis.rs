@@ -25,7 +25,7 @@ type General = (&'static str, &'static str, &'static str);
 const NO_KEY: &str = "the key that encrypts the target may not, or cannot, be used";
 const ANSWER: &str = "from AWS's answer";
 
-const GENERAL: [(Trouble, General); 18] = [
+const GENERAL: [(Trouble, General); 19] = [
     (
         Trouble::Name,
         ("dns", "the name of the service's host is not found", "from looking the name up"),
@@ -82,6 +82,14 @@ const GENERAL: [(Trouble, General); 18] = [
     ),
     (Trouble::Expired, ("expired", "the temporary credentials have expired", ANSWER)),
     (
+        Trouble::Refused,
+        (
+            "refused",
+            "the service does not accept the credentials, or they do not allow this",
+            "from the answer of the service, or of the place that gives its tokens",
+        ),
+    ),
+    (
         Trouble::RoleTrust,
         (
             "role_trust",
@@ -129,20 +137,48 @@ const GENERAL: [(Trouble, General); 18] = [
     ),
 ];
 
+/// The same where the service is none of AWS's.
+const ELSEWHERE: [(Trouble, General); 3] = [
+    (
+        Trouble::Stranger,
+        (
+            "stranger",
+            "what answered is not the service",
+            "from the answer, which it would not give",
+        ),
+    ),
+    (
+        Trouble::Clock,
+        ("clock", "this machine's clock is not that of the service", "from the date of its answer"),
+    ),
+    (
+        Trouble::MissingTarget,
+        ("missing_target", "what is written to is not there", "from the service's answer"),
+    ),
+];
+
 impl Trouble {
     /// The trouble in words, for a target.
     #[must_use]
     pub fn words(self, target: &Target) -> Words {
-        let general = GENERAL.iter().find(|(trouble, _)| *trouble == self);
+        let elsewhere = ELSEWHERE.iter().filter(|_| target.settings().at_aws().is_none());
+        let general = elsewhere.chain(&GENERAL).find(|(trouble, _)| *trouble == self);
         let (name, failed, learned) = general.map_or(("", "", ""), |(_, words)| *words);
+        let next = target.settings().next(self).unwrap_or_else(|| self.next(target));
+        Words { name, failed, learned, next }
+    }
+
+    /// What to type next, as far as it is the same for all targets.
+    fn next(self, target: &Target) -> String {
         let place = Place::of(target);
-        let next = match self {
+        match self {
             Trouble::Name
             | Trouble::Unreachable
             | Trouble::Tls
             | Trouble::Proxy
             | Trouble::Stranger => place.on_the_way(self),
-            Trouble::MissingTarget => place.listing(),
+            Trouble::MissingTarget if !place.service.is_empty() => place.listing(),
+            Trouble::MissingTarget | Trouble::Refused => place.on_the_way(self),
             Trouble::WrongRegion => {
                 format!("{} (then put the region into the ARN)", place.listing())
             }
@@ -151,8 +187,7 @@ impl Trouble {
                 place.region, place.name
             ),
             _ => self.of_identity(&place, target.auth()),
-        };
-        Words { name, failed, learned, next }
+        }
     }
 
     /// What to type about who asks, and what they may.
@@ -243,6 +278,9 @@ impl Place {
             Trouble::Proxy => format!(
                 "env | grep -i _proxy && curl -v {url} (or leave the proxy out with NO_PROXY={host})"
             ),
+            Trouble::MissingTarget | Trouble::Refused => {
+                format!("curl -v {url} (and correct the target's settings)")
+            }
             Trouble::Stranger => {
                 format!("curl -v {url} (a proxy's page, or a wrong `endpoint_url`?)")
             }

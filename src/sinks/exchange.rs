@@ -26,6 +26,7 @@ use super::parts::Outcome;
 use super::refusal::{CONFIGURATION, Class, THROTTLED, TRANSIENT};
 use super::retry_after::retry_after;
 use super::transport::{Lines, Routes, Sending, connector};
+use super::trouble::Trouble;
 use crate::event::Record;
 use crate::https::CONNECT_TIMEOUT;
 
@@ -52,6 +53,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// How long it asks to be left alone.
     pub(super) retry_after: Option<Duration>,
+    /// How far the time that it names is from this machine's.
+    pub(super) skew: Option<Duration>,
     pub(super) body: Vec<u8>,
 }
 
@@ -72,10 +75,13 @@ pub(super) async fn exchange(
     let lines = sending.lines.as_ref().unwrap_or(&SHARED);
     let sent = lines.send(request, sending.timeout, |answer| ready(Ok(answer)));
     let answer = sent.await.map_err(|error| error.fault())?;
-    let asked = answer.headers().get("retry-after");
+    let (asked, date) = (answer.headers().get("retry-after"), answer.headers().get("date"));
+    let date = date.and_then(|it| httpdate::parse_http_date(it).ok());
+    let now = SystemTime::now();
     Ok(Answer {
         status: StatusCode::from_u16(answer.status().as_u16()).map_err(|error| unusable(&error))?,
-        retry_after: asked.and_then(|it| retry_after(it, SystemTime::now())),
+        retry_after: asked.and_then(|it| retry_after(it, now)),
+        skew: date.map(|it| it.duration_since(now).unwrap_or_else(|past| past.duration())),
         body: start_of(answer.into_body()).await,
     })
 }
@@ -163,16 +169,19 @@ impl Answer {
             _ => "",
         };
         let retry_after = self.retry_after.filter(|_| kind != FaultKind::Configuration);
-        let fault = Fault::new(kind, self.said(who, advice, sending));
+        let trouble = Trouble::of_status(self.status.as_u16());
+        let trouble = trouble.filter(|_| kind == FaultKind::Configuration);
+        let fault = Fault::new(kind, self.said(who, advice, sending)).with(trouble);
         Outcome::Failed(Fault { retry_after, ..fault })
     }
 
     /// A success that is not the service's own: no verdict on anything.
     pub(super) fn stranger(&self, who: &impl fmt::Display, expected: &str) -> Outcome {
-        Outcome::Failed(Fault::unanswered(format!(
+        let fault = Fault::unanswered(format!(
             "{who} answered {} where {expected} would be: a proxy or another service?",
             self.status
-        )))
+        ));
+        Outcome::Failed(fault.with(Trouble::Stranger))
     }
 
     fn said(&self, who: &impl fmt::Display, advice: &str, sending: &Sending) -> String {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::auth::{Auth, HeaderName, HeaderValue};
 use self::signature::{Signer, SigningSecret, id_of};
-use super::ack::{Ack, Fault};
+use super::ack::{Ack, Fault, FaultKind};
 use super::batch::{Count, Limits};
 use super::certificate::ClientCertificate;
 use super::error::OpenError;
@@ -29,9 +29,10 @@ use super::format::Format;
 use super::kind::{Boxed, Kind, Opened};
 use super::log_output::LogOutput;
 use super::parts::{Outcome, in_parts};
-use super::refusal::THROTTLED;
+use super::refusal::{CONFIGURATION, Class, THROTTLED};
 use super::token::{Tokens, bearer};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use super::web_url::WebUrl;
 use crate::event::{HOPS_HEADER, Hops, Record};
 use crate::form::{Door, Form, Names, Secret, SecretOf, Shape, Value, Written, field, section};
@@ -46,6 +47,9 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 const IN_FLIGHT: usize = 16;
 /// Most secrets that are signed with: the new one and those that it takes the place of.
 const MAX_SECRETS: usize = 8;
+/// How far a receiver's clock may be from ours before it takes signatures for old ones (Standard Webhooks
+/// libraries: five minutes).
+const MAX_SKEW: Duration = Duration::from_secs(300);
 /// Most headers of one's own.
 const MAX_HEADERS: usize = 32;
 
@@ -373,7 +377,13 @@ impl Sink {
             (status, _) => class_of(status),
         };
         let Some(class) = class else { return Outcome::Answered(vec![Ack::Delivered; records]) };
+        let is_off = self.clock_is_off(answer);
+        // Receivers that keep to the scheme refuse every signature then, whatever the events.
+        let class = if is_off && class == Class::Poison { CONFIGURATION } else { class };
         let advice = match answer.status {
+            _ if is_off => {
+                "; correct this machine's clock: signatures are good for five minutes only"
+            }
             StatusCode::GONE => {
                 "; the receiver wants no more events: take the destination away, or correct `url`"
             }
@@ -382,7 +392,17 @@ impl Sink {
             }
             _ => "; correct `url`, or the receiver",
         };
-        answer.outcome(class, &self.target.url, advice, &self.sending)
+        match answer.outcome(class, &self.target.url, advice, &self.sending) {
+            Outcome::Failed(fault) if is_off && fault.kind == FaultKind::Configuration => {
+                Outcome::Failed(fault.with(Trouble::Clock))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Whether what is signed is refused for its time, by the time that an answer names.
+    fn clock_is_off(&self, answer: &Answer) -> bool {
+        !self.target.secrets.is_empty() && answer.skew.is_some_and(|it| it > MAX_SKEW)
     }
 
     /// Asks with `OPTIONS`, which carries no event and changes nothing; any answer will do. Where tokens
@@ -396,6 +416,14 @@ impl Sink {
         };
         let request = self.request(Method::OPTIONS, authorization.as_ref());
         let answer = exchange(request, Bytes::new(), &self.showing).await?;
+        if let Some(skew) = answer.skew.filter(|_| self.clock_is_off(&answer)) {
+            let minutes = skew.as_secs() / 60;
+            return Err(Fault::configuration(format!(
+                "the clock of {} is {minutes} minutes from this machine's: signatures are good for five only",
+                self.target.url
+            ))
+            .with(Trouble::Clock));
+        }
         Ok(format!(
             "{} was reached, with {} for OPTIONS{with}; whether it takes events shows with the first",
             self.target.url, answer.status

@@ -20,6 +20,7 @@ use super::error::OpenError;
 use super::log_output::LogOutput;
 use super::packing::Packing;
 use super::transport::Sending;
+use super::trouble::Trouble;
 use crate::event::{EventType, Record};
 
 /// A future of one of these calls.
@@ -116,6 +117,11 @@ pub(super) trait Kind: fmt::Display {
 
     /// The URL that records go to, where no single setting is one and it can be told without asking.
     fn url(&self) -> Option<Uri> {
+        None
+    }
+
+    /// What to type next about a trouble, where there is more to say than about any target.
+    fn next(&self, _: Trouble) -> Option<String> {
         None
     }
 

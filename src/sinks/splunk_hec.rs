@@ -23,6 +23,7 @@ use super::log_output::LogOutput;
 use super::parts::{Outcome, in_parts};
 use super::refusal::{CONFIGURATION, THROTTLED};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use super::web_url::WebUrl;
 use crate::event::Record;
 use crate::form::{Checked, Door, Form, Rule, SecretOf, Wrong, field};
@@ -42,6 +43,8 @@ const AROUND: usize = 8 + 17 + 9 + 1;
 /// Codes of refusals that no event is to blame for: no token, no index, acknowledgement that must be asked for
 /// ("Troubleshoot HTTP Event Collector", possible error codes).
 const OF_SETTINGS: [u64; 7] = [1, 2, 3, 4, 7, 10, 11];
+/// The code of "HEC is healthy" (the same place).
+const HEALTHY: u64 = 17;
 
 /// A collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +127,13 @@ impl Kind for SplunkHecTarget {
             in_flight: IN_FLIGHT,
             count: Count::BodyPlus(AROUND + self.fixed().len()),
         }
+    }
+
+    fn next(&self, trouble: Trouble) -> Option<String> {
+        let health = self.url.at("/services/collector/health").ok()?;
+        matches!(trouble, Trouble::Refused | Trouble::MissingTarget).then(|| {
+            format!("curl -i -H \"Authorization: Splunk $SPLUNK_HEC_TOKEN\" {health} (HEC and the token must be enabled)")
+        })
     }
 
     fn open(
@@ -222,7 +232,8 @@ impl Sink {
         let request = self.request(Method::GET, place)?;
         let answer = exchange(request, Bytes::new(), &self.sending).await?;
         let target = &self.target;
-        if answer.status == StatusCode::OK {
+        let body = serde_json::from_slice::<Json>(&answer.body).unwrap_or_default();
+        if answer.status == StatusCode::OK && body["code"] == HEALTHY {
             return Ok(format!(
                 "{target} is healthy; whether the token is good shows with the first event"
             ));
@@ -231,7 +242,8 @@ impl Sink {
             Outcome::Failed(fault) => Err(fault),
             Outcome::Refused(message) => Err(Fault::configuration(message)),
             Outcome::Answered(_) => {
-                Err(Fault::unanswered(format!("{target} did not say how it is")))
+                let said = format!("{target} did not say how it is");
+                Err(Fault::unanswered(said).with(Trouble::Stranger))
             }
         }
     }

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::ack::{Fault, FaultKind, with_its_words};
 use super::exchange::{Answer, exchange};
 use super::transport::Sending;
+use super::trouble::Trouble;
 use super::web_url::WebUrl;
 use crate::form::Secret;
 
@@ -170,10 +171,12 @@ impl Tokens {
             let words = body["error_description"].as_str().unwrap_or_default();
             let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
             let text = with_its_words(text, &words[..words.floor_char_boundary(MAX_WORDS)]);
-            return Err(Fault { retry_after, ..Fault::new(kind, text) });
+            let trouble = (kind == FaultKind::Configuration).then_some(Trouble::Refused);
+            return Err(Fault { retry_after, ..Fault::new(kind, text).with(trouble) });
         }
         let strange = |what: &str| {
             Fault::unanswered(format!("{url} answered 200 with {what}: is it the URL of tokens?"))
+                .with(Trouble::Stranger)
         };
         let token = body["access_token"].as_str().filter(|it| is_token(it));
         let token = token.ok_or_else(|| strange("no `access_token`"))?;
@@ -226,7 +229,8 @@ mod tests {
 
     fn answer(expires_in: Json) -> Answer {
         let body = json!({"access_token": "t", "token_type": "bearer", "expires_in": expires_in});
-        Answer { status: StatusCode::OK, retry_after: None, body: body.to_string().into_bytes() }
+        let body = body.to_string().into_bytes();
+        Answer { status: StatusCode::OK, retry_after: None, skew: None, body }
     }
 
     #[tokio::test]

@@ -27,6 +27,8 @@ pub enum Trouble {
     WrongSecret,
     /// The session's credentials have expired.
     Expired,
+    /// A service that is not AWS's does not accept who asks, or what it asks for.
+    Refused,
     /// The role does not let the daemon in.
     RoleTrust,
     /// The role lets the daemon in without an external id.
@@ -94,6 +96,17 @@ impl Trouble {
         })
     }
 
+    /// The same where the status is all that is known of an answer.
+    pub(super) fn of_status(status: u16) -> Option<Trouble> {
+        Some(match status {
+            300..=399 => Trouble::Stranger,
+            401 | 403 => Trouble::Refused,
+            404 => Trouble::MissingTarget,
+            407 => Trouble::Proxy,
+            _ => return None,
+        })
+    }
+
     /// What would help, for a fault's message; `action` was asked for on `resource`.
     pub(super) fn advice(self, action: &str, resource: &str) -> Option<String> {
         Some(match self {
@@ -127,6 +140,7 @@ impl Trouble {
             | Trouble::Unreachable
             | Trouble::Tls
             | Trouble::Stranger
+            | Trouble::Refused
             | Trouble::OpenRole => return None,
         })
     }

@@ -380,3 +380,90 @@ fn a_running_daemon_examines_too_and_keeps_a_strangers_words_to_itself() {
     let refused = client.refused("POST /event_destinations/ed_none/check", &json!({}));
     assert_eq!(refused.0, 404);
 }
+
+/// A target of the service at a URL, for each kind of target that is none of AWS's and speaks HTTP.
+const OTHERS: [&str; 4] = [
+    r#"{ datadog: { api_key: k, endpoint_url: "URL" } }"#,
+    r#"{ azure_logs_ingestion: { tenant_id: t, client_id: c, client_secret: s, logs_ingestion_uri: "URL", data_collection_rule_id: dcr-1, data_collection_stream_name: Custom-E, token_url: "URL/token" } }"#,
+    r#"{ http: { url: "URL/in", auth: { oauth2: { token_url: "URL/token", client_id: c, client_secret: s } } } }"#,
+    r#"{ splunk_hec: { url: "URL", token: s } }"#,
+];
+
+#[test]
+fn the_way_to_services_that_are_none_of_aws_is_told_in_the_same_words() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let page = FakeService::start(|_| Reply::new(200, "", "<html>Sign in</html>"));
+    let plain = FakeService::start(|_| Reply::new(200, "", ""));
+    let proxy = "from the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY) and what the proxy did";
+    for other in OTHERS {
+        let patient = |url: &str| Patient::new(&other.replace("URL", url));
+        let finding = patient("https://nowhere.invalid:4567").trouble();
+        assert_words(&finding, "dns", "from looking the name up", "getent hosts nowhere.invalid");
+        let finding = patient(&format!("http://{closed}")).trouble();
+        let next = format!("curl -v http://{closed}/");
+        assert_words(&finding, "unreachable", "from the connection", &next);
+        let finding = patient(&format!("https://{}", plain.address)).trouble();
+        let next = format!("openssl s_client -connect {} -servername 127.0.0.1", plain.address);
+        assert_words(&finding, "tls", "from the TLS handshake", &next);
+        let finding = patient("https://nowhere.invalid:4567")
+            .with("HTTPS_PROXY", format!("http://{closed}"))
+            .trouble();
+        assert_words(&finding, "proxy", proxy, "env | grep -i _proxy");
+        let finding = patient(&page.url()).trouble();
+        let learned = "from the answer, which it would not give";
+        assert_words(&finding, "stranger", learned, "curl -v http://");
+    }
+}
+
+#[test]
+fn credentials_that_no_service_takes_are_told_with_what_shows_it() {
+    let learned = "from the answer of the service, or of the place that gives its tokens";
+    for (other, status, next) in [
+        (OTHERS[0], 403, "curl -H \"DD-API-KEY: $DD_API_KEY\" http://"),
+        (OTHERS[1], 401, "az ad app credential list --id c"),
+        (OTHERS[2], 401, "curl -v http://"),
+        (OTHERS[3], 403, "curl -i -H \"Authorization: Splunk $SPLUNK_HEC_TOKEN\" http://"),
+    ] {
+        let service = FakeService::start(move |_| Reply::new(status, "", "{}"));
+        let finding = Patient::new(&other.replace("URL", &service.url())).trouble();
+        assert_words(&finding, "refused", learned, next);
+    }
+    let missing = FakeService::start(|_| Reply::new(404, "", "{}"));
+    let finding = Patient::new(&OTHERS[3].replace("URL", &missing.url())).trouble();
+    assert_words(&finding, "missing_target", "from the service's answer", "curl -i -H");
+}
+
+#[test]
+fn a_clock_that_spoils_signatures_is_told_by_the_date_of_an_answer() {
+    let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    let receiver = FakeService::start(move |it| match it.line.starts_with("OPTIONS") {
+        true => Reply::new(204, date, ""),
+        false => Reply::new(400, date, "timestamp too old"),
+    });
+    let target = |more: &str| format!(r#"{{ http: {{ url: "{}"{more} }} }}"#, receiver.url());
+    let signed = target(r#", secrets: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]"#);
+    let finding = Patient::new(&signed).trouble();
+    assert_words(&finding, "clock", "from the date of its answer", "timedatectl status");
+    assert_eq!(Patient::new(&target("")).check()["result"], "ok", "nothing is signed");
+    let output = Patient::new(&signed).run(&["test-event", "--destination", "d", "-o", "json"]);
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&answer["answer"], &answer["trouble"]), (&json!("failed"), &json!("clock")));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn the_way_to_brokers_is_told_with_what_they_are_asked_by() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (brokers, trouble, learned, next) in [
+        (
+            "nowhere.invalid:9092".to_owned(),
+            "dns",
+            "from looking the name up",
+            "getent hosts nowhere.invalid",
+        ),
+        (closed.to_string(), "unreachable", "from the connection", "nc -vz 127.0.0.1"),
+    ] {
+        let target = format!(r#"{{ kafka: {{ brokers: "{brokers}", topic: events }} }}"#);
+        assert_words(&Patient::new(&target).trouble(), trouble, learned, next);
+    }
+}

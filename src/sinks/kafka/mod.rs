@@ -14,6 +14,7 @@ use super::error::{OpenError, SETTING};
 use super::kind::{Boxed, Kind, Opened, Unfit};
 use super::log_output::LogOutput;
 use super::transport::Sending;
+use super::trouble::Trouble;
 use crate::form::{Checked, Door, Field, Form, Nature, Rule, Secret, Wrong, field, section};
 use crate::kafka::{EventKey, TopicSettings, check_property, could_be_brokers};
 
@@ -287,6 +288,30 @@ impl Kind for KafkaTarget {
             }
         }
         unfit
+    }
+
+    fn next(&self, trouble: Trouble) -> Option<String> {
+        let (brokers, topic) = (&self.brokers, &self.topic);
+        let first = brokers.as_str().split(',').next().unwrap_or_default().trim();
+        let (host, port) = first.rsplit_once(':').unwrap_or((first, "9092"));
+        Some(match trouble {
+            Trouble::Name => {
+                format!("getent hosts {host} (if it finds nothing: correct `brokers`)")
+            }
+            Trouble::Unreachable => format!(
+                "nc -vz {host} {port} (if it is reached: `security.protocol` in `options` must be that of this port)"
+            ),
+            Trouble::Tls => format!(
+                "openssl s_client -connect {first} </dev/null (its issuer must be in `ssl.ca.location` of `options`)"
+            ),
+            Trouble::MissingTarget => format!(
+                "kafka-topics.sh --bootstrap-server {brokers} --create --topic {topic} --replication-factor 3"
+            ),
+            Trouble::Refused => format!(
+                "kafka-acls.sh --bootstrap-server {brokers} --list --topic {topic} (the user of `options` needs Write and Describe; or correct `sasl.username` and `sasl.password`)"
+            ),
+            _ => return None,
+        })
     }
 
     fn open(

@@ -13,6 +13,7 @@ use tokio::task::spawn_blocking;
 use super::super::ack::{Ack, Fault};
 use super::super::format::envelope;
 use super::super::kind::{Boxed, Opened};
+use super::super::trouble::Trouble;
 use crate::event::{JsonCursor, Record, string_value};
 use crate::kafka::{
     Cause, EventKey, Failure, Message, NotSent, Producer, Standing, TopicSettings, Watch, ask_topic,
@@ -159,7 +160,7 @@ impl Sink {
 
     fn fault(&self, failure: &Failure) -> Fault {
         let (words, topic) = (self.words(failure), &self.to.topic);
-        match failure.cause {
+        let fault = match failure.cause {
             Cause::NoTopic => Fault::configuration(format!(
                 "{words}; make the topic `{topic}`, or correct `topic`"
             )),
@@ -171,7 +172,8 @@ impl Sink {
             }
             Cause::Silence => Fault::unanswered(words),
             Cause::Size | Cause::Passing => Fault::transient(words),
-        }
+        };
+        fault.with(trouble(failure))
     }
 
     fn words(&self, failure: &Failure) -> String {
@@ -190,6 +192,20 @@ impl Sink {
         };
         Ok(facts.of(&self.to.topic) + remark)
     }
+}
+
+/// What is wrong. Between causes that librdkafka has one code for, its words tell.
+fn trouble(failure: &Failure) -> Option<Trouble> {
+    let words = failure.words.to_ascii_lowercase();
+    let says = |any: &[&str]| any.iter().any(|it| words.contains(it));
+    Some(match failure.cause {
+        Cause::NoTopic => Trouble::MissingTarget,
+        Cause::Access | Cause::Silence if says(&["ssl handshake", "certificate"]) => Trouble::Tls,
+        Cause::Access => Trouble::Refused,
+        Cause::Silence if says(&["resol"]) => Trouble::Name,
+        Cause::Silence => Trouble::Unreachable,
+        Cause::Message | Cause::Size | Cause::Passing => return None,
+    })
 }
 
 /// What a record's message is spread by.
@@ -253,6 +269,26 @@ mod tests {
         for format in [Format::Json, Format::CloudEvents] {
             let key = key(EventKey::AccountId, &format.written(&record));
             assert_eq!(key.as_deref(), Some("ac_1"), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_apart_by_cause_and_words() {
+        for (cause, words, expected) in [
+            (Cause::NoTopic, "Unknown topic", Some(Trouble::MissingTarget)),
+            (Cause::Access, "sasl_ssl://h:1/b: SASL authentication error", Some(Trouble::Refused)),
+            (Cause::Access, "ssl://h:1/b: SSL handshake failed", Some(Trouble::Tls)),
+            (Cause::Access, "certificate verify failed", Some(Trouble::Tls)),
+            (Cause::Silence, "h:1/b: Failed to resolve 'h:1'", Some(Trouble::Name)),
+            (
+                Cause::Silence,
+                "h:1/b: Connect to ipv4#127.0.0.1:1 failed",
+                Some(Trouble::Unreachable),
+            ),
+            (Cause::Size, "too large", None),
+        ] {
+            let failure = Failure { cause, words: words.to_owned() };
+            assert_eq!(trouble(&failure), expected, "{words}");
         }
     }
 
