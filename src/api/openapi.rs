@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::place::{EMPTY_LISTS, ResourceRoute, resource_routes};
 use super::request::MAX_LIMIT;
 
-use crate::control::{KINDS, Presence, Shape, Spec};
+use crate::control::{Field, KINDS, Presence, Shape, Spec};
 use crate::form;
 use crate::resources::Terms;
 use crate::sinks::Target;
@@ -329,8 +329,8 @@ fn answer_schema(spec: &Spec) -> Value {
     for name in ["id", "uri", "created_at"] {
         properties.insert(name.to_owned(), text.clone());
     }
-    for field in spec.fields.iter().filter(|field| field.presence != Presence::Request) {
-        let mut schema = shown(field.shape);
+    for field in spec.fields().iter().filter(|field| field.presence != Presence::Request) {
+        let mut schema = shown(field);
         schema["description"] = json!(field.about);
         properties.insert(field.shape.answered_as(field.name).to_owned(), schema);
     }
@@ -339,15 +339,13 @@ fn answer_schema(spec: &Spec) -> Value {
 }
 
 /// What an answer holds for a shape.
-fn shown(shape: Shape) -> Value {
-    match shape {
+fn shown(field: &Field) -> Value {
+    match field.shape {
         Shape::Bytes(_) | Shape::Chars(_) | Shape::Choice(..) | Shape::Cidr => {
             json!({"type": "string"})
         }
         Shape::Flag(_) => json!({"type": "boolean"}),
-        Shape::Batch => json!({"type": "object"}),
-        Shape::Timeout => json!({"type": "string"}),
-        Shape::Size => json!({"type": ["integer", "string", "null"]}),
+        Shape::Term => term(field.name),
         Shape::Time | Shape::LastUse => json!({"type": ["string", "null"], "format": "date-time"}),
         Shape::List(_) | Shape::Rules => json!({"type": "array", "items": {"type": "string"}}),
         Shape::Refs(..) => json!({"type": "array", "items": reference("reference")}),
@@ -381,16 +379,16 @@ fn request_schema(spec: &Spec, on_create: bool) -> Value {
     if !on_create {
         properties.insert("id".to_owned(), repeated("As in the path, if it is given."));
     }
-    for field in spec.fields.iter().filter(|field| field.presence != Presence::ReadOnly) {
+    for field in spec.fields().iter().filter(|field| field.presence != Presence::ReadOnly) {
         let mut schema = match field.presence.given(on_create) {
-            true => or_null(taken(field.shape), field.presence),
+            true => or_null(taken(field), field.presence),
             false => repeated(field.about),
         };
         schema["description"] = json!(field.about);
         properties.insert(field.name.to_owned(), schema);
     }
     let required: Vec<&str> = spec
-        .fields
+        .fields()
         .iter()
         .filter(|field| {
             let needed =
@@ -413,14 +411,12 @@ fn term(name: &str) -> Value {
 }
 
 /// What a request may give for a shape.
-fn taken(shape: Shape) -> Value {
-    match shape {
+fn taken(field: &Field) -> Value {
+    match field.shape {
         Shape::Bytes(max) | Shape::Chars(max) => json!({"type": "string", "maxLength": max}),
         Shape::Flag(_) => json!({"type": "boolean"}),
-        Shape::Batch => term("batch"),
-        Shape::Timeout => term("timeout"),
         Shape::Time => json!({"type": "string", "format": "date-time"}),
-        Shape::Size => term("max_pending_bytes"),
+        Shape::Term => term(field.name),
         Shape::Choice(choices, _) => json!({"type": "string", "enum": choices}),
         Shape::Refs(..) | Shape::Rules | Shape::List(_) => {
             json!({"type": "array", "items": {"type": "string"}})

@@ -55,7 +55,7 @@ pub(super) fn new_object(
     let mut object = Object { kind, id, created_at: now, body, managed: Managed::ByApi };
     rules::complete(world, &mut object, &caller.owner_id);
     rules::check(world, &object, None)?;
-    let token = spec.fields.iter().any(|field| field.shape == Shape::Token).then(|| {
+    let token = spec.fields().iter().any(|field| field.shape == Shape::Token).then(|| {
         let token = keys::mint(&object.id);
         object.body.insert(keys::HASH.to_owned(), json!(keys::hash(&token)));
         token

@@ -179,7 +179,8 @@ impl<'v> Body<'v> {
                     Some((_, value)) => return Some(value.clone()),
                     None => {
                         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                        format!("one of `{}`", words.join("`, `"))
+                        let instead = value.as_str().map(|it| format!(", not `{it}`"));
+                        format!("one of `{}`{}", words.join("`, `"), instead.unwrap_or_default())
                     }
                 }
             }

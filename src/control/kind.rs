@@ -3,11 +3,16 @@
 //!
 //! Names, limits and codes are those of ngrok's API. What a table cannot say stands in `rules`.
 
+use std::sync::LazyLock;
+
 use Presence::{Fixed, Optional, Ours, ReadOnly, Required};
 use Shape::{
-    Batch, Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, LastUse, List, Owner, Ref, Refs,
-    Rules, Size, Sources, Target, Time, Timeout, Token,
+    Bytes, Certificate, Chars, Choice, Cidr, Flag, Hosts, LastUse, List, Owner, Ref, Refs, Rules,
+    Sources, Target, Term, Time, Token,
 };
+
+use crate::form;
+use crate::resources::Terms;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -51,12 +56,12 @@ pub struct Spec {
     pub event: &'static str,
     /// The code where an update names no value, if that is an error.
     pub empty_update: Option<&'static str>,
-    /// Its fields besides `id`, `uri` and `created_at`.
-    pub fields: &'static [Field],
+    /// Its fields besides `id`, `uri`, `created_at`, and what a form asks for.
+    rows: &'static [Field],
 }
 
 /// A field of a resource.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Field {
     pub name: &'static str,
     pub shape: Shape,
@@ -104,12 +109,8 @@ pub enum Shape {
     Refs(Kind, &'static str),
     Sources,
     Target,
-    /// How many records make a request: an object.
-    Batch,
-    /// The time for a request, such as `30s`.
-    Timeout,
-    /// Bytes, or text such as `64MiB`; null if not given.
-    Size,
+    /// What a destination has beside its target, as its form says; null if not given.
+    Term,
     /// An instant by RFC 3339; null if not given.
     Time,
     /// When it was last used; null if never.
@@ -190,7 +191,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "event subscription",
         event: "event_subscription",
         empty_update: None,
-        fields: &[
+        rows: &[
             field(
                 "metadata",
                 Chars(METADATA),
@@ -226,7 +227,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "event destination",
         event: "event_destination",
         empty_update: None,
-        fields: &[
+        rows: &[
             MARKED,
             DESCRIBED,
             field(
@@ -242,31 +243,6 @@ pub static KINDS: [Spec; 11] = [
                 Presence::Request,
                 "Send a test event first, and refuse if it fails.",
             ),
-            field(
-                "batch",
-                Batch,
-                Ours,
-                "`max_records` and `max_bytes` of a request, by default what the service takes, and `linger`, how long the first record waits for more (200ms).",
-            ),
-            field("timeout", Timeout, Ours, "How long one request may take, 100ms to 5m (10s)."),
-            field(
-                "overflow",
-                Choice(&["block", "drop_oldest"], "ERR_NGROK_215"),
-                Ours,
-                "What gives way when its share of the journal is full.",
-            ),
-            field(
-                "max_pending_bytes",
-                Size,
-                Ours,
-                "Its share of the journal; null is the share that all have by default.",
-            ),
-            field(
-                "enabled",
-                Flag(true),
-                Ours,
-                "Whether anything is sent. While it is off, what comes is kept within its share.",
-            ),
         ],
     },
     Spec {
@@ -277,7 +253,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "API key",
         event: "api_key",
         empty_update: None,
-        fields: &[DESCRIBED, MARKED, OWNED, SECRET, ENABLED, EXPIRES, USED],
+        rows: &[DESCRIBED, MARKED, OWNED, SECRET, ENABLED, EXPIRES, USED],
     },
     Spec {
         kind: Kind::ServiceUser,
@@ -287,7 +263,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "service user",
         event: "service_user",
         empty_update: None,
-        fields: &[
+        rows: &[
             field(
                 "name",
                 Bytes(NAME),
@@ -305,7 +281,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "credential",
         event: "tunnel_credential",
         empty_update: Some("ERR_NGROK_606"),
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -329,7 +305,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "IP policy",
         event: "ip_policy",
         empty_update: Some("ERR_NGROK_1400"),
-        fields: &[DESCRIBED, MARKED],
+        rows: &[DESCRIBED, MARKED],
     },
     Spec {
         kind: Kind::IpPolicyRule,
@@ -339,7 +315,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "IP policy rule",
         event: "ip_policy_rule",
         empty_update: Some("ERR_NGROK_1401"),
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -370,7 +346,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "IP restriction",
         event: "ip_restriction",
         empty_update: None,
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -401,7 +377,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "agent ingress",
         event: "agent_ingress",
         empty_update: None,
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -429,7 +405,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "reserved domain",
         event: "domain",
         empty_update: Some("ERR_NGROK_422"),
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -475,7 +451,7 @@ pub static KINDS: [Spec; 11] = [
         noun: "reserved address",
         event: "tcp_address",
         empty_update: Some("ERR_NGROK_506"),
-        fields: &[
+        rows: &[
             DESCRIBED,
             MARKED,
             field(
@@ -504,11 +480,29 @@ impl Kind {
     }
 }
 
+/// Those of a destination: what the form of its terms asks for stands behind its own.
+static OF_DESTINATIONS: LazyLock<Vec<Field>> = LazyLock::new(|| {
+    let rows = Kind::EventDestination.spec().rows;
+    let terms = form::fields::<Terms>().into_iter();
+    let terms = terms.filter(|it| rows.iter().all(|row| row.name != it.name));
+    let terms = terms.map(|it| field(it.name, Term, Ours, it.about));
+    rows.iter().copied().chain(terms).collect()
+});
+
 impl Spec {
+    /// Its fields besides `id`, `uri` and `created_at`.
+    #[must_use]
+    pub fn fields(&self) -> &'static [Field] {
+        match self.kind {
+            Kind::EventDestination => &OF_DESTINATIONS,
+            _ => self.rows,
+        }
+    }
+
     /// The field of a name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.fields().iter().find(|field| field.name == name)
     }
 }
 

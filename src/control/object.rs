@@ -83,8 +83,14 @@ impl Object {
         answer.insert("id".to_owned(), json!(self.id));
         answer.insert("uri".to_owned(), json!(self.uri(base)));
         answer.insert("created_at".to_owned(), json!(self.created_at.to_string()));
-        for field in self.kind.spec().fields.iter().filter(|it| it.presence != Presence::Request) {
-            let value = self.body.get(field.name).unwrap_or(&Value::Null);
+        let terms = match self.kind {
+            Kind::EventDestination => sending::shown(&self.id, &self.body),
+            _ => Map::new(),
+        };
+        for field in self.kind.spec().fields().iter().filter(|it| it.presence != Presence::Request)
+        {
+            let kept = if field.shape == Shape::Term { &terms } else { &self.body };
+            let value = kept.get(field.name).unwrap_or(&Value::Null);
             let value = self.shown(field.shape, value, base);
             answer.insert(field.shape.answered_as(field.name).to_owned(), value);
         }
@@ -126,10 +132,6 @@ impl Object {
             Shape::Target => targets::shown(value),
             Shape::Bytes(_) | Shape::Chars(_) => json!(value.as_str().unwrap_or("")),
             Shape::Flag(default) => json!(value.as_bool().unwrap_or(default)),
-            Shape::Batch => {
-                sending::shown_batch(value, self.body.get("target").unwrap_or(&Value::Null))
-            }
-            Shape::Timeout => sending::shown_timeout(value),
             Shape::Choice(choices, _) => match value.as_str() {
                 // One that an older version did not keep yet.
                 None => json!(choices.first()),
@@ -143,7 +145,7 @@ impl Object {
             Shape::Cidr
             | Shape::Certificate(_)
             | Shape::Owner
-            | Shape::Size
+            | Shape::Term
             | Shape::Time
             | Shape::LastUse => value.clone(),
         }

@@ -23,7 +23,7 @@ pub(super) fn create(
     let input = &by_newer_names(spec.kind, input)?;
     refuse_unknown(spec, input, true)?;
     let mut body = Map::new();
-    for field in spec.fields {
+    for field in spec.fields() {
         let given = input.get(field.name).filter(|value| !value.is_null());
         let value = match (given, field.presence) {
             (None, Presence::Required(code) | Presence::FixedRequired(code)) => {
@@ -57,7 +57,7 @@ pub(super) fn update(
     agrees("id", input.get("id").map(by_either_id).as_ref(), &before.id)?;
     let mut body = before.body.clone();
     let mut any = false;
-    for field in spec.fields {
+    for field in spec.fields() {
         let resets = |value: &Value| value.is_null() && field.presence == Presence::Ours;
         if input.get(field.name).is_some_and(resets) {
             any = true;
@@ -155,7 +155,7 @@ fn refuse_unknown(
         return Err(Refusal::invalid("ERR_NGROK_1423", message));
     }
     let supported: Vec<&str> = spec
-        .fields
+        .fields()
         .iter()
         .filter(|field| field.presence.given(on_create))
         .map(|field| field.name)
@@ -204,7 +204,7 @@ fn read(
         Shape::CertificateRef => Ok(Some(text()?).filter(|id| !id.is_empty()).into()),
         Shape::Refs(..) => ids(name, value),
         Shape::Sources => sources(value),
-        Shape::Batch | Shape::Timeout | Shape::Size => sending::read(name, value),
+        Shape::Term => sending::read(name, value),
         Shape::Time => match Timestamp::parse(text()?) {
             Some(_) => Ok(value.clone()),
             None => Err(Refusal::wrong_type(name, "a time such as `2030-01-31T12:00:00Z`")),

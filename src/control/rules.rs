@@ -58,7 +58,7 @@ pub(super) fn check(
 }
 
 fn references(world: &World, object: &Object) -> Result<(), Refusal> {
-    for field in object.kind.spec().fields {
+    for field in object.kind.spec().fields() {
         match field.shape {
             Shape::Ref(kind, _) => reference(world, kind, object.text(field.name))?,
             Shape::Refs(kind, _) => {
@@ -198,7 +198,7 @@ pub(super) fn by_api(object: &Object) -> Result<(), Refusal> {
 
 /// Fills in what the daemon sets on creation.
 pub(super) fn complete(world: &World, object: &mut Object, owner: &str) {
-    for field in object.kind.spec().fields {
+    for field in object.kind.spec().fields() {
         if field.shape == Shape::Owner && object.text(field.name).is_empty() {
             object.body.insert(field.name.to_owned(), json!(owner));
         }

@@ -553,7 +553,6 @@ fn destination_of_file(destination: &Destination, now: Timestamp) -> Object {
     let body = json!({
         "description": destination.description,
         "metadata": "",
-        "format": destination.format.name(),
         "target": targets::write(&destination.target),
     });
     let mut object = of_file(Kind::EventDestination, &destination.id, now, body);

@@ -20,11 +20,14 @@ pub fn describe<F: Form>(for_requests: bool) -> Json {
     described::<F>(reader)
 }
 
+/// The fields that a form asks for, in its order.
+#[must_use]
+pub fn fields<F: Form>() -> Vec<Field> {
+    Description::of::<F>(Reader::Requests).fields
+}
+
 fn described<F: Form>(reader: Reader) -> Json {
-    let mut description =
-        Description { reader, properties: Map::new(), required: Vec::new(), variants: 0 };
-    let _nothing = F::form(&mut description, None);
-    let Description { properties, required, variants, .. } = description;
+    let Description { properties, required, variants, .. } = Description::of::<F>(reader);
     let mut schema = json!({
         "type": "object",
         "additionalProperties": false,
@@ -48,9 +51,22 @@ struct Description {
     properties: Map<String, Json>,
     required: Vec<&'static str>,
     variants: usize,
+    fields: Vec<Field>,
 }
 
 impl Description {
+    fn of<F: Form>(reader: Reader) -> Description {
+        let mut listening = Description {
+            reader,
+            properties: Map::new(),
+            required: Vec::new(),
+            variants: 0,
+            fields: Vec::new(),
+        };
+        let _nothing = F::form(&mut listening, None);
+        listening
+    }
+
     fn value<V: Value>(&mut self, field: Field, default: Option<V>) {
         let mut schema = schema::<V>(self.reader);
         if self.reader == Reader::Requests
@@ -102,6 +118,7 @@ impl Description {
             schema["description"] = json!(field.about);
         }
         self.properties.insert(field.name.to_owned(), schema);
+        self.fields.push(field);
     }
 
     fn inner<F: Form>(&mut self, field: Field) {

@@ -16,7 +16,7 @@ mod secret;
 mod value;
 mod writer;
 
-pub use description::describe;
+pub use description::{describe, fields};
 pub use remade::remade;
 pub use secret::Secret;
 pub use value::{Checked, HIDDEN, Nature, Rule, SecretOf, Shape, Value, Written, Wrong};

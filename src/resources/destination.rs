@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ResourceError, ResourceId};
+use super::{ResourceError, ResourceId, show_duration};
 use crate::event::Record;
 use crate::form::{Door, Form, Shape, Value, Written, field, section};
 use crate::sinks::{
@@ -140,6 +140,26 @@ impl Form for Terms {
             it.and_then(|it| it.format.as_ref()),
         );
         Some(Terms { batch: batch?, timeout, overflow, max_pending_bytes, enabled, format })
+    }
+}
+
+/// The terms that are in force, as somebody would write them.
+impl From<&Destination> for Terms {
+    fn from(it: &Destination) -> Terms {
+        let size = |bytes: u64| Size { bytes, written: bytes.into() };
+        let BatchSettings { max_records, max_bytes, linger } = it.batch;
+        Terms {
+            batch: BatchTerms {
+                max_records: Some(Count(max_records as u64)),
+                max_bytes: Some(size(max_bytes as u64)),
+                linger: Some(Linger(linger, show_duration(linger).into())),
+            },
+            timeout: Some(Timeout(it.timeout, show_duration(it.timeout).into())),
+            overflow: Some(it.overflow),
+            max_pending_bytes: it.max_pending_bytes.map(size),
+            enabled: Some(it.enabled),
+            format: Some(it.format),
+        }
     }
 }
 

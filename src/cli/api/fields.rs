@@ -14,6 +14,7 @@ use crate::cli::Failure;
 use crate::control::{Field, Presence, Shape};
 use crate::form;
 use crate::report::nearest;
+use crate::resources::Terms;
 use crate::sinks::Target;
 
 /// The fields of a source besides its event type; sources are no kind of the table.
@@ -124,11 +125,12 @@ fn bounded(from: impl Read) -> io::Result<String> {
 
 /// A value by its field's shape.
 fn value(field: &Field, text: &str) -> Result<Value, Failure> {
-    let Some(example) = example(field.shape) else { return Ok(Value::from(text)) };
+    let Some(example) = example(field) else { return Ok(Value::from(text)) };
     let value: Option<Value> = serde_json::from_str(text).ok();
     let fits = |value: &Value| match field.shape {
         Shape::Flag(_) => value.is_boolean(),
-        Shape::Target | Shape::Batch => value.is_object(),
+        Shape::Target => value.is_object(),
+        Shape::Term => value.is_object() == example.starts_with('{'),
         Shape::Certificate(_) => value.is_object() || value.is_null(),
         _ => value.is_array(),
     };
@@ -137,9 +139,30 @@ fn value(field: &Field, text: &str) -> Result<Value, Failure> {
     })
 }
 
+/// A term of a destination as its form describes it.
+fn term(name: &str) -> Value {
+    form::describe::<Terms>(true)["properties"][name].take()
+}
+
+/// What may be written by a description: the example, or what holds by default; of a section, for each field.
+fn written(schema: &Value) -> Value {
+    if let Some(fields) = schema["properties"].as_object() {
+        return fields.iter().map(|(name, schema)| (name.clone(), written(schema))).collect();
+    }
+    [&schema["examples"][0], &schema["default"]]
+        .into_iter()
+        .find(|it| !it.is_null())
+        .cloned()
+        .unwrap_or_default()
+}
+
 /// What a value in JSON looks like; none for text.
-fn example(shape: Shape) -> Option<&'static str> {
-    match shape {
+fn example(field: &Field) -> Option<String> {
+    let example = match field.shape {
+        Shape::Term => {
+            let value = written(&term(field.name));
+            return (value.is_object() || value.is_boolean()).then(|| value.to_string());
+        }
         Shape::Bytes(_)
         | Shape::Chars(_)
         | Shape::Choice(..)
@@ -148,8 +171,6 @@ fn example(shape: Shape) -> Option<&'static str> {
         | Shape::CertificateRef
         | Shape::Owner
         | Shape::Token
-        | Shape::Timeout
-        | Shape::Size
         | Shape::Time
         | Shape::LastUse
         | Shape::Nothing => None,
@@ -158,13 +179,13 @@ fn example(shape: Shape) -> Option<&'static str> {
         Shape::Refs(..) => Some(r#"["ID"]"#),
         Shape::Sources => Some(r#"[{"type": "http_request_complete.v0", "filter": "true"}]"#),
         Shape::Target => Some(r#"{"kinesis": {"stream_arn": "arn:aws:kinesis:..."}}"#),
-        Shape::Batch => Some(r#"{"max_records": 100, "linger": "1s"}"#),
         Shape::Rules => Some(r#"["bind:tcp_*"]"#),
         Shape::Hosts => Some(r#"[{"value": "203.0.113.9"}]"#),
         Shape::Certificate(_) => {
             Some(r#"{"authority": "letsencrypt", "private_key_type": "ecdsa"}"#)
         }
-    }
+    };
+    example.map(str::to_owned)
 }
 
 /// The fields that a request may give, for `--help`.
@@ -175,12 +196,20 @@ pub(super) fn help(fields: &[Field], on_create: bool) -> String {
             Presence::Required(_) | Presence::FixedRequired(_) if on_create => " (required)",
             _ => "",
         };
-        let value = match field.shape {
-            Shape::Choice(choices, _) => {
-                let named = choices.iter().filter(|choice| !choice.is_empty());
-                named.copied().collect::<Vec<_>>().join("|")
-            }
-            shape => example(shape).unwrap_or("TEXT").to_owned(),
+        let described = if field.shape == Shape::Term { term(field.name) } else { Value::Null };
+        let words: Vec<&str> = match field.shape {
+            Shape::Choice(choices, _) => choices.to_vec(),
+            _ => described["enum"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect(),
+        };
+        let named: Vec<&str> = words.into_iter().filter(|it| !it.is_empty()).collect();
+        let value = match named.is_empty() {
+            true => example(field).unwrap_or_else(|| "TEXT".to_owned()),
+            false => named.join("|"),
         };
         text.push_str(&format!("  {}={value}{required}\n          {}\n", field.name, field.about));
         if field.shape == Shape::Target {

@@ -186,7 +186,7 @@ fn command_name(spec: &Spec) -> String {
 }
 
 fn resource_command(spec: &'static Spec) -> Command {
-    let given = spec.fields.iter().filter(|field| field.presence.given(true));
+    let given = spec.fields().iter().filter(|field| field.presence.given(true));
     let names: Vec<&str> = given.map(|field| field.name).collect();
     let command = Command::new(command_name(spec))
         .aliases(Some(spec.path).filter(|path| path.contains('_')))
@@ -198,8 +198,8 @@ fn resource_command(spec: &'static Spec) -> Command {
         _ => Verb::augment_subcommands(command),
     };
     command
-        .mut_subcommand("create", |create| create.after_help(fields::help(spec.fields, true)))
-        .mut_subcommand("update", |update| update.after_help(fields::help(spec.fields, false)))
+        .mut_subcommand("create", |create| create.after_help(fields::help(spec.fields(), true)))
+        .mut_subcommand("update", |update| update.after_help(fields::help(spec.fields(), false)))
 }
 
 impl Call {
@@ -273,10 +273,10 @@ impl Request {
             }
             Verb::Get(item) => Request::get(at(&item.id)),
             Verb::Create(given) => {
-                Request::send(Method::POST, collection, given.read(spec.fields, true)?)
+                Request::send(Method::POST, collection, given.read(spec.fields(), true)?)
             }
             Verb::Update(Update { item, given }) => {
-                Request::send(Method::PATCH, at(&item.id), given.read(spec.fields, false)?)
+                Request::send(Method::PATCH, at(&item.id), given.read(spec.fields(), false)?)
             }
             Verb::Delete(item) => Request::delete(at(&item.id), item.id),
         })
