@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::super::counted::Counted;
@@ -71,16 +71,7 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
             let board = Arc::clone(&lines.board);
             let _open = Counted::new(&board.connections);
             let from = format!("tcp/{peer}");
-            let read = match tls {
-                None => read(lines, socket, &from, &place).await,
-                Some(tls) => {
-                    match tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(socket)).await {
-                        Ok(Ok(stream)) => read(lines, stream, &from, &place).await,
-                        Ok(Err(error)) => Err(error),
-                        Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                    }
-                }
-            };
+            let read = serve(lines, socket, tls.as_deref(), (&from, &place)).await;
             if let Err(error) = read {
                 debug!(%peer, %error, "a connection for syslog ended");
             }
@@ -88,6 +79,33 @@ pub(super) async fn accept(lines: Lines, listener: TcpListener, tls: Option<Arc<
         });
     }
     while connections.join_next().await.is_some() {}
+}
+
+/// Does the handshake, if there is one, and reads.
+async fn serve(
+    lines: Lines,
+    socket: TcpStream,
+    tls: Option<&Tls>,
+    (from, place): (&str, &Place),
+) -> io::Result<()> {
+    let Some(tls) = tls else { return read(lines, socket, from, place).await };
+    let shaken = tokio::select! {
+        () = place.ousted() => return Err(ousted()),
+        shaken = timeout(HANDSHAKE, tls.acceptor().accept(socket)) => shaken,
+    };
+    match shaken {
+        Ok(stream) => read(lines, stream?, from, place).await,
+        Err(_) => {
+            telemetry::connection_cut("handshake");
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+}
+
+/// That a connection ends for another.
+fn ousted() -> io::Error {
+    telemetry::connection_cut("place");
+    io::Error::other("its place was given to another")
 }
 
 /// What a connection may take, in bytes: what it has read, and the lines that are made of it.
@@ -110,10 +128,7 @@ async fn read(
         let read = tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => Ok(0),
-            () = place.ousted() => {
-                telemetry::connection_cut("place");
-                return Err(io::Error::other("its place was given to another"));
-            }
+            () = place.ousted() => return Err(ousted()),
             () = overdue(message_began) => {
                 telemetry::connection_cut("head");
                 return Err(io::Error::other("a message took too long"));

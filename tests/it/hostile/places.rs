@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use crate::control::Client;
 use crate::support::daemon::{Daemon, patiently};
 use crate::support::http::request;
+use crate::support::tls::Certificates;
 
 /// Places of each listener in these tests.
 const PLACES: usize = 8;
@@ -118,6 +119,28 @@ fn syslog_connections_that_only_hold_their_place_give_way_and_half_messages_end(
     half.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     assert_eq!(half.read(&mut [0]).unwrap_or(0), 0);
     assert_eq!(cut(&daemon, "head"), 1);
+}
+
+#[test]
+fn syslog_connections_in_the_middle_of_a_handshake_give_way_like_others() {
+    let Some(certificates) = Certificates::make() else { return };
+    let daemon = Daemon::start(&format!(
+        "ingest: {{ http: {{ listen: '127.0.0.1:0' }}, syslog: {{ listen: '127.0.0.1:0', format: apache,
+  tls: {{ certificate: {}, key: {} }} }} }}
+{DESTINATION}",
+        certificates.path("server.pem").display(),
+        certificates.path("server.key").display()
+    ));
+    let log = daemon.log();
+    let line = log.lines().find(|it| it.contains("syslog is listened for")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
+    let _half = silent(address, 500, b"\x16\x03\x01");
+    patiently("they give way", || {
+        let connections = &daemon.status()["ingest"]["syslog"]["connections"];
+        cut(&daemon, "place") >= 244 && *connections == 256
+    });
+    assert_eq!(cut(&daemon, "handshake"), 0, "long before their time is over");
 }
 
 #[test]
