@@ -62,10 +62,12 @@ fuzz:
 	$(DEV) SLUICEGATE_FUZZ_CASES=$(CASES) $(CARGO) test --locked --lib --test it no_mutated -- --nocapture
 
 # Texts of unusual shapes, read by our reader of events and by serde_json, for longer; optimised, and built
-# within seconds, since only these files are. For example: make fuzz-events CASES=1000000
+# within seconds, since only these files are. Cases are numbered, so that they can be run in parts. For example:
+# make fuzz-events FIRST=1000000 CASES=1000000
 fuzz-events: CASES ?= 100000000
+fuzz-events: FIRST ?= 0
 fuzz-events:
-	cd fuzz/events && CARGO_TARGET_DIR=$(SHARED_TARGET) SLUICEGATE_FUZZ_CASES=$(CASES) \
+	cd fuzz/events && CARGO_TARGET_DIR=$(SHARED_TARGET) SLUICEGATE_FUZZ_CASES=$(CASES) SLUICEGATE_FUZZ_FIRST=$(FIRST) \
 		$(CARGO) test --release --locked differential
 
 # The environment is made anew when what it holds changes, and is otherwise left alone.

@@ -2,8 +2,8 @@
 //!
 //! Both must accept the same texts, and find the same values where somebody wants them. Each case has a seed,
 //! which is printed when it fails; `SLUICEGATE_FUZZ_SEED=<seed>` runs that one alone, and
-//! `SLUICEGATE_FUZZ_CASES` sets how many run. `make fuzz-events` runs a hundred million of them: `fuzz/events`
-//! compiles this file and those that it tests by themselves, optimised.
+//! `SLUICEGATE_FUZZ_CASES` sets how many run, and `SLUICEGATE_FUZZ_FIRST` the first of their seeds. `make fuzz-events`
+//! runs a hundred million of them: `fuzz/events` compiles this file and those that it tests by themselves, optimised.
 
 use std::thread;
 
@@ -339,11 +339,12 @@ fn unusual_texts_are_read_as_an_independent_reader_reads_them() {
     if let Some(seed) = asked("SLUICEGATE_FUZZ_SEED") {
         return run(seed..=seed);
     }
-    let cases = asked("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES);
+    let first = asked("SLUICEGATE_FUZZ_FIRST").unwrap_or_default();
+    let behind = first + asked("SLUICEGATE_FUZZ_CASES").unwrap_or(CASES);
     let threads = thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     thread::scope(|scope| {
-        for first in 0..threads {
-            scope.spawn(move || run((first..cases).step_by(threads as usize)));
+        for thread in 0..threads {
+            scope.spawn(move || run((first + thread..behind).step_by(threads as usize)));
         }
     });
 }
