@@ -91,6 +91,11 @@ impl Search {
         })
     }
 
+    /// Takes those out that have no bit here.
+    pub fn keep_only(&mut self, there: &[u64]) {
+        self.possible.iter_mut().zip(there).for_each(|(possible, there)| *possible &= there);
+    }
+
     fn key(&mut self, key: &Key, slots: &[Slot<'_>]) -> Option<i64> {
         let at = number(key.place.slot, key.presence);
         if at >= self.keys.len() {

@@ -211,7 +211,7 @@ impl Dispatcher {
         search.begin();
         let (first, mut from) = *met;
         for (at, block) in of_type.blocks.iter().enumerate().skip(first) {
-            block.index.search(slots, search);
+            block.search(slots, search);
             for number in search.possible(from) {
                 if *work == 0 {
                     *met = (at, number);
