@@ -53,6 +53,8 @@ struct Listed {
 #[derive(Debug)]
 struct Rows {
     key: Key,
+    /// The bits that depend on it: all others are set in each row.
+    asking: Box<[u64]>,
     find: Find,
     bits: Box<[u64]>,
 }
@@ -158,6 +160,10 @@ impl Index {
         bits.clear();
         bits.resize(self.filters.len().div_ceil(64), u64::MAX);
         for rows in &self.rows {
+            // An attribute is read only if somebody still possible asks for it.
+            if bits.iter().zip(&rows.asking).all(|(bits, asking)| bits & asking == 0) {
+                continue;
+            }
             let Some(key) = search.key(&rows.key, slots) else { continue };
             let row = rows.row(key, bits.len());
             let mut any = 0;
@@ -196,7 +202,10 @@ impl Index {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let listed = self.listed.iter().map(|it| it.lists.bytes() + size_of_val(&*it.filters));
-        let rows = self.rows.iter().map(|it| size_of_val(&*it.bits) + it.find.bytes());
+        let rows = self
+            .rows
+            .iter()
+            .map(|it| size_of_val(&*it.bits) + size_of_val(&*it.asking) + it.find.bytes());
         let read_by = self.read_by.iter().map(|it| size_of_val(&**it));
         size_of_val(&*self.always)
             + size_of_val(&*self.filters)

@@ -210,10 +210,11 @@ impl Draft<'_> {
             at if self.is_equal => 1 + at % (count - 1),
             at => at * count / (cuts.len() + 1),
         };
-        let mut first = vec![u64::MAX; words];
+        let mut asking = vec![0; words];
         for (bit, _) in &self.terms {
-            first[bit / 64] &= !(1 << (bit % 64));
+            asking[bit / 64] |= 1 << (bit % 64);
         }
+        let first: Vec<u64> = asking.iter().map(|asking| !asking).collect();
         let mut bits = first.repeat(count);
         for (bit, ranges) in &self.terms {
             for (start, end) in *ranges {
@@ -234,7 +235,8 @@ impl Draft<'_> {
             let rows = (0..=cuts.len()).map(|at| small(row_of(at))).collect();
             Find::Between { starts: cuts.into(), rows }
         };
-        Rows { key: Key::of(self.attribute), find, bits: bits.into() }
+        let asking = asking.into();
+        Rows { key: Key::of(self.attribute), asking, find, bits: bits.into() }
     }
 }
 
