@@ -439,7 +439,9 @@ impl Control {
 
     pub(super) fn set_world(&self, world: World) {
         access::tell_of_idle(self.world().access(), world.access());
-        *write(&self.world) = Arc::new(world);
+        let before = std::mem::replace(&mut *write(&self.world), Arc::new(world));
+        // Lists of thousands of resources take a while to drop, and nobody needs to wait for that.
+        tokio::task::spawn_blocking(move || drop(before));
     }
 
     /// Puts another settings file into force beside what the API made.
