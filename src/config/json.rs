@@ -52,6 +52,7 @@ impl Reader<'_, '_> {
             let written = self.cursor.key()?;
             // Both quotes belong to the place.
             let span = Span { start, end: start + written.len() + 2 };
+            Budget::name(entries.len(), span)?;
             let key = Key { name: unescape(written).into_owned(), span };
             entries.push((key, self.node(depth + 1)?));
             more = self.cursor.more(b'}')?;

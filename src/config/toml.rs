@@ -37,6 +37,7 @@ impl Reader<'_> {
         depth: usize,
     ) -> Result<Value, Mistake> {
         self.budget.node(depth, outer)?;
+        Budget::name(table.len().saturating_sub(1), outer)?;
         let mut entries = Vec::with_capacity(table.len());
         for (name, item) in table.iter() {
             let span = table.key(name).and_then(toml_edit::Key::span).map_or(outer, to_span);

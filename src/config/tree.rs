@@ -16,6 +16,10 @@ pub const MAX_NESTING: usize = 64;
 /// subscriptions, which have a dozen each, and the end of files whose aliases multiply each other.
 pub const MAX_NODES: usize = 1_000_000;
 
+/// Most names in one section. The longest that anybody writes are the fields of an event type, some hundreds; a file
+/// of another kind altogether is told from settings by this long before it is read whole.
+pub const MAX_NAMES: usize = 10_000;
+
 /// Most bytes of text that YAML anchors and aliases may repeat; a quarter of what a file may have itself.
 pub const MAX_ALIASED: usize = 4 << 20;
 
@@ -130,6 +134,14 @@ impl Budget {
         Ok(())
     }
 
+    /// Refuses a section that would have more names than these.
+    pub(super) fn name(names: usize, span: Span) -> Result<(), Mistake> {
+        match names < MAX_NAMES {
+            true => Ok(()),
+            false => Err(Mistake::at(span, format!("a section has more than {MAX_NAMES} names"))),
+        }
+    }
+
     /// Pays for a copy of `node` that will stand below `depth` sections and lists.
     pub(super) fn copy(&mut self, node: &Node, depth: usize, span: Span) -> Result<(), Mistake> {
         let weight = node.weight();
@@ -157,9 +169,15 @@ pub(super) fn map(
     let mut kept = Vec::with_capacity(entries.len());
     for (key, value) in entries {
         if let Some(&first) = first_places.get(&key.name) {
-            let (line, _) = line_column(source, first);
-            let message = format!("`{}` is set twice", key.name);
-            mistakes.push(Mistake::at(key.span, message).help(format!("first set in line {line}")));
+            let mistake = Mistake::at(key.span, format!("`{}` is set twice", key.name));
+            // The line is counted from the beginning of the file.
+            mistakes.push(match mistakes.is_full() {
+                true => mistake,
+                false => {
+                    let (line, _) = line_column(source, first);
+                    mistake.help(format!("first set in line {line}"))
+                }
+            });
             continue;
         }
         first_places.insert(key.name.clone(), key.span.start);

@@ -124,6 +124,7 @@ impl<'s> Reader<'s, '_> {
                 return Ok(Node::new(Value::Map(entries), self.close(whole, span, "}")));
             }
             let (key, merge) = self.key(event, span)?;
+            Budget::name(entries.len(), key.span)?;
             let (event, span) = self.next()?;
             let absent = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text.is_empty());
             let mut node = self.node(event, span, depth + 1)?;

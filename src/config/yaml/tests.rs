@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::tree::{MAX_ALIASED, MAX_NESTING, MAX_NODES};
+use crate::config::tree::{MAX_ALIASED, MAX_NAMES, MAX_NESTING, MAX_NODES};
 
 fn parse(source: &str) -> (Result<Node, Mistake>, Mistakes) {
     let mut mistakes = Mistakes::new("s.yaml", source);
@@ -174,6 +174,9 @@ fn nesting_and_the_number_of_values_are_limited() {
 
     let many = "- 1\n".repeat(MAX_NODES);
     assert_eq!(complaints(&many), ["s.yaml:1000000:3: the file has more than 1000000 values"]);
+
+    let names: String = (0..=MAX_NAMES).map(|n| format!("k{n}: 1\n")).collect();
+    assert_eq!(complaints(&names), ["s.yaml:10001:1: a section has more than 10000 names"]);
 }
 
 #[test]

@@ -140,13 +140,18 @@ subscriptions: [{{ id: all, sources: [{{ type: http_request_complete.v0 }}], des
 #[test]
 fn a_file_of_nothing_but_mistakes_is_refused_before_each_is_looked_at() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("settings.yaml");
-    let keys: String = (0..300_000).map(|number| format!("k{number}: {number}\n")).collect();
-    fs::write(&path, keys).unwrap();
-    let output = sluicegate(&["check", "-c", path.to_str().unwrap()], "");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("more than 1000 mistakes in "), "{}", &told[told.len() - 200..]);
-    assert!(told.contains("of which 200 are shown"));
+    for (names, told) in
+        [(5_000, "more than 1000 mistakes in "), (300_000, "a section has more than 10000 names")]
+    {
+        for (ending, is) in [("yaml", ":"), ("toml", " =")] {
+            let path = folder.path().join(format!("settings.{ending}"));
+            let text: String = (0..names).map(|name| format!("k{name}{is} {name}\n")).collect();
+            fs::write(&path, text).unwrap();
+            let output = sluicegate(&["check", "-c", path.to_str().unwrap()], "");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains(told), "{ending}: {}", &said[said.len() - 200..]);
+        }
+    }
 }
 
 #[test]
