@@ -23,7 +23,7 @@ const PAGES: [(&str, usize); 35] = [
     ("ARCHITECTURE.md", 0),
     ("CONTRIBUTING.md", 0),
     ("SECURITY.md", 0),
-    ("benches/README.md", 10),
+    ("benches/README.md", 11),
     ("benches/fleet.md", 1),
     ("docs/README.md", 0),
     ("docs/cost.md", 0),
