@@ -31,7 +31,7 @@ pub use extract::{EventReader, Root, SlotPlan, read_event};
 pub use frame::{Framed, Framing, MAX_EVENTS, Place, Rejection, TooMany};
 pub use hops::{HOPS_HEADER, Hops, MAX_HOPS};
 pub use id::{ksuid, ksuid_after};
-pub use record::Record;
+pub use record::{EventId, Record};
 pub use scan::{JsonCursor, MAX_DEPTH, ScanError, next_special, push_string};
 pub use slots::{Slot, SlotId, Slots};
 pub use time::Timestamp;

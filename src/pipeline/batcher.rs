@@ -7,6 +7,7 @@
 //! Pure: time comes in as an argument. It neither reads the journal nor sends anything.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -49,6 +50,12 @@ impl Attempt {
         Attempt { pending, bytes, place, in_order, released, tries, since, lone, refused }
     }
 
+    /// The same of a record with memory of its own: it may stay for long, and those that came with it need not.
+    pub(super) fn apart(self) -> Attempt {
+        let record = Arc::new(self.pending.record.alone());
+        Attempt { pending: Pending { record, ..self.pending }, ..self }
+    }
+
     /// One of a record without a body, whose event's id is its position.
     #[cfg(test)]
     pub(super) fn empty(position: u64, measured: Measured) -> Attempt {
@@ -58,7 +65,7 @@ impl Attempt {
             body: bytes::Bytes::new(),
             hops: 0,
         };
-        let pending = Pending { position, record: std::sync::Arc::new(record) };
+        let pending = Pending { position, record: Arc::new(record) };
         Attempt::fresh(pending, measured, Instant::now())
     }
 }

@@ -7,13 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::projection::Projection;
 use super::stats::{SeenByAll, Stats, SubscriptionStats};
-use crate::event::{Event, Record, Slot, SlotPlan, string_value};
+use crate::event::{Slot, SlotPlan};
 use crate::filter::{Index, Program, Search};
-use crate::journal::{Entry, Offer};
+use crate::journal::Offer;
 use crate::resources::{ResourceId, Source, Subscription};
 
 /// Most routes of a block: an event looks into each block, and to index so many takes some milliseconds.
@@ -39,7 +37,7 @@ pub(super) struct Route {
     source: Source,
     pub filter: Option<Program>,
     pub projection: Projection,
-    destinations: Arc<[ResourceId]>,
+    pub destinations: Arc<[ResourceId]>,
     pub stats: Arc<SubscriptionStats>,
 }
 
@@ -73,16 +71,6 @@ impl Route {
     fn is(&self, wanted: Wanted<'_>) -> bool {
         self.source.is_same(wanted.source)
             && *self.destinations == *wanted.subscription.destinations
-    }
-
-    pub fn entry(&self, event: &Event<'_>, body: &[u8], hops: u8) -> Entry {
-        let record = Record {
-            event_id: string_value(&event.event_id).unwrap_or_default().into(),
-            time: event.time,
-            body: Bytes::copy_from_slice(body),
-            hops,
-        };
-        Entry { record: Arc::new(record), destinations: Arc::clone(&self.destinations) }
     }
 }
 

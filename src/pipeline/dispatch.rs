@@ -4,13 +4,20 @@
 //! filled when an event is checked. A dispatcher is immutable: a change of the subscriptions makes a
 //! new one, so that an event sees one set of them, whole. What has not changed is shared by both.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::block::{Block, WORK_PER_ROUTE, Wanted, blocks};
+use super::projection::BEFORE_ID;
 use super::stats::{Stats, SubscriptionStats};
 use crate::budget::{Held, OverBudget};
-use crate::event::{Catalog, Event, EventReader, SlotPlan, Slots};
+use crate::event::{
+    Catalog, Event, EventId, EventReader, Record, SlotPlan, Slots, Timestamp, string_value,
+};
 use crate::filter::{EvalError, Search};
 use crate::journal::{Entry, Offer};
 use crate::lock::lock;
@@ -47,14 +54,48 @@ struct TypeRoutes {
     blocks: Vec<Arc<Block>>,
 }
 
+/// Bytes of bodies that share their memory, and of one body more. All of them are for the same destinations, so
+/// that none is kept for long because of another.
+const SHARED_BYTES: usize = 64 << 10;
+
 /// What one route did with the events of one call.
 #[derive(Debug, Default)]
 struct Tally {
+    bodies: Bodies,
     matched: u64,
     errors: u64,
     /// Units of work that its filter took.
     work: u64,
     last_error: Option<EvalError>,
+}
+
+/// The bodies of a route's records.
+#[derive(Debug, Default)]
+struct Bodies {
+    /// Those that are done.
+    done: Vec<Bytes>,
+    /// Where others are being written.
+    last: Vec<u8>,
+}
+
+/// A record whose body lies among those of its route still.
+#[derive(Debug)]
+struct Draft {
+    /// The type, the block in it, and the route's tally.
+    of: (TypeNumber, usize, usize),
+    /// Which of the route's bodies, and where in them.
+    bodies: usize,
+    body: Range<usize>,
+    id: DraftId,
+    time: Timestamp,
+    hops: u8,
+}
+
+/// The id of an event: it stands in the body, or is written otherwise there.
+#[derive(Debug)]
+enum DraftId {
+    At(Range<usize>),
+    Other(EventId),
 }
 
 /// What the routes of a block did with the events of one call: those that the index left something for.
@@ -76,14 +117,12 @@ struct TypeTally {
 /// The dispatch of a body that has begun.
 #[derive(Debug, Default)]
 pub(super) struct Dispatching {
-    entries: Vec<Entry>,
+    drafts: Vec<Draft>,
     /// By the number of the event type.
     tallies: Vec<TypeTally>,
     /// The block and the route in it where the present event goes on.
     met: (usize, usize),
     search: Search,
-    /// Where a record is written before it is copied to its own place.
-    body: Vec<u8>,
     /// The hops that the present event has made.
     pub(super) hops: u8,
 }
@@ -197,7 +236,7 @@ impl Dispatcher {
         if of_type.blocks.is_empty() {
             return Ok(true);
         }
-        let Dispatching { entries, tallies, met, search, body, hops } = begun;
+        let Dispatching { drafts, tallies, met, search, hops } = begun;
         let with_envelope;
         let slots = if of_type.plan.has_envelope() {
             let mut slots = of_object.clone();
@@ -221,17 +260,26 @@ impl Dispatcher {
                 let (matches, took) =
                     route.filter.as_ref().map_or((Ok(true), 0), |filter| filter.counted(slots));
                 *work = work.saturating_sub(took + WORK_PER_ROUTE);
-                let tally = tallies.blocks[at].of(number, block.routes.len());
+                let (place, tally) = tallies.blocks[at].of(number, block.routes.len());
                 tally.work += took;
                 match matches {
                     Ok(false) => {}
                     Ok(true) => {
                         tally.matched += 1;
-                        body.clear();
-                        route.projection.write(event, slots, body);
-                        *work = work.saturating_sub(body.len() as u64 + WORK_PER_RECORD);
-                        held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * body.len())?;
-                        entries.push(route.entry(event, body, *hops));
+                        let (bodies, body) =
+                            tally.bodies.add(|out| route.projection.write(event, slots, out));
+                        let bytes = body.len();
+                        *work = work.saturating_sub(bytes as u64 + WORK_PER_RECORD);
+                        held.grow(RECORD_BYTES + WRITTEN_ONCE_MORE * bytes)?;
+                        let (id, time) = (DraftId::of(event, body.start), event.time);
+                        drafts.push(Draft {
+                            of: (of, at, place),
+                            bodies,
+                            body,
+                            id,
+                            time,
+                            hops: *hops,
+                        });
                     }
                     Err(error) => {
                         tally.errors += 1;
@@ -249,9 +297,19 @@ impl Dispatcher {
     }
 
     /// What came of all events that were dispatched.
-    pub(super) fn finish(&self, begun: Dispatching) -> Dispatched {
+    pub(super) fn finish(&self, mut begun: Dispatching) -> Dispatched {
+        let drafts = std::mem::take(&mut begun.drafts);
+        let blocks = begun.tallies.iter_mut().flat_map(|of_type| &mut of_type.blocks);
+        blocks.flat_map(|block| &mut block.routes).for_each(|(_, tally)| tally.bodies.end());
+        let entries = drafts.into_iter().map(|draft| {
+            let (of, block, place) = draft.of;
+            let (route, tally) = &begun.tallies[of.0].blocks[block].routes[place];
+            let destinations = &self.routes(of).blocks[block].routes[*route].destinations;
+            let record = Arc::new(draft.record(&tally.bodies.done));
+            Entry { record, destinations: Arc::clone(destinations) }
+        });
         let mut dispatched = Dispatched {
-            entries: begun.entries,
+            entries: entries.collect(),
             offers: Vec::new(),
             seen: Vec::new(),
             tallies: Vec::new(),
@@ -292,8 +350,8 @@ impl TypeRoutes {
 }
 
 impl BlockTally {
-    /// The tally of a route among so many.
-    fn of(&mut self, route: usize, routes: usize) -> &mut Tally {
+    /// The tally of a route among so many, and its place.
+    fn of(&mut self, route: usize, routes: usize) -> (usize, &mut Tally) {
         if self.places.is_empty() {
             self.places.resize(routes, 0);
         }
@@ -301,7 +359,53 @@ impl BlockTally {
             self.routes.push((route, Tally::default()));
             self.places[route] = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
         }
-        &mut self.routes[self.places[route] as usize - 1].1
+        let place = self.places[route] as usize - 1;
+        (place, &mut self.routes[place].1)
+    }
+}
+
+impl Bodies {
+    /// Has a body written, and tells among which it is and where.
+    fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> (usize, Range<usize>) {
+        if self.last.len() > SHARED_BYTES {
+            self.end();
+        }
+        let start = self.last.len();
+        write(&mut self.last);
+        (self.done.len(), start..self.last.len())
+    }
+
+    fn end(&mut self) {
+        if !self.last.is_empty() {
+            let mut bodies = std::mem::take(&mut self.last);
+            bodies.shrink_to_fit();
+            self.done.push(bodies.into());
+        }
+    }
+}
+
+impl DraftId {
+    /// The id of the event whose record begins there.
+    fn of(event: &Event<'_>, start: usize) -> DraftId {
+        match string_value(&event.event_id) {
+            Some(Cow::Borrowed(id)) => {
+                let start = start + BEFORE_ID;
+                DraftId::At(start..start + id.len())
+            }
+            Some(Cow::Owned(id)) => DraftId::Other(id.into()),
+            None => DraftId::Other("".into()),
+        }
+    }
+}
+
+impl Draft {
+    fn record(self, bodies: &[Bytes]) -> Record {
+        let bodies = &bodies[self.bodies];
+        let event_id = match self.id {
+            DraftId::At(at) => EventId::within(bodies, at),
+            DraftId::Other(id) => id,
+        };
+        Record { event_id, time: self.time, body: bodies.slice(self.body), hops: self.hops }
     }
 }
 

@@ -5,6 +5,10 @@
 
 use crate::event::{Event, Root, Slot, SlotId, SlotPlan};
 
+/// What a record begins with, and how many bytes stand before its event's id.
+const START: &[u8] = b"{\"event_id\":";
+pub(super) const BEFORE_ID: usize = START.len() + 1;
+
 /// A field choice, compiled for a slot plan.
 #[derive(Debug)]
 pub(super) struct Projection {
@@ -44,7 +48,7 @@ impl Projection {
 
     /// Writes the delivered record: one JSON object, no newline.
     pub(super) fn write(&self, event: &Event<'_>, slots: &[Slot<'_>], out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"event_id\":");
+        out.extend_from_slice(START);
         out.extend_from_slice(event.event_id.as_bytes());
         out.extend_from_slice(b",\"event_type\":\"");
         // A type's name is of the catalog: letters that need no escape.

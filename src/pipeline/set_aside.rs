@@ -89,7 +89,9 @@ impl SetAside {
     ) -> Placed {
         let Some(entry) = self.entry(attempt, delivered) else { return Placed::NoRoom };
         let before = entry.is_set_aside;
-        entry.attempt = Attempt { lone: true, ..attempt.clone() };
+        let attempt = attempt.clone();
+        let attempt = if entry.failures == 0 { attempt.apart() } else { attempt };
+        entry.attempt = Attempt { lone: true, ..attempt };
         entry.failures += 1;
         last_answer.clone_into(&mut entry.last_answer);
         entry.is_set_aside |= entry.failures >= FAILURES && delivered > entry.delivered_before;
@@ -179,7 +181,7 @@ impl SetAside {
         let set_aside = self.entries.iter().filter(|entry| entry.is_set_aside);
         set_aside
             .map(|entry| SetAsideRecord {
-                event_id: entry.attempt.pending.record.event_id.clone(),
+                event_id: entry.attempt.pending.record.event_id.as_str().into(),
                 last_answer: entry.last_answer.clone(),
                 attempts: entry.attempt.tries,
                 retry_at: entry.due,

@@ -78,7 +78,8 @@ impl Verdicts {
         }
         let (again, new): (Vec<_>, Vec<_>) = refused.into_iter().partition(|it| it.attempt.refused);
         self.in_a_row += new.len();
-        self.held.extend(new);
+        let apart = |it: Refused| Refused { attempt: it.attempt.apart(), ..it };
+        self.held.extend(new.into_iter().map(apart));
         let mut ruling = Ruling::default();
         if self.paused {
             self.held.extend(again);

@@ -93,7 +93,7 @@ fn record_of(letter: &StoredLetter, file: u64, since: u64) -> Option<Found> {
         number: letter.number,
         destination: ResourceId::new(name).ok()?,
         position,
-        event_id: letter.record.event_id.clone(),
+        event_id: letter.record.event_id.as_str().into(),
     })
 }
 

@@ -212,7 +212,7 @@ fn trouble(failure: &Failure) -> Option<Trouble> {
 fn key(by: EventKey, record: &Record) -> Option<String> {
     match by {
         EventKey::None => None,
-        EventKey::EventId => Some(record.event_id.as_ref().to_owned()),
+        EventKey::EventId => Some(record.event_id.to_string()),
         EventKey::AccountId => account_id(envelope(&record.body)),
     }
 }
