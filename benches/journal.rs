@@ -153,7 +153,7 @@ async fn backlog(folder: &Path) {
     let (began, mut left) = (Instant::now(), journal.pending_records());
     let records = left;
     while left > 0 {
-        let read = cursor.read(500, 5 << 20).await;
+        let read = cursor.read(500, 5 << 20).await.unwrap();
         let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
         cursor.settle(&settled).await;
         left -= read.len() as u64;
@@ -182,7 +182,7 @@ async fn bury(folder: &Path, records: usize) -> f64 {
         let mut left = body.len();
         while left > 0 {
             let letter = || DeadLetter { reason: "too strange".to_owned(), attempts: 1 };
-            let read = cursor.read(records, 5 << 20).await;
+            let read = cursor.read(records, 5 << 20).await.unwrap();
             let letters: Vec<_> = read.into_iter().map(|it| (it, letter())).collect();
             let began = Instant::now();
             let taken = cursor.dead_letter(letters.into()).await.unwrap();
@@ -206,7 +206,7 @@ async fn ten_destinations(folder: &Path, dead: usize) {
     let healthy = cursors.into_iter().map(|mut cursor| {
         tokio::spawn(async move {
             loop {
-                let read = cursor.read(500, 5 << 20).await;
+                let read = cursor.read(500, 5 << 20).await.unwrap();
                 let delivered = read.iter().map(|it| (it.position, Outcome::Delivered));
                 cursor.settle(&delivered.collect::<Vec<_>>()).await;
             }

@@ -80,7 +80,7 @@ fn made() -> Vec<(PathBuf, Vec<u8>)> {
             let entry = Entry { record: record(number), destinations };
             journal.append(Generation::default(), vec![entry], vec![offer]).await.unwrap();
         }
-        let read = cursor.read(5, 1 << 20).await;
+        let read = cursor.read(5, 1 << 20).await.unwrap();
         let settled: Vec<_> =
             read.iter().take(3).map(|it| (it.position, Outcome::Delivered)).collect();
         cursor.settle(&settled).await;

@@ -1,10 +1,15 @@
 //! The bytes that bodies may hold: counted as they come, and refused at once to whoever would be one
 //! too many, so that nobody waits while holding.
 //!
-//! It counts what it is told of. Who holds what, and what of it must be told, is its users' matter.
+//! It counts what it is told of. Who holds what, and what of it must be told, is its users' matter. What
+//! delivery holds is counted in another way, since there waiting is right: see `pool`.
+
+mod pool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use pool::{Charge, POOL_BYTES, Pool, Portion, RESERVE};
 
 /// A body that holds no more than this may use the last part of the budget, so that small ones are
 /// taken while large ones fill the rest.

@@ -9,7 +9,8 @@
 //! - [`errors`]: the one list of error codes: what each means and what to do about it
 //! - `lock`: how a lock is taken whose holder panicked
 //! - `private`: files and folders that are their owner's alone, made in one place
-//! - `budget`: bytes that bodies may hold, counted as they come, and refused to one too many
+//! - `budget`: bytes that bodies may hold, counted as they come, and refused to one too many; the pool of
+//!   what is read from the journal to be delivered, which one waits for
 //! - `https`: our own HTTPS client, for the command line
 //! - `telemetry`: what the daemon tells of itself: log set-up and the one list of metrics
 //! - `supervision`: what becomes of the daemon's long work when it fails

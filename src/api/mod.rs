@@ -108,11 +108,11 @@ impl Default for ApiSettings {
 
 /// Most that the bodies of requests may hold together, with what they are parsed into, in bytes: the
 /// largest subscriptions of some callers at a time.
-pub const MAX_MEMORY: usize = 32 << 20;
+pub const MAX_MEMORY: usize = 24 << 20;
 
 /// Most that answers may hold together which their clients have not taken yet, in bytes: some large pages, or
 /// readings of thousands of subscriptions, at a time.
-pub const MAX_ANSWERS: usize = 16 << 20;
+pub const MAX_ANSWERS: usize = 8 << 20;
 
 /// Most connections if nothing else is set: people, probes and programs that change things are fewer than
 /// senders.

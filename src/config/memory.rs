@@ -3,11 +3,11 @@
 
 use super::Config;
 use crate::api;
+use crate::budget::{POOL_BYTES, RESERVE};
 use crate::filter::{MAX_LAZY_CACHES_BYTES, compiled_bytes};
 use crate::ingest::ENVOY_MEMORY;
-use crate::journal::{CACHE_BYTES, Durability};
-use crate::pipeline::MAX_IN_FLIGHT;
-use crate::resources::{DEFAULT_API_MEMORY, DESTINATION_BYTES, Destination, MAX_COMPILED_BY_API};
+use crate::journal::{CACHE_BYTES, Durability, readers_bytes};
+use crate::resources::{DEFAULT_API_MEMORY, DESTINATION_BYTES, MAX_COMPILED_BY_API};
 
 /// The program itself: code, threads' stacks, tables of 55 event types, the store, TLS, what the
 /// allocator keeps; measured at rest, where it is 40 MiB, and rounded up.
@@ -26,9 +26,9 @@ const OF_AN_ENVOY: u64 = 192 << 10;
 /// The events of 32 of its messages at a time, with their records.
 const ENVOY_EVENTS: u64 = 32 << 20;
 
-/// A batch takes its records' bytes, the encoded request's, and a copy that the client of the service
-/// makes.
-const COPIES_OF_A_BATCH: u64 = 3;
+/// A record on its way takes its own bytes, those of the encoded request, and a copy that the client of
+/// the service makes.
+const COPIES_OF_A_RECORD: u64 = 3;
 
 /// A part of the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,10 @@ impl Config {
             Durability::Disk => CACHE_BYTES,
             Durability::Memory => self.journal.max_bytes,
         };
-        let of_each = |batches: fn(&Destination) -> usize| -> u64 {
-            let each = self.resources.destinations().iter();
-            each.map(|it| batches(it) as u64 * it.batch.max_bytes as u64).sum()
-        };
-        let one_of_each = of_each(|_| 1);
-        let under_way = of_each(|it| it.target.limits().in_flight);
-        let under_way = under_way.min(MAX_IN_FLIGHT as u64 + one_of_each);
-        let batches = COPIES_OF_A_BATCH * (one_of_each + under_way);
+        let largest = self.largest_event();
+        // One may be read beside the pool, and one that is larger than the pool's reserve is.
+        let beyond_pool = largest + largest.saturating_sub(RESERVE);
+        let on_their_way = COPIES_OF_A_RECORD * (POOL_BYTES + beyond_pool) as u64;
         // Those of the settings are compiled already.
         let filters = (compiled_bytes() + MAX_COMPILED_BY_API + MAX_LAZY_CACHES_BYTES) as u64;
         let destinations = DESTINATION_BYTES * self.resources.destinations().len();
@@ -66,6 +62,9 @@ impl Config {
         let of_listeners = of_ingest.chain([self.api.connections.memory(self.api.tls.is_some())]);
         let connections = of_listeners.sum::<usize>() as u64;
         let mut parts = vec![part("the program", PROGRAM), part("journal", journal as u64)];
+        if self.journal.durability == Durability::Disk {
+            parts.push(part("reading the journal", readers_bytes(largest) as u64));
+        }
         parts.push(part("connections", connections));
         if let Some(http) = &self.ingest {
             parts.push(part("bodies of events", http.max_memory as u64));
@@ -95,22 +94,55 @@ impl Config {
         parts.push(part("regular expressions", filters));
         parts.push(part("destinations and subscriptions", resources));
         parts.push(part("what the API makes", of_api));
-        parts.push(part("batches on their way", batches));
+        parts.push(part("records on their way", on_their_way));
         parts
+    }
+
+    /// The largest event that any entrance takes, in bytes.
+    fn largest_event(&self) -> usize {
+        let of_http = self.ingest.iter().map(|it| it.max_event);
+        let of_others = self.kafka.iter().map(|it| it.max_event);
+        let of_lines = self.syslog.iter().map(|it| it.max_event);
+        let of_files = self.files.iter().map(|it| it.max_event);
+        let all = of_http.chain(of_others).chain(of_lines).chain(of_files);
+        all.chain(self.stdin.iter().map(|it| it.max_event)).max().unwrap_or(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Document, Format};
 
-    #[test]
-    fn without_destinations_the_defaults_stay_below_512_mib() {
-        let parts = Config::defaults().unwrap().memory();
-        // Those that other tests have compiled are none of the defaults'.
+    fn most(text: &str) -> u64 {
+        let document = Document::parse("s.yaml", text.to_owned(), Format::Yaml, &|_| None);
+        let parts = Config::read(&document.unwrap()).unwrap().memory();
+        // Those that other tests have compiled are none of these settings'.
         let besides_filters = parts.iter().filter(|part| part.name != "regular expressions");
         let filters = (MAX_COMPILED_BY_API + MAX_LAZY_CACHES_BYTES) as u64;
-        let all = besides_filters.map(|part| part.bytes).sum::<u64>() + filters;
-        assert!(all < 512 << 20, "{parts:?}");
+        besides_filters.map(|part| part.bytes).sum::<u64>() + filters
+    }
+
+    fn destinations(count: usize) -> String {
+        let of = |at| {
+            format!(
+                "  - {{ id: d{at}, target: {{ kinesis: {{ stream_arn: 'arn:aws:kinesis:us-east-1:123456789012:stream/s' }} }} }}\n"
+            )
+        };
+        format!("destinations:\n{}", (0..count).map(of).collect::<String>())
+    }
+
+    #[test]
+    fn the_defaults_stay_below_512_mib_however_many_destinations_there_are() {
+        for count in [1, 20, 100] {
+            let bytes = most(&destinations(count));
+            assert!(bytes < 512 << 20, "{count}: {} MiB", bytes >> 20);
+        }
+    }
+
+    #[test]
+    fn larger_events_take_more() {
+        let text = "ingest: { http: { max_event: 8MiB } }\n";
+        assert!(most(text) > most("data_dir: d\n") + (16 << 20));
     }
 }

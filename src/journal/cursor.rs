@@ -1,10 +1,12 @@
 //! A destination's side of the journal: it reads what waits for it and settles each record. Where the
 //! records are held is the store's matter.
 
+use std::io;
 use std::sync::Arc;
 
 use super::dead_letters::NotBuried;
-use super::{DeadLetter, Journal, Outcome, Pending, Store, disk};
+use super::{DeadLetter, Journal, Outcome, Pending, Store, TooLarge, disk};
+use crate::event::Record;
 use crate::resources::ResourceId;
 
 /// One destination's place in the journal.
@@ -17,10 +19,27 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Waits until there is something to read, or something was begun to be read. Safe to cancel.
+    pub async fn ready(&mut self) {
+        match (&*self.journal.store, &self.reader) {
+            (Store::Disk(disk), Some(reader)) => disk.ready(&self.destination, reader).await,
+            (Store::Memory(memory), _) => memory.ready(&self.destination).await,
+            (Store::Disk(_), None) => std::future::pending().await,
+        }
+    }
+
     /// Waits for records and takes the oldest: at least one, at most `max_records`, and no more
-    /// bytes than `max_bytes` unless the first alone has more. Safe to cancel: nothing is taken
-    /// before it returns.
-    pub async fn read(&mut self, max_records: usize, max_bytes: usize) -> Vec<Pending> {
+    /// bytes than `max_bytes`, as [`cost`](super::cost) counts them. Safe to cancel: nothing is taken
+    /// before it returns, but what is being read from disk meanwhile is held for the next call, within
+    /// these bytes ([`Cursor::stop_reading`]).
+    ///
+    /// # Errors
+    /// When the first alone has more; then nothing is taken.
+    pub async fn read(
+        &mut self,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Pending>, TooLarge> {
         match (&*self.journal.store, &mut self.reader) {
             (Store::Disk(disk), Some(reader)) => {
                 disk.read(&self.destination, reader, (max_records, max_bytes)).await
@@ -30,6 +49,37 @@ impl Cursor {
             }
             // A cursor of the disk form always has a reader.
             (Store::Disk(_), None) => std::future::pending().await,
+        }
+    }
+
+    /// Whether anything is being read from disk.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.reader.as_ref().is_some_and(disk::Reader::is_reading)
+    }
+
+    /// Lets go of what is being read from disk.
+    pub fn stop_reading(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.stop();
+        }
+    }
+
+    /// A record that was read and is not settled, once more. `None` if it is not there any more: then it
+    /// counts as lost.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn again(
+        &self,
+        position: u64,
+    ) -> impl Future<Output = io::Result<Option<Arc<Record>>>> + Send + use<> {
+        let (store, destination) = (Arc::clone(&self.journal.store), self.destination.clone());
+        async move {
+            match &*store {
+                Store::Disk(disk) => disk.again(&destination, position).await,
+                Store::Memory(memory) => Ok(memory.again(&destination, position)),
+            }
         }
     }
 

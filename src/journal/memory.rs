@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use super::settlement::Hold;
 use super::{
-    Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, RECORD_OVERHEAD,
-    Refusal, SMALL_APPEND, Settlement, Share, Terms,
+    Account, AppendError, Entry, Full, Generation, Offer, Outcome, Pending, Refusal, SMALL_APPEND,
+    Settlement, Share, Terms, TooLarge, cost,
 };
 use crate::event::Record;
 use crate::lock::lock;
@@ -73,10 +73,6 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").field("max_bytes", &self.max_bytes).finish_non_exhaustive()
     }
-}
-
-fn cost(record: &Record) -> usize {
-    record.body.len() + record.event_id.len() + RECORD_OVERHEAD
 }
 
 impl Memory {
@@ -160,18 +156,36 @@ impl Memory {
         destination: &ResourceId,
         max_records: usize,
         max_bytes: usize,
-    ) -> Vec<Pending> {
+    ) -> Result<Vec<Pending>, TooLarge> {
+        loop {
+            self.ready(destination).await;
+            let taken = self.state().take(destination, max_records, max_bytes)?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Waits until something waits for a destination.
+    pub(super) async fn ready(&self, destination: &ResourceId) {
         loop {
             let arrived = {
                 let mut state = self.state();
-                let taken = state.take(destination, max_records, max_bytes);
-                if !taken.is_empty() {
-                    return taken;
+                let queue = state.queue(destination);
+                if !queue.waiting.is_empty() {
+                    return;
                 }
-                Arc::clone(&state.queue(destination).arrived)
+                Arc::clone(&queue.arrived)
             };
             arrived.notified().await;
         }
+    }
+
+    /// A record that was read and is not settled.
+    pub(super) fn again(&self, destination: &ResourceId, position: u64) -> Option<Arc<Record>> {
+        let state = self.state();
+        let item = state.queues.get(destination)?.unsettled.get(&position)?;
+        Some(Arc::clone(&item.held.record))
     }
 
     pub(super) fn settle(&self, destination: &ResourceId, settled: &[(u64, Outcome)]) {
@@ -258,13 +272,16 @@ impl State {
         destination: &ResourceId,
         max_records: usize,
         max_bytes: usize,
-    ) -> Vec<Pending> {
-        let Some(queue) = self.queues.get_mut(destination) else { return Vec::new() };
+    ) -> Result<Vec<Pending>, TooLarge> {
+        let Some(queue) = self.queues.get_mut(destination) else { return Ok(Vec::new()) };
         let mut taken = Vec::new();
         let mut bytes = 0;
         while let Some(item) = queue.waiting.front() {
-            bytes += item.held.record.body.len();
-            if taken.len() == max_records || (bytes > max_bytes && !taken.is_empty()) {
+            bytes += item.held.bytes;
+            if bytes > max_bytes && taken.is_empty() {
+                return Err(TooLarge(bytes));
+            }
+            if taken.len() == max_records || bytes > max_bytes {
                 break;
             }
             let Some(mut item) = queue.waiting.pop_front() else { break };
@@ -273,7 +290,7 @@ impl State {
             taken.push(Pending { position: item.position, record });
             queue.unsettled.insert(item.position, item);
         }
-        taken
+        Ok(taken)
     }
 
     fn set_terms(&mut self, destination: &ResourceId, terms: Terms) {

@@ -49,7 +49,7 @@ pub use dead_letters::{
 };
 #[cfg(not(test))]
 use disk::Faults;
-pub use disk::{CACHE_BYTES, LogReader, Retained};
+pub use disk::{CACHE_BYTES, LogReader, Retained, readers_bytes};
 use disk::{Disk, Options};
 #[cfg(test)]
 pub(crate) use disk::{Fault, Faults};
@@ -63,6 +63,12 @@ pub use settlement::Settlement;
 
 /// What a record costs beside its bytes: its ids, its places in queues, the allocator's share.
 const RECORD_OVERHEAD: usize = 192;
+
+/// What a record takes in memory, in bytes.
+#[must_use]
+pub fn cost(record: &Record) -> usize {
+    record.body.len() + record.event_id.len() + RECORD_OVERHEAD
+}
 
 /// Bytes of an append that anybody may want to make: readiness is asked for so many.
 const SMALL_APPEND: usize = 4 << 10;
@@ -167,6 +173,10 @@ pub struct Pending {
     /// What is to be delivered.
     pub record: Arc<Record>,
 }
+
+/// The next record alone needs more bytes than may be read, namely so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge(pub usize);
 
 /// How a record's way to one destination ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

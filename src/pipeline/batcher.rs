@@ -10,9 +10,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::journal::Pending;
+use crate::budget::Charge;
+use crate::event::Record;
+use crate::journal::{Pending, cost};
 use crate::resources::BatchSettings;
 use crate::sinks::Measured;
 
@@ -40,14 +43,43 @@ pub(super) struct Attempt {
     pub lone: bool,
     /// Whether the service refused it before, at a time when it refused everything.
     pub refused: bool,
+    /// What it holds of the memory of all destinations; none in tests of parts.
+    pub charge: Option<Arc<Charge>>,
+    /// What reading it again takes, if its body was let go of.
+    pub parked: Option<usize>,
 }
 
 impl Attempt {
     /// A record that was just read.
     pub(super) fn fresh(pending: Pending, measured: Measured, since: Instant) -> Attempt {
         let Measured { bytes, place, in_order, .. } = measured;
-        let (tries, released, lone, refused) = (0, false, false, false);
-        Attempt { pending, bytes, place, in_order, released, tries, since, lone, refused }
+        Attempt {
+            pending,
+            bytes,
+            place,
+            in_order,
+            released: false,
+            tries: 0,
+            since,
+            lone: false,
+            refused: false,
+            charge: None,
+            parked: None,
+        }
+    }
+
+    /// Lets go of the body, unless a copy of it is on its way: it is read again before it is sent.
+    pub(super) fn park(&mut self) {
+        let record = &self.pending.record;
+        let Some(charge) = &self.charge else { return };
+        if self.parked.is_some() || Arc::strong_count(charge) > 1 {
+            return;
+        }
+        self.parked = Some(cost(record));
+        let (event_id, body) = (record.event_id.clone(), Bytes::new());
+        let bare = Record { event_id, time: record.time, body, hops: record.hops };
+        charge.shrink_to(cost(&bare));
+        self.pending.record = Arc::new(bare);
     }
 
     /// The same of a record with memory of its own: it may stay for long, and those that came with it need not.
@@ -59,10 +91,10 @@ impl Attempt {
     /// One of a record without a body, whose event's id is its position.
     #[cfg(test)]
     pub(super) fn empty(position: u64, measured: Measured) -> Attempt {
-        let record = crate::event::Record {
+        let record = Record {
             event_id: position.to_string().into(),
             time: crate::event::Timestamp { seconds: 0, nanos: 0 },
-            body: bytes::Bytes::new(),
+            body: Bytes::new(),
             hops: 0,
         };
         let pending = Pending { position, record: Arc::new(record) };

@@ -13,9 +13,9 @@ use tracing::{error, info};
 
 use super::DestinationStatus;
 use super::burial::{BurialSender, Burials, BuryError, burials};
-use super::delivery::{Deliver, Delivery, LimitsNow, Orders};
+use super::delivery::{Deliver, Delivery, LimitsNow, Orders, Shared};
 use super::health::Health;
-use super::in_flight::InFlight;
+use crate::budget::Pool;
 use crate::journal::{Account, Cursor, Journal, Terms};
 use crate::lock::lock;
 use crate::resources::{Destination, ResourceId};
@@ -62,8 +62,8 @@ pub(super) struct Deliveries {
     journal: Journal,
     /// Where each task's randomness comes from.
     random: Mutex<StdRng>,
-    /// What requests of all destinations may hold.
-    in_flight: Arc<InFlight>,
+    /// What all tasks share, with nobody's health.
+    shared: Shared,
     running: Mutex<Vec<Running>>,
 }
 
@@ -82,9 +82,9 @@ impl Running {
 }
 
 impl Deliveries {
-    pub(super) fn new(journal: Journal, random: StdRng) -> Deliveries {
-        let (random, in_flight) = (Mutex::new(random), Arc::default());
-        Deliveries { journal, random, in_flight, running: Mutex::default() }
+    pub(super) fn new(journal: Journal, random: StdRng, pool: Arc<Pool>) -> Deliveries {
+        let shared = Shared { health: Arc::default(), pool };
+        Deliveries { journal, random: Mutex::new(random), shared, running: Mutex::default() }
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
@@ -166,7 +166,7 @@ impl Deliveries {
         let destination = &outlet.destination;
         // Taken here and not by the task: a drain waits for those that have a cursor.
         let cursor = self.journal.cursor(&destination.id, terms(destination));
-        let shared = (Arc::clone(&health), Arc::clone(&self.in_flight));
+        let shared = Shared { health: Arc::clone(&health), ..self.shared.clone() };
         let delivery = (cursor, receiver, burials, shared);
         tokio::spawn(supervise(self.journal.clone(), delivery, random));
         Running { outlet, removed: false, health, orders, burial_sender }
@@ -232,9 +232,6 @@ impl Deliveries {
     }
 }
 
-/// What a delivery task shares with others.
-type Shared = (Arc<Health>, Arc<InFlight>);
-
 fn terms(destination: &Destination) -> Terms {
     let Destination { overflow, max_pending_bytes, .. } = *destination;
     Terms { overflow, max_pending_bytes }
@@ -255,7 +252,7 @@ async fn supervise(
         let destination = Arc::clone(&orders.borrow().destination);
         telemetry::task_failed("delivery");
         error!(destination = %destination.id, %failure, "the delivery task failed and is started again");
-        shared.0.set_last_error(&format!("the delivery task failed: {failure}"));
+        shared.health.set_last_error(&format!("the delivery task failed: {failure}"));
         tokio::time::sleep(RESTART_PAUSE).await;
         cursor = journal.cursor(&destination.id, terms(&destination));
     }

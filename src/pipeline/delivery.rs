@@ -12,6 +12,7 @@
 mod faults;
 mod held_back;
 mod letters;
+mod room;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,18 +30,19 @@ use super::batcher::{Attempt, Batcher};
 use super::burial::{Burial, Burials};
 use super::concurrency::{Concurrency, Sent, Sign};
 use super::health::{Health, State};
-use super::in_flight::{Held, InFlight};
 use super::in_order::InOrder;
 use super::lanes::Lanes;
 use super::pace::{Failure, Pace, Size};
 use super::set_aside::{Placed, SetAside};
 use super::verdicts::{IN_A_ROW, Refused, Verdicts};
-use crate::journal::{Cursor, Outcome, Pending};
+use crate::budget::Pool;
+use crate::journal::{Cursor, Outcome};
 use crate::resources::{BatchSettings, Destination};
-use crate::sinks::{Ack, Batch, Fault, FaultKind, Limits, Measured};
+use crate::sinks::{Ack, Batch, Fault, FaultKind, Limits};
 use crate::telemetry;
 use faults::{no_verdict, sign, worse};
 use held_back::{Parts, is_of_part};
+use room::{Pressed, Room};
 
 /// Takes a batch to a service; gives one verdict a record, in the batch's order.
 pub(super) type Deliver = Arc<dyn Fn(Batch) -> BoxFuture<'static, Vec<Ack>> + Send + Sync>;
@@ -60,12 +62,19 @@ pub(super) struct Orders {
     pub hurry: bool,
 }
 
+/// What a delivery task shares with others.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub health: Arc<Health>,
+    /// What all destinations may hold of the journal's records.
+    pub pool: Arc<Pool>,
+}
+
 /// Records that came back from one request, each with its verdict.
 struct Answer {
     attempts: Vec<Attempt>,
     acks: Vec<Ack>,
     sent: Sent,
-    held: Held,
 }
 
 pub(super) struct Delivery {
@@ -74,16 +83,13 @@ pub(super) struct Delivery {
     current: Orders,
     burials: Burials,
     cursor: Cursor,
+    room: Room,
+    pressed: Pressed,
     health: Arc<Health>,
     random: StdRng,
     batcher: Batcher,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     records_in_flight: usize,
-    bytes_in_flight: usize,
-    /// What requests of all destinations may hold.
-    all_in_flight: Arc<InFlight>,
-    /// Nothing more is sent until one of its own requests has ended.
-    waits_for_bytes: bool,
     concurrency: Concurrency,
     /// Records that wait for earlier ones of their place.
     in_order: InOrder,
@@ -115,24 +121,24 @@ impl Delivery {
         orders: watch::Receiver<Orders>,
         burials: Burials,
         cursor: Cursor,
-        (health, all_in_flight): (Arc<Health>, Arc<InFlight>),
+        shared: Shared,
         random: StdRng,
     ) -> Delivery {
         let current = orders.borrow().clone();
         let now = Instant::now();
+        let Shared { health, pool } = shared;
         Delivery {
             orders,
             current,
             burials,
             cursor,
+            pressed: Pressed::new(&pool, now),
+            room: Room::new(pool),
             health,
             random,
             batcher: Batcher::default(),
             in_flight: FuturesUnordered::new(),
             records_in_flight: 0,
-            bytes_in_flight: 0,
-            all_in_flight,
-            waits_for_bytes: false,
             concurrency: Concurrency::new(),
             in_order: InOrder::default(),
             lanes: Lanes::default(),
@@ -158,7 +164,8 @@ impl Delivery {
             self.release_what_is_due();
             self.write_letters_if_due().await;
             self.send_due_batches();
-            let (records, bytes) = self.room();
+            let want = self.want();
+            let may_park = self.room.may_park();
             let wake = self.next_wake();
             tokio::select! {
                 biased;
@@ -170,7 +177,8 @@ impl Delivery {
                 Some(burial) = self.burials.next() => self.give_up(burial).await,
                 Some(answer) = self.in_flight.next() => self.settle(answer).await,
                 () = sleep_until(wake) => {}
-                taken = self.cursor.read(records, bytes), if records > 0 => self.take_in(taken),
+                () = self.pressed.wait(), if may_park => self.park(),
+                read = self.room.read(&mut self.cursor, want), if want.is_some() => self.take_in(read),
             }
         }
     }
@@ -205,29 +213,9 @@ impl Delivery {
         }
     }
 
-    /// Records that this task holds, wherever, but for the few that wait for a decision: these have
-    /// bounds of their own, and must not keep others from being read.
-    fn held(&self) -> usize {
-        let retrying: usize = self.retries.iter().map(|(_, attempts)| attempts.len()).sum();
-        self.batcher.len() + self.records_in_flight + retrying + self.letters.len()
-    }
-
     /// Whether all is kept as it is: there is no room for dead letters, or the destination is off.
     fn sends_nothing(&self) -> bool {
         self.letters_are_full || !self.current.destination.enabled
-    }
-
-    /// How many records and bytes may be read now: what fills every free request and one more batch,
-    /// or only one request while the service refuses, so that what waits can still be given up.
-    fn room(&self) -> (usize, usize) {
-        if self.sends_nothing() || self.holds_back_enough() {
-            return (0, 0);
-        }
-        let batch = self.full_batch();
-        let batches = if self.is_one_at_a_time() { 1 } else { self.request_limit() + 1 };
-        let records = (batch.max_records * batches).saturating_sub(self.held());
-        let bytes = batch.max_bytes.saturating_sub(self.batcher.bytes());
-        if bytes == 0 { (0, 0) } else { (records.min(batch.max_records), bytes) }
     }
 
     /// When something is to be done even if nothing happens.
@@ -235,9 +223,9 @@ impl Delivery {
         /// Far enough to be never; `Instant` has no end of time.
         const NEVER: Duration = Duration::from_secs(86_400);
         let now = Instant::now();
-        let may_send = self.in_flight.len() < self.requests_allowed() && !self.waits_for_bytes;
+        let may_send = self.in_flight.len() < self.requests_allowed();
         let batch = self.batcher.due(&self.batch()).filter(|_| may_send);
-        let batch = batch.map(|due| if self.current.hurry { now } else { due });
+        let batch = batch.map(|due| if self.hurries() { now } else { due });
         let alone = self.set_aside.next_due().filter(|_| self.may_try_lone_records());
         let probe = self.probe_is_needed().then_some(now);
         let lanes = self.lanes.next_due();
@@ -247,6 +235,8 @@ impl Delivery {
         let retries = self.retries.iter().map(|(due, _)| *due);
         let letters = (!self.letters.is_empty()).then_some(self.write_at);
         let verdicts = self.verdicts.next_due();
+        let parked = self.parked_due().filter(|due| *due > now);
+        let retries = retries.chain(parked);
         requests.chain(retries).chain(letters).chain(verdicts).min().unwrap_or(now + NEVER)
     }
 
@@ -296,55 +286,6 @@ impl Delivery {
         self.in_flight.is_empty() && self.verdicts.needs_probe(!self.batcher.is_empty())
     }
 
-    fn take_in(&mut self, taken: Vec<Pending>) {
-        let since = Instant::now();
-        let max_span = self.max_span();
-        let mut without_key = 0;
-        for pending in taken {
-            let measured = self.current.destination.measured(&pending.record);
-            without_key += u64::from(measured.lacks_key);
-            let attempt = Attempt::fresh(pending, measured, since);
-            self.in_order.enter(&attempt);
-            let attempt = self.fitting(attempt).and_then(|it| self.lanes.hold(it));
-            if let Some(attempt) = attempt {
-                self.batcher.push(attempt, max_span);
-            }
-        }
-        if without_key > 0 {
-            self.health.count_without_key(without_key);
-        }
-    }
-
-    /// Puts records that were read before ahead of all others, in their own order.
-    fn put_in_front(&mut self, attempts: Vec<Attempt>) {
-        let attempts = attempts.into_iter().filter_map(|it| self.measured(it)).collect();
-        self.batcher.push_front(attempts, self.max_span());
-    }
-
-    /// The record, unless the service will never take it for its size: then it becomes a dead letter.
-    fn fitting(&mut self, attempt: Attempt) -> Option<Attempt> {
-        let (bytes, most) = (attempt.bytes, self.limits().max_record_bytes);
-        if bytes <= most {
-            return Some(attempt);
-        }
-        let kind = self.current.destination.target.kind();
-        let reason = format!("the record counts {bytes} bytes, {kind} takes at most {most}");
-        self.letters.push(Refused { attempt, reason });
-        None
-    }
-
-    /// The record as the destination measures it now, which may have other settings than before.
-    fn measured(&mut self, attempt: Attempt) -> Option<Attempt> {
-        let measured = self.current.destination.measured(&attempt.pending.record);
-        let Measured { bytes, place, in_order, .. } = measured;
-        if (place, in_order) != (attempt.place, attempt.in_order) {
-            self.in_order.leave(&attempt);
-        }
-        let attempt = Attempt { bytes, place, in_order, ..attempt };
-        self.in_order.enter(&attempt);
-        self.fitting(attempt)
-    }
-
     fn release_what_is_due(&mut self) {
         let now = Instant::now();
         let (due, later) =
@@ -353,6 +294,9 @@ impl Delivery {
         let due: Vec<(Instant, Vec<Attempt>)> = due;
         for (_, attempts) in due {
             self.put_in_front(attempts);
+        }
+        if self.room.is_waiting() {
+            self.verdicts.wait_longer(now);
         }
         self.letters.extend(self.verdicts.overdue(now));
         if self.current.hurry && self.batcher.is_empty() && self.in_flight.is_empty() {
@@ -379,24 +323,17 @@ impl Delivery {
     fn send_due_batches(&mut self) {
         let now = Instant::now();
         let max_span = self.max_span();
-        let may_send =
-            |it: &Self| it.in_flight.len() < it.requests_allowed() && !it.waits_for_bytes;
+        let may_send = |it: &Self| it.in_flight.len() < it.requests_allowed();
         while may_send(self) && self.pace.hold_until() <= now {
             let due = self.batcher.due(&self.batch());
-            if !due.is_some_and(|due| self.current.hurry || due <= now) {
+            if !due.is_some_and(|due| self.hurries() || due <= now) {
                 break;
             }
-            let most = self.batcher.bytes().min(self.batch().max_bytes);
-            let Some(held) = self.all_in_flight.take(most, self.bytes_in_flight) else {
-                self.waits_for_bytes = true;
-                break;
-            };
             let attempts = self.batcher.take(&self.batch(), max_span);
             let attempts = self.admitted(attempts);
             if attempts.is_empty() {
                 continue;
             }
-            self.bytes_in_flight += held.bytes();
             let sent = self.concurrency.sent(self.in_flight.len() + 1, now);
             self.health.count_retried(attempts.iter().filter(|it| it.tries > 0).count());
             self.records_in_flight += attempts.len();
@@ -406,16 +343,13 @@ impl Delivery {
                 let began = Instant::now();
                 let acks = deliver(Batch { records }).await;
                 telemetry::request_finished(destination.id.as_str(), began.elapsed());
-                Answer { attempts, acks, sent, held }
+                Answer { attempts, acks, sent }
             }));
         }
     }
 
     async fn settle(&mut self, answer: Answer) {
-        let Answer { attempts, mut acks, sent: request, held } = answer;
-        self.bytes_in_flight -= held.bytes();
-        self.waits_for_bytes = false;
-        drop(held);
+        let Answer { attempts, mut acks, sent: request } = answer;
         let sent = attempts.len();
         let size = Size { records: sent, bytes: attempts.iter().map(|it| it.bytes).sum() };
         let repeated = attempts.iter().any(|it| it.tries > 0);

@@ -103,6 +103,11 @@ impl InOrder {
         released
     }
 
+    /// Lets go of the bodies of all that wait.
+    pub(super) fn park(&mut self) {
+        self.places.values_mut().flat_map(|it| it.waiting.values_mut()).for_each(Attempt::park);
+    }
+
     /// Takes out all that waits, in its order.
     pub(super) fn take_all(&mut self) -> Vec<Attempt> {
         self.ready.clear();

@@ -203,6 +203,11 @@ impl Lanes {
         released
     }
 
+    /// Lets go of the bodies of all that wait.
+    pub(super) fn park(&mut self) {
+        self.slow.iter_mut().flat_map(|it| it.waiting.values_mut()).for_each(Attempt::park);
+    }
+
     /// When something is to be sent from here.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.slow.iter().map(|it| it.due).min()

@@ -18,7 +18,6 @@ mod delivery;
 mod dispatch;
 mod examination;
 mod health;
-mod in_flight;
 mod in_force;
 mod in_order;
 mod intake;
@@ -49,6 +48,7 @@ use rand::rngs::StdRng;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use crate::budget::{POOL_BYTES, Pool};
 use crate::event::Record;
 use crate::journal::{self, Account, Journal, Ledger, LetterCounts, Share};
 use crate::lock::{lock, read, write};
@@ -67,7 +67,6 @@ pub use examination::Sender;
 #[cfg(feature = "kafka")]
 pub use examination::Stood;
 pub use health::{Condition, State};
-pub use in_flight::MAX_IN_FLIGHT;
 use in_force::InForce;
 pub use intake::{NotTaken, OnHold, Taken};
 pub use lanes::SlowPart;
@@ -195,20 +194,20 @@ impl Pipeline {
         log_output: LogOutput,
     ) -> Result<Pipeline, CannotOpen> {
         let random = StdRng::from_rng(&mut rand::rng());
-        let from = (random, Workers::default());
+        let from = (random, Workers::default(), Pool::new(POOL_BYTES));
         Pipeline::start_from(resources, journal, log_output, from).await
     }
 
-    /// The same with randomness and threads that are given.
+    /// The same with randomness, threads and memory that are given.
     async fn start_from(
         resources: &Resources,
         journal: Journal,
         log_output: LogOutput,
-        (random, workers): (StdRng, Workers),
+        (random, workers, pool): (StdRng, Workers, Arc<Pool>),
     ) -> Result<Pipeline, CannotOpen> {
         let stats = Arc::default();
         let pipeline = Pipeline {
-            deliveries: Deliveries::new(journal.clone(), random),
+            deliveries: Deliveries::new(journal.clone(), random, pool),
             journal,
             log_output,
             stats,

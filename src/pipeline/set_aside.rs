@@ -134,6 +134,19 @@ impl SetAside {
         self.entries.retain(|entry| entry.attempt.pending.position != position);
     }
 
+    /// Lets go of the bodies of all that wait.
+    pub(super) fn park(&mut self) {
+        let waiting = self.entries.iter_mut().filter(|entry| entry.due.is_some());
+        waiting.for_each(|entry| entry.attempt.park());
+    }
+
+    /// A record that was to go out again waits after all.
+    pub(super) fn wait_again(&mut self, position: u64, now: Instant) {
+        if let Some(entry) = self.place(position).and_then(|at| self.entries.get_mut(at)) {
+            entry.due = Some(now);
+        }
+    }
+
     /// The records that are to go out again.
     pub(super) fn release(&mut self, now: Instant) -> Vec<Attempt> {
         let due = self.entries.iter_mut().filter(|it| it.due.is_some_and(|due| due <= now));

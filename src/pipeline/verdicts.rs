@@ -113,6 +113,18 @@ impl Verdicts {
         if self.bury_at.is_some_and(|at| at <= now) { self.give_up() } else { Vec::new() }
     }
 
+    /// Lets go of the bodies of what is held.
+    pub(super) fn park(&mut self) {
+        self.held.iter_mut().for_each(|it| it.attempt.park());
+    }
+
+    /// Has patience a little longer: the next records, which may tell, cannot be read yet.
+    pub(super) fn wait_longer(&mut self, now: Instant) {
+        if let Some(at) = self.bury_at.as_mut().filter(|at| **at <= now) {
+            *at = now + PATIENCE;
+        }
+    }
+
     /// Waits for no sign any more; during a pause all are kept nevertheless.
     pub(super) fn give_up(&mut self) -> Vec<Refused> {
         if self.paused {

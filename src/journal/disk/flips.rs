@@ -37,7 +37,7 @@ async fn drain(disk: &Disk, name: &str) -> Vec<u64> {
         let read = disk.read(&name, &mut reader, (7, 3_000));
         // Nothing comes if all that is left turns out to be damaged.
         let Ok(read) = tokio::time::timeout(Duration::from_millis(300), read).await else { break };
-        for pending in read {
+        for pending in read.unwrap() {
             events.push(pending.record.event_id.parse().unwrap());
             disk.settle(&name, &[(pending.position, Outcome::Delivered)]);
         }

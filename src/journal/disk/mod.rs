@@ -30,6 +30,7 @@
 //!
 //! If the disk fails, appends are refused (and cut back) until it works again, and `/status` says so.
 
+mod again;
 mod append;
 mod buried;
 mod checkpoint;
@@ -76,7 +77,7 @@ use tokio::task;
 use tracing::info;
 
 use super::jobs::Jobs;
-use super::{Account, Outcome, Pending, Share, Terms};
+use super::{Account, Outcome, Pending, Share, Terms, TooLarge};
 use crate::event::Timestamp;
 use crate::lock::lock;
 use crate::resources::ResourceId;
@@ -103,6 +104,16 @@ const QUEUED_BYTES: usize = 64 << 20;
 
 /// The queue is counted in units of this many bytes; an append takes at least one.
 const QUEUE_UNIT: usize = 16 << 10;
+
+/// How many read segments at a time: disks are no faster for more.
+const READS: usize = 4;
+
+/// What they take at most where no event has more than so many bytes, beside what they were granted: each a
+/// window, which may hold the largest, and that once more until it is known that it is too large.
+#[must_use]
+pub const fn readers_bytes(largest: usize) -> usize {
+    READS * (2 * largest + scanner::WINDOW)
+}
 
 /// How long a reader waits after the disk could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -158,6 +169,8 @@ impl Options {
 pub(super) struct Disk {
     shared: Arc<Shared>,
     queue: Arc<Semaphore>,
+    /// Those who may read segments.
+    reads: Arc<Semaphore>,
     handover: Handover,
     jobs: Jobs,
     keeper: Option<JoinHandle<()>>,
@@ -285,6 +298,7 @@ impl Disk {
         Ok(Disk {
             shared,
             queue: Arc::new(Semaphore::new(queued)),
+            reads: Arc::new(Semaphore::new(READS)),
             handover,
             jobs: options.jobs.clone(),
             keeper,
@@ -318,7 +332,7 @@ impl Disk {
         destination: &ResourceId,
         reader: &mut Reader,
         limits: (usize, usize),
-    ) -> Vec<Pending> {
+    ) -> Result<Vec<Pending>, TooLarge> {
         let limits = Limits { records: limits.0, bytes: limits.1 };
         loop {
             // Kept across calls: a caller that gives up waiting leaves the reading for its next call.
@@ -327,7 +341,7 @@ impl Disk {
                 let part = *part;
                 reader.reading = None;
                 match self.accept(destination, part, found, limits) {
-                    Ok(taken) if taken.is_empty() => {}
+                    Ok(Ok(taken)) if taken.is_empty() => {}
                     Ok(taken) => return taken,
                     Err(()) => tokio::time::sleep(READ_AGAIN).await,
                 }
@@ -335,11 +349,16 @@ impl Disk {
             match self.next(destination, reader.number, limits) {
                 // Whoever took its place has ended this task, or is about to.
                 None => std::future::pending::<()>().await,
-                Some(Next::Records(taken)) => return taken,
+                Some(Next::Records(taken)) => return Ok(taken),
+                Some(Next::TooLarge(bytes)) => return Err(TooLarge(bytes)),
                 Some(Next::Nothing(arrived)) => arrived.notified().await,
                 Some(Next::OnDisk(part)) => {
                     let (shared, id) = (Arc::clone(&self.shared), destination.clone());
-                    let read = move || reader::read(&shared.directory, &id, part, limits);
+                    let permit = Arc::clone(&self.reads).acquire_owned().await;
+                    let read = move || {
+                        let _permit = permit;
+                        reader::read(&shared.directory, &id, part, limits)
+                    };
                     // Kept, so that what was read is there for the next call when this one is cut
                     // short.
                     reader.reading = Some((part, self.jobs.begin(read)));
@@ -361,7 +380,7 @@ impl Disk {
         part: Part,
         found: io::Result<Found>,
         limits: Limits,
-    ) -> Result<Vec<Pending>, ()> {
+    ) -> Result<Result<Vec<Pending>, TooLarge>, ()> {
         let mut state = self.shared.state();
         let number = state.queue(destination);
         match found {

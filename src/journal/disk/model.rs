@@ -406,6 +406,7 @@ impl Model {
         };
         let read = self.runtime.block_on(reading);
         let read = read.map_err(|_| TestCaseError::fail(format!("{waiting:?} never came")))?;
+        let read = read.unwrap();
         prop_assert!(read.len() <= records);
         let events: Vec<u64> = read.iter().map(|it| it.record.event_id.parse().unwrap()).collect();
         prop_assert!(events.is_sorted() && !events.is_empty());

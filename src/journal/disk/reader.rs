@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::recent::Item;
 use super::scanner::Step;
 use super::segment::{self, Hint};
 use super::state::{Found, Limits, Part};
+use crate::event::Record;
+use crate::journal::cost;
 use crate::resources::ResourceId;
 
 /// How much of the log one call looks through: enough to be quick past what belongs to others, and
@@ -42,12 +45,13 @@ pub(super) fn read(
                 if position >= start && frame.is_for(destination) =>
             {
                 let record = frame.record();
-                if !limits.allow(found.items.len(), bytes, record.body.len()) {
+                let cost = cost(&record);
+                if !found.items.is_empty() && !limits.allow(found.items.len(), bytes, cost) {
                     found.end = position;
                     found.hint = hint_at(position, offset);
                     return Ok(found);
                 }
-                bytes += record.body.len();
+                bytes += cost;
                 found.items.push(Item {
                     position,
                     bytes: frame.len() as u64,
@@ -63,4 +67,19 @@ pub(super) fn read(
     found.end = scanner.position().max(start);
     found.hint = hint_at(scanner.position(), scanner.offset());
     Ok(found)
+}
+
+/// Reads one record, whose frame is the given part; `None` if it is not there.
+pub(super) fn read_one(directory: &Path, part: Part) -> io::Result<Option<Arc<Record>>> {
+    let Part { base, start, end, hint, .. } = part;
+    let Some(opened) = segment::open(directory, base)? else { return Ok(None) };
+    let mut scanner = opened.scan_part(start..end, hint);
+    while let Some(step) = scanner.next()? {
+        match step {
+            Step::Frame(position, frame) if position == start => return Ok(Some(frame.record())),
+            Step::Frame(position, _) if position > start => break,
+            Step::Frame(..) | Step::Damaged { .. } => {}
+        }
+    }
+    Ok(None)
 }

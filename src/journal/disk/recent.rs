@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::event::Record;
-use crate::journal::RECORD_OVERHEAD;
+use crate::journal::cost;
 use crate::resources::ResourceId;
 
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Item {
 }
 
 impl Item {
-    fn cost(&self) -> usize {
-        self.record.body.len() + self.record.event_id.len() + RECORD_OVERHEAD
+    pub(super) fn cost(&self) -> usize {
+        cost(&self.record)
     }
 }
 
@@ -54,6 +54,12 @@ impl Recent {
         }
     }
 
+    /// The record at a position, if it is here.
+    pub(super) fn at(&self, position: u64) -> Option<&Item> {
+        let at = self.items.binary_search_by_key(&position, |item| item.position).ok()?;
+        self.items.get(at)
+    }
+
     /// What follows a position, if it is all here.
     pub(super) fn after(&self, position: u64) -> Option<impl Iterator<Item = &Item>> {
         let start = self.items.partition_point(|item| item.position < position);
@@ -65,6 +71,7 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::event::Timestamp;
+    use crate::journal::RECORD_OVERHEAD;
 
     #[test]
     fn what_does_not_fit_is_left_to_the_log() {

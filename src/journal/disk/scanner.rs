@@ -20,7 +20,7 @@ use super::frame::{self, Frame, HEAD, MARKER};
 
 /// How much is read from the file at a time: enough that the system call costs nothing beside the
 /// copy. A larger frame makes a larger window, for as long as the scanner lives.
-const WINDOW: usize = 256 * 1024;
+pub(super) const WINDOW: usize = 256 * 1024;
 
 /// What a mark begins with.
 const MARK: [u8; 4] = [0xff, b'S', b'G', 0xfd];

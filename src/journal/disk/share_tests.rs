@@ -43,7 +43,7 @@ impl Outage {
     async fn deliver(&mut self) {
         let name = id("healthy");
         while self.disk.account(&name).unwrap().pending_records > 0 {
-            let read = self.disk.read(&name, &mut self.healthy, (99, usize::MAX)).await;
+            let read = self.disk.read(&name, &mut self.healthy, (99, usize::MAX)).await.unwrap();
             self.delivered.extend(ids(&read));
             let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
             self.disk.settle(&name, &settled);
@@ -66,7 +66,7 @@ impl Outage {
         let name = id("dead");
         let mut events = Vec::new();
         while self.disk.account(&name).unwrap().pending_records > 0 {
-            let read = self.disk.read(&name, &mut self.dead, (3, usize::MAX)).await;
+            let read = self.disk.read(&name, &mut self.dead, (3, usize::MAX)).await.unwrap();
             events.extend(ids(&read));
             let settled: Vec<_> = read.iter().map(|it| (it.position, Outcome::Delivered)).collect();
             self.disk.settle(&name, &settled);
@@ -236,7 +236,7 @@ async fn a_reader_that_has_begun_loses_nothing_to_compaction() {
         let Some(Next::OnDisk(part)) = chosen else { panic!("{chosen:?}") };
         let limits = Limits { records: 2, bytes: 1 << 20 };
         let found = reader::read(outage.folder.path(), &name, part, limits);
-        let taken = outage.disk.accept(&name, part, found, limits).unwrap();
+        let taken = outage.disk.accept(&name, part, found, limits).unwrap().unwrap();
         came.extend(ids(&taken));
         let settled: Vec<_> = taken.iter().map(|it| (it.position, Outcome::Delivered)).collect();
         outage.disk.settle(&name, &settled);

@@ -14,7 +14,7 @@ use super::pending::Segment;
 use super::queue::{Queue, Unsettled};
 use super::recent::{Item, Recent};
 use super::segment::{HEADER, Hint};
-use crate::journal::{Account, AppendError, Generation, Offer, Outcome, Pending, Terms};
+use crate::journal::{Account, AppendError, Generation, Offer, Outcome, Pending, Terms, TooLarge};
 use crate::resources::ResourceId;
 
 #[derive(Debug)]
@@ -92,6 +92,8 @@ pub(super) enum JournalProblem {
 #[derive(Debug)]
 pub(super) enum Next {
     Records(Vec<Pending>),
+    /// To come again with room for the next record, which needs so many bytes.
+    TooLarge(usize),
     /// To read this part of a segment.
     OnDisk(Part),
     Nothing(Arc<Notify>),
@@ -107,7 +109,7 @@ pub(super) struct Part {
     pub end: u64,
     /// Where in the file to begin, if it is a compacted one.
     pub hint: Option<Hint>,
-    epoch: u64,
+    pub epoch: u64,
 }
 
 /// What a reader found in a part.
@@ -134,8 +136,8 @@ pub(super) struct Limits {
 
 impl Limits {
     /// Whether one more record fits behind others.
-    pub(super) fn allow(&self, records: usize, bytes: usize, body: usize) -> bool {
-        records < self.records && (records == 0 || bytes + body <= self.bytes)
+    pub(super) fn allow(&self, records: usize, bytes: usize, cost: usize) -> bool {
+        records < self.records && bytes.saturating_add(cost) <= self.bytes
     }
 }
 
@@ -371,22 +373,27 @@ impl State {
             return Next::OnDisk(Part { base, start, end, hint, epoch });
         };
         let mut taken = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut too_large) = (0, None);
         let mut next = self.head;
         for item in items {
             if !item.destinations.contains(&queue.id) || !queue.wants(item.position) {
                 continue;
             }
-            if !limits.allow(taken.len(), bytes, item.record.body.len()) {
+            if !limits.allow(taken.len(), bytes, item.cost()) {
                 next = item.position;
+                too_large = taken.is_empty().then(|| item.cost());
                 break;
             }
-            bytes += item.record.body.len();
+            bytes += item.cost();
             taken.push(item.clone());
         }
         let taken: Vec<Pending> = taken.iter().map(|item| self.take(number, item)).collect();
         self.queues[number].next = next;
-        if taken.is_empty() { self.next(number, limits) } else { Next::Records(taken) }
+        match too_large {
+            Some(bytes) => Next::TooLarge(bytes),
+            None if taken.is_empty() => self.next(number, limits),
+            None => Next::Records(taken),
+        }
     }
 
     /// Hands out what a reader found on disk, as far as it is still what waits and the limits allow.
@@ -396,35 +403,36 @@ impl State {
         part: Part,
         found: Found,
         limits: Limits,
-    ) -> Vec<Pending> {
+    ) -> Result<Vec<Pending>, TooLarge> {
         for (position, bytes) in found.damage {
             self.tell_damage(position, bytes);
         }
         if self.queues[number].epoch != part.epoch {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         if found.vanished {
             self.tell_vanished(part.base);
         }
         let mut taken = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut too_large) = (0, None);
         let mut next = found.end;
         for item in found.items {
             if !self.queues[number].wants(item.position) {
                 continue;
             }
-            if !limits.allow(taken.len(), bytes, item.record.body.len()) {
+            if !limits.allow(taken.len(), bytes, item.cost()) {
                 next = item.position;
+                too_large = taken.is_empty().then(|| TooLarge(item.cost()));
                 break;
             }
-            bytes += item.record.body.len();
+            bytes += item.cost();
             taken.push(self.take(number, &item));
         }
         let queue = &mut self.queues[number];
         queue.next = next;
         // One behind what is read next would pass over it.
         queue.hint = found.hint.filter(|it| it.position <= next).or(queue.hint);
-        taken
+        too_large.map_or(Ok(taken), Err)
     }
 
     /// Moves a reader to the next segment that has something for it. What the segments behind it
@@ -473,6 +481,19 @@ impl State {
             self.segments[at].settle(number, item.bytes);
             self.reweigh(at);
         }
+    }
+
+    /// Counts a record that was read as lost: it is not on the disk any more.
+    pub(super) fn lose(&mut self, number: usize, position: u64) {
+        let queue = &mut self.queues[number];
+        let Some(item) = queue.unsettled.remove(&position) else { return };
+        queue.account.lost += 1;
+        queue.account.pending_records -= 1;
+        queue.account.pending_bytes -= item.bytes;
+        error!(destination = %queue.id, position, "the journal is damaged: a record is lost");
+        let at = self.segment_at(position);
+        self.segments[at].settle(number, item.bytes);
+        self.reweigh(at);
     }
 
     /// When the oldest pending record was appended. Exact but for records that wait unread: of

@@ -95,7 +95,7 @@ impl Log {
             let limits = (records - taken.len(), usize::MAX);
             let read = self.disk.read(&name, reader, limits);
             match tokio::time::timeout(Duration::from_millis(200), read).await {
-                Ok(read) => taken.extend(read),
+                Ok(read) => taken.extend(read.unwrap()),
                 Err(_) => break,
             }
         }

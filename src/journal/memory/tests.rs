@@ -42,8 +42,8 @@ async fn a_record_is_held_once_and_until_every_destination_has_settled_it() {
     let memory = memory(2);
     append(&memory, vec![entry(1_000, &["a", "b"])]).unwrap();
     let bytes = memory.bytes();
-    let a = memory.read(&id("a"), 10, usize::MAX).await;
-    let b = memory.read(&id("b"), 10, usize::MAX).await;
+    let a = memory.read(&id("a"), 10, usize::MAX).await.unwrap();
+    let b = memory.read(&id("b"), 10, usize::MAX).await.unwrap();
     memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
     assert_eq!(memory.bytes(), bytes);
     memory.settle(&id("b"), &[(b[0].position, Outcome::DeadLettered)]);
@@ -59,7 +59,7 @@ async fn a_full_journal_takes_nothing_of_a_body_and_all_of_it_once_there_is_room
     let two = || vec![entry(1_000, &["a"]), entry(1_000, &["a"])];
     assert!(append(&memory, two()).is_err());
     assert_eq!(memory.account(&id("a")).unwrap().appended, 1);
-    let read = memory.read(&id("b"), 1, usize::MAX).await;
+    let read = memory.read(&id("b"), 1, usize::MAX).await.unwrap();
     memory.settle(&id("b"), &[(read[0].position, Outcome::Delivered)]);
     append(&memory, two()).unwrap();
 }
@@ -94,10 +94,10 @@ fn nothing_is_given_up_for_a_neighbour_that_blocks() {
 async fn what_was_read_and_not_settled_is_read_again_by_a_new_reader() {
     let memory = memory(9);
     append(&memory, (1..=3).map(|size| entry(size, &["a"])).collect()).unwrap();
-    let first = memory.read(&id("a"), 2, usize::MAX).await;
+    let first = memory.read(&id("a"), 2, usize::MAX).await.unwrap();
     memory.settle(&id("a"), &[(first[1].position, Outcome::Delivered)]);
     memory.attach(&id("a"), Terms::default());
-    let again = memory.read(&id("a"), 9, usize::MAX).await;
+    let again = memory.read(&id("a"), 9, usize::MAX).await.unwrap();
     let sizes: Vec<_> = again.iter().map(|pending| pending.record.body.len()).collect();
     assert_eq!(sizes, [1, 3]);
 }
@@ -107,7 +107,7 @@ async fn an_append_is_settled_when_the_last_of_its_records_is() {
     let memory = memory(9);
     assert!(append(&memory, Vec::new()).unwrap().is_done());
     let settlement = append(&memory, vec![entry(1, &["a", "b"]), entry(1, &["a"])]).unwrap();
-    let a = memory.read(&id("a"), 9, usize::MAX).await;
+    let a = memory.read(&id("a"), 9, usize::MAX).await.unwrap();
     memory.settle(&id("a"), &[(a[0].position, Outcome::Delivered)]);
     memory.settle(&id("a"), &[(a[1].position, Outcome::Delivered)]);
     memory.attach(&id("b"), dropping());
@@ -117,12 +117,14 @@ async fn an_append_is_settled_when_the_last_of_its_records_is() {
 }
 
 #[tokio::test]
-async fn a_read_is_bounded_by_records_and_bytes_but_never_empty() {
+async fn a_read_is_bounded_by_records_and_bytes_and_says_what_it_lacks() {
     let memory = memory(9);
     append(&memory, (0..4).map(|_| entry(1_000, &["a"])).collect()).unwrap();
-    assert_eq!(memory.read(&id("a"), 9, 10).await.len(), 1);
-    assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 2);
-    assert_eq!(memory.read(&id("a"), 9, 2_500).await.len(), 1);
+    let bytes = cost(&entry(1_000, &[]).record);
+    assert_eq!(memory.read(&id("a"), 9, 10).await.unwrap_err(), TooLarge(bytes));
+    assert_eq!(memory.read(&id("a"), 9, bytes).await.unwrap().len(), 1);
+    assert_eq!(memory.read(&id("a"), 9, 2_500).await.unwrap().len(), 2);
+    assert_eq!(memory.read(&id("a"), 9, 2_500).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +137,7 @@ async fn drained_returns_when_the_last_record_is_settled() {
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!waiting.is_finished());
-    let read = memory.read(&id("a"), 1, usize::MAX).await;
+    let read = memory.read(&id("a"), 1, usize::MAX).await.unwrap();
     memory.settle(&id("a"), &[(read[0].position, Outcome::Delivered)]);
     waiting.await.unwrap();
 }
@@ -175,7 +177,7 @@ proptest! {
                     let _ = append(&memory, sizes.iter().map(|&size| entry(size, &names)).collect());
                 }
                 Action::Take(at) => {
-                    memory.state().take(&id(NAMES[at as usize]), 2, 3_000);
+                    let _too_large = memory.state().take(&id(NAMES[at as usize]), 2, 3_000);
                 }
                 Action::Settle(at) => {
                     let name = id(NAMES[at as usize]);

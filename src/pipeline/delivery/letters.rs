@@ -2,13 +2,15 @@
 //!
 //! Which records become dead letters is decided elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::Delivery;
-use crate::journal::{DeadLetter, NotBuried};
+use crate::journal::{DeadLetter, NotBuried, Pending};
+use crate::pipeline::batcher::Attempt;
 use crate::pipeline::burial::{Burial, BuryError};
 use crate::pipeline::set_aside::Found;
 use crate::pipeline::verdicts::Refused;
@@ -27,8 +29,13 @@ impl Delivery {
 
     /// Puts records among the dead letters; what cannot be written is kept and tried again.
     async fn write_letters(&mut self) -> Result<(), BuryError> {
-        while !self.letters.is_empty() {
-            let letters = self.letters.iter().map(|Refused { attempt, reason }| {
+        while let Some(first) = self.letters.first() {
+            if first.attempt.parked.is_some() {
+                self.write_parked_letter().await?;
+                continue;
+            }
+            let here = self.letters.iter().take_while(|it| it.attempt.parked.is_none());
+            let letters = here.map(|Refused { attempt, reason }| {
                 let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
                 (attempt.pending.clone(), letter)
             });
@@ -37,6 +44,34 @@ impl Delivery {
                 Ok(written) => self.note_written(written),
                 Err(cause) => return Err(self.note_unwritten(&cause)),
             }
+        }
+        Ok(())
+    }
+
+    /// Writes the first letter, whose body was let go of.
+    async fn write_parked_letter(&mut self) -> Result<(), BuryError> {
+        let Some(Refused { attempt, reason }) = self.letters.first() else { return Ok(()) };
+        let letter = DeadLetter { reason: reason.clone(), attempts: attempt.tries };
+        let position = attempt.pending.position;
+        let pool = Arc::clone(&self.room.pool);
+        let beyond = pool.beyond().await;
+        let written = match self.cursor.again(position).await {
+            Ok(Some(record)) => {
+                let letter = (Pending { position, record }, letter);
+                self.cursor.dead_letter(Arc::new([letter])).await
+            }
+            Ok(None) => {
+                drop(beyond);
+                let lost = self.letters.remove(0);
+                self.forget_lost(&lost.attempt);
+                return Ok(());
+            }
+            Err(cause) => Err(cause.into()),
+        };
+        drop(beyond);
+        match written {
+            Ok(written) => self.note_written(written),
+            Err(cause) => return Err(self.note_unwritten(&cause)),
         }
         Ok(())
     }
@@ -76,8 +111,18 @@ impl Delivery {
         }
     }
 
+    /// What is still to be read before it goes out again waits after all: a burial need not wait for it.
+    fn keep_parked_from_going_out(&mut self, event_id: &str) {
+        let is_of = |it: &Attempt| it.lone && *it.pending.record.event_id == *event_id;
+        let parked = self.room.parked.extract_if(.., |_, it| is_of(it));
+        for (position, _) in parked {
+            self.set_aside.wait_again(position, Instant::now());
+        }
+    }
+
     /// Gives a record up that a person does not want to wait for any more.
     pub(super) async fn give_up(&mut self, burial: Burial) {
+        self.keep_parked_from_going_out(&burial.event_id);
         let mut found = self.verdicts.take(&burial.event_id);
         match self.set_aside.take(&burial.event_id) {
             Found::OnItsWay => return self.waiting_burials.push(burial),

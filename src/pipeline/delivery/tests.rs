@@ -2,6 +2,7 @@
 //! depends on nothing but the script and the seed.
 
 mod limit;
+mod memory;
 mod rig;
 
 use rand::SeedableRng as _;
@@ -248,7 +249,9 @@ async fn a_new_task_takes_over_what_was_set_aside() {
     let (_burial_sender, burials) = burials();
     let random = StdRng::seed_from_u64(8);
     let health = Arc::new(Health::default());
-    tokio::spawn(Delivery::new(receiver, burials, cursor, (health, Arc::default()), random).run());
+    let pool = Pool::new(crate::budget::POOL_BYTES);
+    let shared = Shared { health, pool };
+    tokio::spawn(Delivery::new(receiver, burials, cursor, shared, random).run());
     service.becomes(Service::each(|_| Ack::Delivered));
     rig.until_pending(0).await;
     assert_eq!(rig.account().delivered, 100);

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::service::{BODY, MOODS, Mood, Service};
 use super::truth::Truth;
+use crate::budget::{POOL_BYTES, Pool};
 use crate::event::{Catalog, Framed, Framing, Record, Timestamp};
 use crate::journal::{Delays, Fault, Faults, Journal, Refusal, StoredLetter, read_dead_letters};
 use crate::pipeline::deliveries::Outlet;
@@ -177,7 +178,10 @@ impl World {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().unwrap();
         let delays = Delays::new(StdRng::from_rng(&mut self.random));
-        let from = (StdRng::from_rng(&mut self.random), Workers::Simulated(delays.clone()));
+        let workers = Workers::Simulated(delays.clone());
+        // In half of all lives there is hardly memory for anything.
+        let pool = Pool::new(if self.random.random_bool(0.5) { POOL_BYTES } else { 16_000 });
+        let from = (StdRng::from_rng(&mut self.random), workers, pool);
         let (path, faults) = (self.folder.path().to_owned(), self.faults.clone());
         let (pipeline, journal, sink) = runtime.block_on(async {
             let journal = Journal::simulated(&path, self.max_bytes, &faults, delays).unwrap();

@@ -135,6 +135,7 @@ impl Model {
             let read = async { tokio::time::timeout(Duration::from_secs(10), read).await };
             let read = self.runtime.block_on(read);
             let read = read.map_err(|_| TestCaseError::fail(format!("only {there:?} came")))?;
+            let read = read.unwrap();
             there.extend(read.iter().map(|it| it.record.event_id.parse::<u64>().unwrap()));
         }
         prop_assert!(there.is_sorted(), "{:?}", there);

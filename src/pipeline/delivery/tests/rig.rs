@@ -12,7 +12,8 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::super::{Deliver, Delivery, Orders};
+use super::super::{Deliver, Delivery, Orders, Shared};
+use crate::budget::{POOL_BYTES, Pool};
 use crate::event::{Record, Timestamp};
 use crate::journal::{
     Account, Durability, Entry, Generation, Journal, JournalSettings, Offer, StoredLetter, Terms,
@@ -97,6 +98,7 @@ pub(super) struct Rig {
     pub(super) orders: watch::Sender<Orders>,
     pub(super) burial_sender: BurialSender,
     pub(super) health: Arc<Health>,
+    pub(super) pool: Arc<Pool>,
     appended: u64,
     pub(super) folder: TempDir,
 }
@@ -159,6 +161,15 @@ impl Rig {
         service: &Service,
         destination: Arc<Destination>,
     ) -> Rig {
+        Rig::start_within(folder, service, destination, Pool::new(POOL_BYTES))
+    }
+
+    pub(super) fn start_within(
+        folder: TempDir,
+        service: &Service,
+        destination: Arc<Destination>,
+        pool: Arc<Pool>,
+    ) -> Rig {
         let journal = journal(folder.path());
         let limits = destination.target.limits();
         let limits = Arc::new(move || limits);
@@ -168,18 +179,28 @@ impl Rig {
         let health = Arc::new(Health::default());
         let cursor = journal.cursor(&id(), Terms::default());
         let random = StdRng::seed_from_u64(7);
-        let delivery =
-            Delivery::new(receiver, burials, cursor, (Arc::clone(&health), Arc::default()), random);
+        let shared = Shared { health: Arc::clone(&health), pool: Arc::clone(&pool) };
+        let delivery = Delivery::new(receiver, burials, cursor, shared, random);
         tokio::spawn(delivery.run());
-        Rig { journal, orders, burial_sender, health, appended: 0, folder }
+        Rig { journal, orders, burial_sender, health, pool, appended: 0, folder }
     }
 
     /// Appends events with these ids.
     pub(super) async fn append<S: ToString>(&mut self, ids: impl IntoIterator<Item = S>) {
+        self.append_of(0, ids).await;
+    }
+
+    /// Appends events with these ids and at least so many bytes each.
+    pub(super) async fn append_of<S: ToString>(
+        &mut self,
+        bytes: usize,
+        ids: impl IntoIterator<Item = S>,
+    ) {
         let destinations: Arc<[ResourceId]> = Arc::new([id()]);
         let entry = |event_id: S| {
             let event_id = event_id.to_string();
-            let body = Bytes::from(format!("{{\"id\":\"{event_id}\"}}"));
+            let fill = " ".repeat(bytes);
+            let body = Bytes::from(format!("{{\"id\":\"{event_id}\"{fill}}}"));
             let time = Timestamp { seconds: 0, nanos: 0 };
             let record = Arc::new(Record { event_id: event_id.into(), time, body, hops: 0 });
             Entry { record, destinations: Arc::clone(&destinations) }
