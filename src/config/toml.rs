@@ -13,6 +13,7 @@ use crate::report::Span;
 /// # Errors
 /// The first place that is not TOML, or the limit that the file goes over.
 pub(super) fn read(source: &str, mistakes: &mut Mistakes) -> Result<Node, Mistake> {
+    check_names(source)?;
     let document = Document::parse(source).map_err(|error| {
         let place = error.span().map_or(Span::default(), to_span);
         Mistake::at(place, format!("not valid TOML: {}", error.message()))
@@ -21,6 +22,25 @@ pub(super) fn read(source: &str, mistakes: &mut Mistakes) -> Result<Node, Mistak
     let mut reader = Reader { budget: Budget::new(), mistakes };
     let value = reader.section(document.as_table(), whole, 0)?;
     Ok(Node::new(value, whole))
+}
+
+/// Looks at the lines whether a table has too many names: the parser reads the file whole, and takes most of a
+/// kilobyte for each.
+fn check_names(source: &str) -> Result<(), Mistake> {
+    let (mut names, mut at) = (0, 0);
+    for line in source.split_inclusive('\n') {
+        let is_name = |first: &u8| first.is_ascii_alphanumeric() || b"_-\"'".contains(first);
+        match line.trim_ascii_start().as_bytes().first() {
+            Some(b'[') => names = 0,
+            Some(first) if is_name(first) && line.contains('=') => {
+                Budget::name(names, Span { start: at, end: at + line.trim_ascii_end().len() })?;
+                names += 1;
+            }
+            _ => {}
+        }
+        at += line.len();
+    }
+    Ok(())
 }
 
 struct Reader<'m> {
