@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -11,12 +12,14 @@ use crate::support::daemon::{Daemon, patiently};
 use crate::support::postgres::Postgres;
 use crate::support::receiver::Receiver;
 
+fn command(file: &Path, to: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.args(["control", "move", "-c", file.to_str().unwrap(), "--to", to]).envs([KEY]);
+    command
+}
+
 fn run(file: &Path, to: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sluicegate"))
-        .args(["control", "move", "-c", file.to_str().unwrap(), "--to", to])
-        .envs([KEY])
-        .output()
-        .unwrap()
+    command(file, to).output().unwrap()
 }
 
 fn moved(file: &Path, to: &str) -> String {
@@ -107,8 +110,8 @@ fn an_installation_goes_into_a_database_and_back_with_its_ids_and_its_order() {
     let before = everything(&client);
     assert_eq!(before["ip_policies"][0]["id"], later["id"]);
     let other = folder.path().join("other.yaml");
-    std::fs::write(&other, settings(&server.url(server.port), "") + "data_dir: elsewhere\n")
-        .unwrap();
+    let elsewhere = format!("data_dir: {}\n", folder.path().join("elsewhere").display());
+    std::fs::write(&other, settings(&server.url(server.port), "") + &elsewhere).unwrap();
     let running = refused(&other, "sqlite");
     assert!(
         running.contains("of the fleet runs") && running.contains("stop every daemon"),
@@ -121,6 +124,64 @@ fn an_installation_goes_into_a_database_and_back_with_its_ids_and_its_order() {
     let back = Daemon::start_with(&plain, &[KEY]);
     assert_eq!(everything(&Client::with_key(&back, &key)), before);
     assert_eq!(back.status()["store"]["changed_outside"], json!([]));
+}
+
+/// Kills a move while it waits for a table that somebody else has locked in a mode.
+fn cut_short(server: &Postgres, file: &Path, to: &str, mode: &str) {
+    thread::scope(|scope| {
+        let lock =
+            format!("BEGIN; LOCK TABLE sluicegate_objects IN {mode} MODE; SELECT pg_sleep(60)");
+        scope.spawn(move || server.sql(&lock));
+        let locks = |what: &str| {
+            let table = "relation = 'sluicegate_objects'::regclass";
+            server.sql(&format!("SELECT count(*) FROM pg_locks WHERE {table} AND {what}"))
+        };
+        patiently("locked", || locks("granted").as_deref() == Some("1"));
+        let mut moving = command(file, to).spawn().unwrap();
+        patiently("it waits", || locks("NOT granted").as_deref() == Some("1"));
+        moving.kill().unwrap();
+        moving.wait().unwrap();
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()");
+        patiently("nobody is left", || locks("TRUE").as_deref() == Some("0"));
+    });
+}
+
+#[test]
+fn a_move_that_is_killed_loses_nothing_and_is_made_again() {
+    let Some(server) = Postgres::start() else { return };
+    let receiver = Receiver::start(200, None);
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("data_dir: {}\n", folder.path().join("data").display());
+    let plain = format!("{UNLIMITED}{data}");
+    let fleet = format!("{}{data}", settings(&server.url(server.port), ""));
+    let file = folder.path().join("fleet.yaml");
+    std::fs::write(&file, &fleet).unwrap();
+    // It makes the tables.
+    start(&settings(&server.url(server.port), "")).stop();
+    let daemon = Daemon::start_with(&plain, &[KEY]);
+    let key = make_key(&daemon.path("sluicegate.yaml"));
+    make_some(&Client::with_key(&daemon, &key), &receiver);
+    let before = everything(&Client::with_key(&daemon, &key));
+    let is_whole = |daemon: Daemon| {
+        assert_eq!(everything(&Client::with_key(&daemon, &key)), before);
+        assert_eq!(daemon.status()["store"]["changed_outside"], json!([]));
+        daemon.stop();
+    };
+    daemon.stop();
+    cut_short(&server, &file, "postgres", "ACCESS EXCLUSIVE");
+    assert_eq!(server.sql("SELECT count(*) FROM sluicegate_objects").as_deref(), Some("0"));
+    is_whole(Daemon::start_with(&plain, &[KEY]));
+    moved(&file, "postgres");
+    is_whole(start(&fleet));
+    // Whoever reads goes on under this lock, and whoever deletes does not: the file is full, and the database is too.
+    cut_short(&server, &file, "sqlite", "SHARE");
+    assert!(refused(&file, "sqlite").contains("control.db has "));
+    is_whole(start(&fleet));
+    for name in ["control.db", "control.db-wal", "control.db-shm", "control.register"] {
+        let _ = std::fs::remove_file(folder.path().join("data").join(name));
+    }
+    moved(&file, "sqlite");
+    is_whole(Daemon::start_with(&plain, &[KEY]));
 }
 
 #[test]
