@@ -179,9 +179,10 @@ async fn connect<C>(
             if let Some(external_id) = &given.external_id {
                 role = role.external_id(external_id.as_str());
             }
-            Some(SharedCredentialsProvider::new(
-                Box::pin(role.configure(&base.config).build()).await,
-            ))
+            let role = Box::pin(role.configure(&base.config).build()).await;
+            let provider = SharedCredentialsProvider::new(role);
+            let watched = Watched { provider, origin: Origin::default() };
+            Some(SharedCredentialsProvider::new(watched))
         }
     };
     if let Some(provider) = provider {

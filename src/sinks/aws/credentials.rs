@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::credential_feature::AwsCredentialFeature as Feature;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
 use crate::lock::lock;
@@ -34,7 +35,7 @@ pub(super) struct Watched {
 
 impl Watched {
     async fn provide(&self) -> aws_credential_types::provider::Result {
-        let credentials = self.provider.provide_credentials().await?;
+        let credentials = sound(self.provider.provide_credentials().await?)?;
         self.origin.note(&credentials);
         Ok(credentials)
     }
@@ -50,6 +51,18 @@ impl ProvideCredentials for Watched {
 
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.provider.fallback_on_interrupt()
+    }
+}
+
+/// Refuses credentials that cannot stand in a request's head, over which the SDK would panic.
+fn sound(credentials: Credentials) -> Result<Credentials, CredentialsError> {
+    let is_visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    let token = credentials.session_token().unwrap_or_default();
+    match is_visible(credentials.access_key_id()) && is_visible(token) {
+        true => Ok(credentials),
+        false => Err(CredentialsError::provider_error(
+            "the key or the token that was given holds other characters than visible ASCII",
+        )),
     }
 }
 
