@@ -250,15 +250,15 @@ fn a_change_of_one_subscription_among_thousands_compiles_one_and_indexes_few_ane
 fn however_many_changes_there_are_blocks_stay_few_and_little_is_indexed_anew() {
     let stats = Stats::default();
     let mut all: Vec<_> =
-        (0..1_200).map(|number| named(number, "ev.conn.server_port == 1")).collect();
+        (0..700).map(|number| named(number, "ev.conn.server_port == 1")).collect();
     let mut dispatcher = Dispatcher::new(&resources(&all), &stats);
     let (mut indexed, mut most) = (0, 0);
-    const CHANGES: usize = 900;
+    const CHANGES: usize = 240;
     for change in 0..CHANGES {
         match change % 3 {
-            0 => all.push(named(1_200 + change, "ev.conn.server_port == 2")),
-            1 => all[change * 7 % 700] = named(change * 7 % 700, "ev.conn.server_port == 3"),
-            _ => drop(all.remove(800)),
+            0 => all.push(named(700 + change, "ev.conn.server_port == 2")),
+            1 => all[change * 7 % 400] = named(change * 7 % 400, "ev.conn.server_port == 3"),
+            _ => drop(all.remove(500)),
         }
         let after = Dispatcher::after(Some(&dispatcher), &resources(&all), &stats);
         let (compiled, anew) = made_anew(&dispatcher, &after);
