@@ -31,7 +31,7 @@ api: {{ listen: '127.0.0.1:0', max_connections: {PLACES}{more} }}
 const EVENT: &str = r#"{"event_type":"http_request_complete.v0","object":{}}"#;
 
 /// Connections that have sent this and read nothing.
-fn silent(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
+pub(super) fn silent(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(said).unwrap();
@@ -40,7 +40,7 @@ fn silent(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub(super) fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text.as_bytes()).unwrap();
     encoder.finish().unwrap()
