@@ -130,7 +130,7 @@ impl Call<'_> {
     fn words(&self, refusal: &Refusal, advice: &str) -> String {
         let action = self.action;
         let text = shown(&refusal.text);
-        let code = refusal.code.as_str();
+        let code = shown(&refusal.code);
         // A code of AWS tells nobody what else is at a place.
         let hides = self.strange && class_of_code(code).is_none();
         let name = match (code, refusal.status) {
@@ -219,6 +219,7 @@ fn preparation_fault(error: &(dyn Error + 'static)) -> Fault {
         let advice = trouble.filter(|it| *it == Trouble::RoleTrust);
         let advice = advice.and_then(|it| it.advice("sts:AssumeRole", "the role"));
         let advice = advice.map(|it| format!("; {it}")).unwrap_or_default();
+        let code = shown(code);
         let message = format!("no credentials: `{code}`: {text}{advice}");
         return Fault::new(kind, message).with(trouble);
     }

@@ -130,6 +130,11 @@ async fn no_mutated_answer_of_sts_makes_long_words_or_no_verdict() {
         *lock(&current) = match seed {
             0 => answers_of_sts().remove(0),
             1 => answers_of_sts().remove(1),
+            2 => answer(
+                400,
+                "",
+                &format!("<E><Error><Code>{}</Code></Error></E>", "c".repeat(9_000)),
+            ),
             _ => mutated(&answers_of_sts(), &mut random),
         };
         let auth = Auth::Role(Role { role_arn: role_arn.clone(), external_id: None });
